@@ -1,0 +1,1 @@
+//! Hushpad's domain room.

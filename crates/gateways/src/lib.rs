@@ -1,0 +1,1 @@
+//! Hushpad's gateways room.

@@ -1,0 +1,1 @@
+//! Live calls: one task per call, and the table that finds them.

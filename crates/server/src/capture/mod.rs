@@ -1,0 +1,1 @@
+//! The secure side: one task per provider session.

@@ -1,0 +1,1 @@
+//! `hushpad.toml`, parsed into final types.

@@ -1,0 +1,1 @@
+//! `hushpad demo`: the main job on one machine.

@@ -1,0 +1,2 @@
+//! The program `hushpad`.
+fn main() {}

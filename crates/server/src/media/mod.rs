@@ -1,0 +1,1 @@
+//! The media plane: sockets and worker threads.

@@ -1,0 +1,1 @@
+//! The SIP stack behind our own dialog types.

@@ -1,0 +1,1 @@
+//! The two-party call: a dialog per leg, joined. Pure.

@@ -1,0 +1,1 @@
+//! The guard: nothing of a tone passes. Pure.

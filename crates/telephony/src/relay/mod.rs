@@ -1,0 +1,1 @@
+//! Two legs joined: what each packet becomes on the other side. Pure.

@@ -1,0 +1,1 @@
+//! SDP offers and answers (RFC 3264).
