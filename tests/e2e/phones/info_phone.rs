@@ -7,12 +7,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::PhoneParts;
 use crate::ear::Sound;
 use crate::process::{Program, output};
 use crate::{PATIENCE, until};
 
+/// A person's pace, a quick one: faster than twelve keys a second is none.
+const KEY_EVERY: Duration = Duration::from_millis(100);
 /// Ends each command on the socket.
 const END: u8 = 0x1b;
 
@@ -54,6 +57,7 @@ impl InfoPhone {
         for key in keys.chars() {
             self.tells(key);
             self.hears("Sent");
+            std::thread::sleep(KEY_EVERY);
         }
     }
 

@@ -4,5 +4,8 @@ mod crash;
 mod decline;
 mod demo;
 mod ear_works;
+mod edges;
+mod intruders;
 mod keying;
 mod memory;
+mod test_keypad;
