@@ -290,7 +290,8 @@ mod tests {
     fn the_onset_is_told_by_the_events_own_clock() {
         for (rate, duration) in [(8000, 800), (16_000, 1600), (48_000, 4800)] {
             let mut onset = 0;
-            Receiver::new(rate).packet(5_000_000, 7, &payload(1, false, duration), &mut |_, _, at| onset = at);
+            Receiver::new(rate)
+                .packet(5_000_000, 7, &payload(1, false, duration), &mut |_, _, at| onset = at);
             assert_eq!(onset, 4_900_000);
         }
     }
@@ -313,7 +314,8 @@ mod tests {
 
     fn faults() -> impl Strategy<Value = Vec<Fault>> {
         let fault = (0_u8..4, 0_u8..4, 0_usize..6);
-        let fault = fault.prop_map(|(lost, doubled, moved)| Fault { lost: lost == 0, doubled: doubled == 0, moved });
+        let fault =
+            fault.prop_map(|(lost, doubled, moved)| Fault { lost: lost == 0, doubled: doubled == 0, moved });
         proptest::collection::vec(fault, 700)
     }
 

@@ -76,10 +76,9 @@ impl Outgoing {
     /// the receiver sees loss and reordering as they are. `None` when its number was used up before.
     pub(super) fn passed(&mut self, now_us: u64, header: &Header, payload_type: u8) -> Option<Header> {
         let next = self.next_sequence;
-        let map = *self.sequence.get_or_insert(SequenceMap {
-            shift: next.wrapping_sub(header.sequence),
-            first: next,
-        });
+        let map = *self
+            .sequence
+            .get_or_insert(SequenceMap { shift: next.wrapping_sub(header.sequence), first: next });
         let sequence = header.sequence.wrapping_add(map.shift);
         if is_before(sequence, map.first) {
             return None;
@@ -107,7 +106,14 @@ impl Outgoing {
         }
     }
 
-    fn header(&mut self, now_us: u64, incoming: u32, marker: bool, payload_type: u8, sequence: u16) -> Header {
+    fn header(
+        &mut self,
+        now_us: u64,
+        incoming: u32,
+        marker: bool,
+        payload_type: u8,
+        sequence: u16,
+    ) -> Header {
         let (shift, begins) = match self.timestamp {
             Timestamps::Shifted(shift) => (shift, false),
             Timestamps::Anew(seed) => (self.goes_on_at(now_us, seed).wrapping_sub(incoming), true),

@@ -133,7 +133,13 @@ impl SecureMode {
             let (keys, counting) = (&self.keys, &self.counting);
             let (rate, reported) = (&mut self.event_rate, &mut self.reported);
             self.receiver.packet(now_us, timestamp, payload, &mut |key, phase, onset_us| {
-                report(keys, counting, rate, reported, Press { key, phase, onset_us, carrier: Carrier::Event });
+                report(
+                    keys,
+                    counting,
+                    rate,
+                    reported,
+                    Press { key, phase, onset_us, carrier: Carrier::Event },
+                );
             });
             self.fill(now_us, timestamp, position);
         }

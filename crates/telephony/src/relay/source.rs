@@ -91,7 +91,8 @@ impl Source {
 
 fn learn(candidates: &mut [Option<Candidate>], packets: &mut u8, from: SocketAddr) -> Option<SocketAddr> {
     *packets += 1;
-    let place = candidates.iter_mut().find(|place| place.is_none_or(|candidate| candidate.address == from))?;
+    let place =
+        candidates.iter_mut().find(|place| place.is_none_or(|candidate| candidate.address == from))?;
     let candidate = place.get_or_insert(Candidate { address: from, packets: 0 });
     candidate.packets += 1;
     let settled = candidate.packets >= MAJORITY || *packets >= LEARNING_PACKETS;
