@@ -1,11 +1,13 @@
 //! One call in a worker's hands: its sockets, and the bridge between them.
 
-use super::net::Inbox;
 use super::ports::LegSockets;
 use super::worker::Leftover;
-use hushpad_telephony::relay::{Bridge, BridgeStats, Emit, LegParams, SecureMode, Side};
+use hushpad_telephony::relay::{Bridge, BridgeStats, Emit, LegParams, MAX_PACKET_BYTES, SecureMode, Side};
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One byte more than a packet may have, so that a larger one shows.
+pub(super) const BUFFER_BYTES: usize = MAX_PACKET_BYTES + 1;
 
 /// A fault of ours while a packet is handled ends with that packet: the process and the other calls go on,
 /// and in secure mode this call's agent hears nothing more.
@@ -57,22 +59,15 @@ impl Call {
         }
     }
 
-    pub(super) fn receive(&mut self, port: Port, now_us: u64, inbox: &mut Inbox) {
+    /// Takes one packet. If there are more, epoll tells again, after the other calls had their turn.
+    pub(super) fn receive(&mut self, port: Port, now_us: u64, buffer: &mut [u8; BUFFER_BYTES]) {
+        let Ok((length, from)) = self.socket(port).recv_from(buffer) else { return };
+        let bytes = buffer.get(..length).unwrap_or(buffer);
         match port {
             Port::Rtp(side) => {
-                let Self { sockets, bridge } = self;
-                for (from, bytes) in inbox.receive(&sockets.leg(side).rtp) {
-                    contained(bridge, |bridge| {
-                        bridge.packet(now_us, side, from, bytes, &mut |to, address, packet| {
-                            sockets.send(to, address, packet);
-                        });
-                    });
-                }
+                self.sending(|bridge, emit| bridge.packet(now_us, side, from, bytes, emit));
             }
-            Port::Rtcp(side) => {
-                let packets = inbox.receive(&self.sockets.leg(side).rtcp).count();
-                (0..packets).for_each(|_| self.bridge.rtcp(side));
-            }
+            Port::Rtcp(side) => self.bridge.rtcp(side),
         }
     }
 

@@ -1,19 +1,12 @@
-//! System calls the standard library has no words for: epoll, a wake-up file, batched receiving. Nothing
-//! here allocates after it was made.
+//! System calls the standard library has no words for: epoll, a wake-up file, a thread's processor.
+//! Nothing here allocates after it was made.
+//!
+//! Packets themselves go through `UdpSocket`. `recvmmsg` and `sendmmsg` batch over one socket only, and a
+//! call's socket has one packet every 20 ms: measured, they cost more than they save.
 
-use hushpad_telephony::relay::MAX_PACKET_BYTES;
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
-
-/// Packets taken from one socket at once. A call's socket rarely has more than one; a flooded one gets no
-/// more than this before the others have their turn.
-const BATCH: usize = 8;
-
-/// One byte more than a packet may have, so that a larger one shows.
-const BUFFER_BYTES: usize = MAX_PACKET_BYTES + 1;
 
 /// Sockets reported at once.
 const EVENTS: usize = 256;
@@ -94,79 +87,6 @@ impl Wake {
 impl AsRawFd for Wake {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
-    }
-}
-
-/// Buffers to receive into.
-pub(super) struct Inbox {
-    buffers: Box<[[u8; BUFFER_BYTES]; BATCH]>,
-    addresses: Box<[libc::sockaddr_storage; BATCH]>,
-    lengths: [usize; BATCH],
-}
-
-impl Inbox {
-    pub(super) fn new() -> Self {
-        #[expect(unsafe_code, reason = "all zero is a valid address of no family")]
-        let addresses = Box::new(unsafe { mem::zeroed() });
-        Self { buffers: Box::new([[0; BUFFER_BYTES]; BATCH]), addresses, lengths: [0; BATCH] }
-    }
-
-    /// Takes what has arrived at a socket and gives each packet with its sender. A packet that is too large
-    /// is one byte longer than [`MAX_PACKET_BYTES`].
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        let received = self.fill(socket);
-        let places = self.buffers.iter().zip(self.addresses.iter()).zip(self.lengths);
-        places
-            .take(received)
-            .filter_map(|((buffer, address), length)| Some((from_raw(address)?, buffer.get(..length)?)))
-    }
-
-    fn fill(&mut self, socket: &UdpSocket) -> usize {
-        #[expect(unsafe_code, reason = "all zero is a valid message header without buffers")]
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
-        let places = self.buffers.iter_mut().zip(self.addresses.iter_mut());
-        for ((header, vector), (buffer, address)) in headers.iter_mut().zip(&mut vectors).zip(places) {
-            *vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: BUFFER_BYTES };
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = ptr::from_mut(address).cast();
-            header.msg_hdr.msg_namelen = STORAGE_BYTES;
-        }
-        let room = u32::try_from(BATCH).unwrap_or(1);
-        #[expect(unsafe_code, reason = "the headers point into `self` and `vectors`, which outlive the call")]
-        let received = unsafe {
-            let flags = libc::MSG_DONTWAIT;
-            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), room, flags, ptr::null_mut())
-        };
-        for (length, header) in self.lengths.iter_mut().zip(&headers) {
-            *length = usize::try_from(header.msg_len).unwrap_or(0);
-        }
-        usize::try_from(received).unwrap_or(0)
-    }
-}
-
-const STORAGE_BYTES: libc::socklen_t = size_of_bytes::<libc::sockaddr_storage>();
-
-const fn size_of_bytes<T>() -> libc::socklen_t {
-    mem::size_of::<T>() as libc::socklen_t
-}
-
-fn from_raw(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match i32::from(storage.ss_family) {
-        libc::AF_INET => {
-            #[expect(unsafe_code, reason = "the family says what it is, and the storage is large enough")]
-            let raw = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
-            let address = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
-            Some(SocketAddrV4::new(address, u16::from_be(raw.sin_port)).into())
-        }
-        libc::AF_INET6 => {
-            #[expect(unsafe_code, reason = "the family says what it is, and the storage is large enough")]
-            let raw = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
-            let address = Ipv6Addr::from(raw.sin6_addr.s6_addr);
-            Some(SocketAddrV6::new(address, u16::from_be(raw.sin6_port), 0, raw.sin6_scope_id).into())
-        }
-        _ => None,
     }
 }
 

@@ -1,24 +1,16 @@
 //! A worker: one thread that moves the packets of its calls.
 
-use super::call::{Call, PORTS, Port, Token};
+use super::call::{BUFFER_BYTES, Call, PORTS, Port, Token};
 use super::clock::now_us;
-use super::net::{Epoll, Inbox, Wake};
+use super::net::{Epoll, Wake};
 use hushpad_telephony::relay::{BridgeStats, LegParams, SecureMode, Side};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The token of the wake-up file; calls have theirs from zero.
 const WAKE: u64 = u64::MAX;
-
-/// With this many calls a worker lets packets gather for [`GATHER`] before it looks again: a wake-up costs
-/// more than a packet, and a packet every few hundred microseconds is there anyway.
-const CALLS_TO_GATHER: usize = 8;
-
-/// How long packets may gather. It is added to the delay of the sound, so it is far below a packet's 20 ms.
-const GATHER: Duration = Duration::from_micros(500);
 
 /// What a call task wants of a worker.
 pub(super) enum Command {
@@ -37,11 +29,10 @@ pub(super) type Leftover = Option<Box<SecureMode>>;
 pub(super) struct Worker {
     epoll: Epoll,
     wake: Arc<Wake>,
-    inbox: Inbox,
+    buffer: Box<[u8; BUFFER_BYTES]>,
     commands: Receiver<Command>,
     /// By the number of the call; the number comes from its ports, so that no two have the same.
     calls: Vec<Option<Box<Call>>>,
-    open_calls: usize,
     /// Calls that may have something to send when no packet comes.
     timed: Vec<usize>,
 }
@@ -57,7 +48,7 @@ impl Worker {
         epoll.add(wake.as_ref(), WAKE)?;
         let calls = std::iter::repeat_with(|| None).take(max_calls).collect();
         let timed = Vec::with_capacity(max_calls);
-        Ok(Self { epoll, wake, inbox: Inbox::new(), commands, calls, open_calls: 0, timed })
+        Ok(Self { epoll, wake, buffer: Box::new([0; BUFFER_BYTES]), commands, calls, timed })
     }
 
     /// Works until told to stop, or until nobody can tell it anything any more.
@@ -71,7 +62,7 @@ impl Worker {
                 if token == WAKE {
                     woken = true;
                 } else if let Some((call, port)) = find(&mut self.calls, token) {
-                    call.receive(port, now_us, &mut self.inbox);
+                    call.receive(port, now_us, &mut self.buffer);
                 }
             }
             self.deadlines(now_us);
@@ -80,9 +71,6 @@ impl Worker {
                 if let Next::Stop = self.obey(now_us) {
                     return Ok(());
                 }
-            }
-            if self.open_calls >= CALLS_TO_GATHER {
-                std::thread::sleep(GATHER);
             }
         }
     }
@@ -109,9 +97,7 @@ impl Worker {
                 Command::Open(number, call) => self.open(number, call),
                 Command::Close(number) => {
                     self.timed.retain(|timed| *timed != number);
-                    if self.calls.get_mut(number).and_then(Option::take).is_some() {
-                        self.open_calls -= 1;
-                    }
+                    drop(self.calls.get_mut(number).and_then(Option::take));
                 }
                 Command::SetLeg(number, side, params) => {
                     self.with(number, |call| call.set_leg(side, params));
@@ -139,7 +125,6 @@ impl Worker {
             let _refused = self.epoll.add(call.socket(port), Token::new(number, port).0);
         }
         *place = Some(call);
-        self.open_calls += 1;
     }
 
     fn with<T>(&mut self, number: usize, action: impl FnOnce(&mut Call) -> Option<T>) -> Option<T> {
