@@ -1,1 +1,10 @@
-//! The DTMF detector (ITU-T Q.23, Q.24). Pure.
+//! The tone detector.
+
+/// The two ends of a key press.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The key went down.
+    Begin,
+    /// The key came up.
+    End,
+}
