@@ -91,8 +91,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HEADER: Header =
-        Header { marker: true, payload_type: 101, sequence: 0x1234, timestamp: 0xdead_beef, ssrc: 0x0bad_cafe };
+    const HEADER: Header = Header {
+        marker: true,
+        payload_type: 101,
+        sequence: 0x1234,
+        timestamp: 0xdead_beef,
+        ssrc: 0x0bad_cafe,
+    };
 
     fn packet(first: u8, tail: &[u8]) -> Vec<u8> {
         let mut bytes = HEADER.to_bytes().to_vec();

@@ -290,7 +290,8 @@ mod tests {
     fn the_onset_is_told_by_the_events_own_clock() {
         for (rate, duration) in [(8000, 800), (16_000, 1600), (48_000, 4800)] {
             let mut onset = 0;
-            Receiver::new(rate).packet(5_000_000, 7, &payload(1, false, duration), &mut |_, _, at| onset = at);
+            Receiver::new(rate)
+                .packet(5_000_000, 7, &payload(1, false, duration), &mut |_, _, at| onset = at);
             assert_eq!(onset, 4_900_000);
         }
     }
