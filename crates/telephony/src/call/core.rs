@@ -308,6 +308,9 @@ impl Call {
     }
 
     fn info(&mut self, leg: Leg, request: RequestId, content_type: &str, body: &[u8]) {
+        if self.state == State::Ended {
+            return self.respond(leg, request, 481);
+        }
         let code = match Dtmf::read(content_type, body) {
             // An empty INFO asks only whether we are there.
             None if body.is_empty() => 200,
