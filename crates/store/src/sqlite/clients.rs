@@ -12,7 +12,7 @@ use super::unavailable;
 pub(super) async fn add(connection: &mut SqliteConnection, client: &ApiClient) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO api_client (id, account, agent, secret_hash, label, created_on, revoked_on)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(client.id.as_str())
     .bind(client.account.as_str())
@@ -34,8 +34,8 @@ pub(super) async fn revoke(
 ) -> Result<bool, sqlx::Error> {
     sqlx::query(
         "UPDATE api_client
-            SET revoked_on = ?2
-          WHERE id = ?1
+            SET revoked_on = $2
+          WHERE id = $1
             AND revoked_on IS NULL",
     )
     .bind(id.as_str())
@@ -63,7 +63,7 @@ pub(super) async fn find(readers: &SqlitePool, id: &ClientId) -> Result<Option<A
     let row: Option<ClientRow> = sqlx::query_as(
         "SELECT id, account, agent, secret_hash, label, created_on, revoked_on
            FROM api_client
-          WHERE id = ?1",
+          WHERE id = $1",
     )
     .bind(id.as_str())
     .fetch_optional(readers)

@@ -54,9 +54,9 @@ async fn wipe(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64, s
            FROM (SELECT id
                    FROM session
                   WHERE held IS NOT NULL
-                    AND ended_on <= ?1
+                    AND ended_on <= $1
                   ORDER BY held
-                  LIMIT ?2)",
+                  LIMIT $2)",
     )
     .bind(ended_on)
     .bind(BATCH_SESSIONS)
@@ -66,15 +66,15 @@ async fn wipe(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64, s
         sqlx::query(
             "UPDATE held
                 SET data = zeroblob(length(data))
-              WHERE id IN (SELECT held FROM session WHERE id IN (SELECT value FROM json_each(?1))
+              WHERE id IN (SELECT held FROM session WHERE id IN (SELECT value FROM json_each($1))
                            UNION ALL
-                           SELECT held FROM attempt WHERE session IN (SELECT value FROM json_each(?1)));
+                           SELECT held FROM attempt WHERE session IN (SELECT value FROM json_each($1)));
              UPDATE attempt
                 SET held = NULL
-              WHERE session IN (SELECT value FROM json_each(?1));
+              WHERE session IN (SELECT value FROM json_each($1));
              UPDATE session
                 SET held = NULL
-              WHERE id IN (SELECT value FROM json_each(?1));",
+              WHERE id IN (SELECT value FROM json_each($1));",
         )
         .bind(sessions)
         .execute(connection)
@@ -90,9 +90,9 @@ async fn remove(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64,
            FROM (SELECT id
                    FROM session
                   WHERE held IS NULL
-                    AND ended_on <= ?1
+                    AND ended_on <= $1
                   ORDER BY ended_on
-                  LIMIT ?2)",
+                  LIMIT $2)",
     )
     .bind(ended_on)
     .bind(BATCH_SESSIONS)
@@ -100,9 +100,9 @@ async fn remove(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64,
     .await?;
     if count > 0 {
         sqlx::query(
-            "DELETE FROM event WHERE session IN (SELECT value FROM json_each(?1));
-             DELETE FROM attempt WHERE session IN (SELECT value FROM json_each(?1));
-             DELETE FROM session WHERE id IN (SELECT value FROM json_each(?1));",
+            "DELETE FROM event WHERE session IN (SELECT value FROM json_each($1));
+             DELETE FROM attempt WHERE session IN (SELECT value FROM json_each($1));
+             DELETE FROM session WHERE id IN (SELECT value FROM json_each($1));",
         )
         .bind(sessions)
         .execute(connection)
@@ -118,11 +118,11 @@ async fn sweep(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
         "DELETE FROM held
           WHERE id IN (SELECT id
                          FROM held
-                        WHERE id < (SELECT coalesce(min(held) - ?1, 9223372036854775807)
+                        WHERE id < (SELECT coalesce(min(held) - $1, 9223372036854775807)
                                       FROM session
                                      WHERE held IS NOT NULL)
                         ORDER BY id
-                        LIMIT ?2)",
+                        LIMIT $2)",
     )
     .bind(LIVE_DISTANCE)
     .bind(BATCH_WIPED)

@@ -17,9 +17,9 @@ use super::unavailable;
 macro_rules! alter_session {
     () => {
         "UPDATE session
-            SET state = ?5, attempt = ?6, ended_on = ?7, ending = ?8, updated_on = ?9, events = ?10,
-                version = ?4
-          WHERE guid = ?1 AND account = ?2 AND version = ?3
+            SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
+                version = $4
+          WHERE guid = $1 AND account = $2 AND version = $3
          RETURNING 1;"
     };
 }
@@ -29,9 +29,9 @@ macro_rules! put_attempt {
         concat!(
             "INSERT INTO attempt (session, no, id, amount_minor, currency, gateway, intended_on, updated_on,
                                   state, held)
-             SELECT id, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ",
+             SELECT id, $12, $13, $14, $15, $16, $17, $18, $19, ",
             $held,
-            "  FROM session WHERE guid = ?1 AND changes() > 0
+            "  FROM session WHERE guid = $1 AND changes() > 0
              ON CONFLICT (session, no)
              DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state, held = excluded.held;"
         )
@@ -42,19 +42,20 @@ macro_rules! add_events {
     () => {
         "INSERT INTO event (session, seq, at, kind)
          SELECT session.id, new.value ->> 'seq', new.value ->> 'at', new.value -> 'kind'
-           FROM session, json_each(?11) AS new
-          WHERE session.guid = ?1 AND changes() > 0;"
+           FROM session, json_each($11) AS new
+          WHERE session.guid = $1 AND changes() > 0;"
     };
 }
 
-/// A new session. Parameters 1 to 11 are those of [`ALTER`].
+/// A new session. Parameters 1 to 11 are those of [`ALTER`]. Written `$1`, not `?1`: sqlx fills the gaps that
+/// `?1` leaves in a statement's own numbering with wrong values.
 const OPEN: &str = concat!(
     "SAVEPOINT change;
-     INSERT INTO held (data) VALUES (?20);
+     INSERT INTO held (data) VALUES ($20);
      INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
                           state, attempt, ended_on, ending, created_on, updated_on, version, events, held)
-     VALUES (?1, ?12, ?2, ?13, ?14, ?15, ?16, ?17,
-             ?5, ?6, ?7, ?8, ?18, ?9, ?4, ?10, last_insert_rowid());",
+     VALUES ($1, $12, $2, $13, $14, $15, $16, $17,
+             $5, $6, $7, $8, $18, $9, $4, $10, last_insert_rowid());",
     add_events!(),
     "RELEASE change"
 );
@@ -71,7 +72,7 @@ const ALTER_ATTEMPT: &str =
 const ALTER_ANSWERED: &str = concat!(
     "SAVEPOINT change;",
     alter_session!(),
-    "INSERT INTO held (data) SELECT ?20 WHERE changes() > 0;",
+    "INSERT INTO held (data) SELECT $20 WHERE changes() > 0;",
     put_attempt!("last_insert_rowid()"),
     add_events!(),
     "RELEASE change"
@@ -137,7 +138,7 @@ pub(super) async fn by_guid(
     account: &AccountId,
     guid: SessionGuid,
 ) -> Result<Option<Session>, StoreUnavailable> {
-    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.guid = ?1 AND session.account = ?2"))
+    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.guid = $1 AND session.account = $2"))
         .bind(guid.0.as_bytes().as_slice())
         .bind(account.as_str())
         .fetch_optional(readers)
@@ -151,7 +152,7 @@ pub(super) async fn by_provider(
     readers: &SqlitePool,
     guid: ProviderSessionGuid,
 ) -> Result<Option<Session>, StoreUnavailable> {
-    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.provider = ?1"))
+    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.provider = $1"))
         .bind(guid.0.as_bytes().as_slice())
         .fetch_optional(readers)
         .await
@@ -179,9 +180,9 @@ pub(super) async fn events(
         "SELECT event.seq, event.at, event.kind
            FROM event
            JOIN session ON session.id = event.session
-          WHERE session.guid = ?1
-            AND session.account = ?2
-            AND event.seq > ?3
+          WHERE session.guid = $1
+            AND session.account = $2
+            AND event.seq > $3
           ORDER BY event.seq",
     )
     .bind(guid.0.as_bytes().as_slice())
