@@ -106,12 +106,6 @@ pub struct GatewaySimArgs {
     /// Keeps the ledger in this file, so that it survives a restart. It holds no card number.
     #[arg(long)]
     pub ledger: Option<PathBuf>,
-    /// The user that must call it.
-    #[arg(long, default_value = "hushpad")]
-    pub user: String,
-    /// The environment variable that holds the password.
-    #[arg(long, default_value = "HUSHPAD_SANDBOX_PASSWORD")]
-    pub password_env: String,
 }
 
 /// What is measured.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, ClientId};
 use hushpad_domain::ports::{Clients, World};
-use hushpad_store::SqliteStore;
+use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
 use hushpad_web::{TokenKeys, hash_client_secret};
 
 use crate::cli::ClientCommand;
@@ -27,7 +27,7 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
             if config.directory.account(&account).is_none() {
                 bail!("there is no account {account} in the config file");
             }
-            let store = SqliteStore::open_beside(&config.store_path).await?;
+            let store = open_store(&config).await?;
             let new = create(&store, &config.master_key, account, agent.map(AgentId), label).await?;
             writeln!(out, "client_id:     {}", new.id)?;
             writeln!(out, "client_secret: {}", new.secret)?;
@@ -35,7 +35,7 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
         }
         ClientCommand::List { config } => {
             let config = Config::load(&config.config)?;
-            let store = SqliteStore::open_beside(&config.store_path).await?;
+            let store = open_store(&config).await?;
             for client in store.list().await? {
                 let revoked = client.revoked_on.map(|at| format!("revoked {at}")).unwrap_or_default();
                 let agent = client.agent.map(|agent| format!("agent {agent}")).unwrap_or_default();
@@ -48,7 +48,7 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
         }
         ClientCommand::Revoke { config, client_id } => {
             let config = Config::load(&config.config)?;
-            let store = SqliteStore::open_beside(&config.store_path).await?;
+            let store = open_store(&config).await?;
             if !store.revoke(&ClientId(client_id.clone()), RealWorld::new().now()).await? {
                 bail!("there is no client {client_id} that could be revoked");
             }
@@ -56,6 +56,12 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
         }
     }
     Ok(())
+}
+
+/// Beside the server, which may be running.
+async fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
+    let options = SqliteOptions { ownership: Ownership::Guest, ..SqliteOptions::default() };
+    Ok(SqliteStore::open(&config.store_path, options).await?)
 }
 
 /// A client that was just made.
@@ -82,7 +88,8 @@ pub async fn create(
     let secret = URL_SAFE_NO_PAD.encode(world.secret());
     let secret_hash = hash_client_secret(&TokenKeys::from_master(master_key), &secret);
     let created_on = world.now();
-    let client = ApiClient { id: id.clone(), account, agent, secret_hash, label, created_on, revoked_on: None };
+    let client =
+        ApiClient { id: id.clone(), account, agent, secret_hash, label, created_on, revoked_on: None };
     store.add(client).await.context("the client could not be stored")?;
     Ok(NewClient { id, secret })
 }

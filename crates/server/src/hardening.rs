@@ -12,8 +12,9 @@ use tracing::warn;
 pub fn harden() -> io::Result<()> {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls read only what is passed to them.
-    let refused =
-        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) != 0 || libc::setrlimit(libc::RLIMIT_CORE, &none) != 0 };
+    let refused = unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0) != 0 || libc::setrlimit(libc::RLIMIT_CORE, &none) != 0
+    };
     if refused {
         return Err(io::Error::last_os_error());
     }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use hushpad::allocator::WipingAllocator;
-use hushpad::cli::{Cli, Command, ConfigArgs, GatewaySimArgs};
+use hushpad::cli::{Cli, Command, ConfigArgs};
 use hushpad::config::Config;
 use hushpad::log::{self, Redactor};
-use hushpad::{bench, clients, demo, hardening, serve};
+use hushpad::{bench, clients, demo, gateway_sim, hardening, serve};
 use tracing::info;
 
 #[global_allocator]
@@ -38,7 +38,9 @@ fn run() -> anyhow::Result<ExitCode> {
                 clients::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Demo(arguments) => demo::run(arguments, redactor).await,
-            Command::GatewaySim(arguments) => gateway_sim(arguments).await,
+            Command::GatewaySim(arguments) => {
+                gateway_sim::run(&arguments, wait_for_stop()).await.map(|()| ExitCode::SUCCESS)
+            }
             Command::Bench(arguments) => bench::run(&arguments).await.map(|()| ExitCode::SUCCESS),
         }
     })
@@ -64,14 +66,6 @@ fn check_config(arguments: &ConfigArgs) -> anyhow::Result<ExitCode> {
 fn load(arguments: &ConfigArgs) -> anyhow::Result<Config> {
     Config::load(&arguments.config)
         .map_err(|mistakes| anyhow::anyhow!("mistakes in {}:\n{mistakes}", arguments.config.display()))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the password's place is the environment")]
-async fn gateway_sim(arguments: GatewaySimArgs) -> anyhow::Result<ExitCode> {
-    let password = std::env::var(&arguments.password_env)
-        .with_context(|| format!("the environment variable {} holds the password", arguments.password_env))?;
-    hushpad::gateway_sim::run(arguments, password, wait_for_stop()).await?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Ctrl-C, or the service manager's TERM.

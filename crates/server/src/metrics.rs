@@ -32,6 +32,7 @@ pub struct Metrics {
 pub struct Gauges {
     pub calls: Gauge,
     pub sessions: Gauge,
+    pub pages: Gauge,
     pub redacted_lines: Gauge<u64, AtomicU64>,
 }
 
@@ -79,6 +80,7 @@ impl Metrics {
         registry.register("entry_alarms", "Entries stopped, by reason", alarms.clone());
         registry.register("calls", "Live calls", live.calls.clone());
         registry.register("sessions", "Provider sessions with a task", live.sessions.clone());
+        registry.register("pages", "Live agent pages", live.pages.clone());
         registry.register(
             "log_lines_redacted",
             "Log lines that held a card number: must stay 0",

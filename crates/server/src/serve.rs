@@ -8,20 +8,20 @@ use anyhow::Context;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid};
 use hushpad_domain::ports::{Calls as CallsPort, NoLiveCall, Sessions, World};
 use hushpad_gateways::Gateways;
-use hushpad_store::SqliteStore;
-use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
+use hushpad_store::{SqliteOptions, SqliteStore};
+use hushpad_web::{Observer, TokenKeys, WebLimits, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
-use crate::calls::{Calls, CallsConfig};
+use crate::calls::Calls;
 use crate::capture::SecureDesk;
 use crate::config::{Config, HttpListener};
 use crate::http;
 use crate::log::Redactor;
-use crate::media::{MediaConfig, MediaPlane};
+use crate::media::MediaPlane;
 use crate::metrics::Metrics;
 use crate::payments::{Books, Payments, recovery};
 use crate::world::RealWorld;
@@ -33,7 +33,7 @@ const PURGE_PERIOD: Duration = Duration::from_secs(60);
 pub struct Running {
     stop: CancellationToken,
     calls: Calls,
-    store: SqliteStore,
+    store: Arc<SqliteStore>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -44,15 +44,14 @@ pub struct Running {
 pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let world = RealWorld::new();
     let metrics = Arc::new(Metrics::new());
-    let store = SqliteStore::open(&config.store_path)
+    let store = SqliteStore::open(&config.store_path, SqliteOptions::default())
         .await
+        .map(Arc::new)
         .with_context(|| format!("the store {}", config.store_path.display()))?;
-    let media = MediaPlane::start(media_config(&config)).context("the media plane")?;
-    let calls = Calls::start(calls_config(&config), Arc::new(config.routes.clone()), media)
-        .await
-        .context("SIP")?;
+    let media = MediaPlane::start(config.media).context("the media plane")?;
+    let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways = Arc::new(Gateways::new(config.gateways.clone()).context("gateways")?);
-    let sessions: Arc<dyn Sessions> = Arc::new(store.clone());
+    let sessions: Arc<dyn Sessions> = store.clone();
     let books = Books::new(Arc::clone(&sessions), world.clone());
     let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
@@ -60,13 +59,18 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let web = Arc::new(WebParts {
         directory: Arc::new(config.directory.clone()),
         sessions: Arc::clone(&sessions),
-        clients: Arc::new(store.clone()),
+        clients: store.clone(),
         calls: Arc::new(CallTable(calls.clone())),
         secure_side: Arc::new(secure_side.clone()),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
-        settings: WebSettings::new(config.api.public_url.clone(), config.page.public_url.clone()),
-        observer: Arc::new(Requests(Arc::clone(&metrics))),
+        settings: WebSettings {
+            issuer: config.api.public_url.clone(),
+            api_base_url: config.api.public_url.clone(),
+            page_base_url: config.page.public_url.clone(),
+            limits: WebLimits::default(),
+        },
+        observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
     let admin = admin::router(Admin {
         metrics,
@@ -99,21 +103,6 @@ impl Running {
     }
 }
 
-fn media_config(config: &Config) -> MediaConfig {
-    MediaConfig {
-        bind_address: config.media.bind_address,
-        advertised_address: config.media.advertised_address,
-        port_min: config.media.port_min,
-        port_max: config.media.port_max,
-        workers: config.media.workers,
-        guard: config.media.guard.clone(),
-    }
-}
-
-fn calls_config(config: &Config) -> CallsConfig {
-    CallsConfig::from(&config.sip)
-}
-
 async fn serve(
     listener: &HttpListener,
     what: &'static str,
@@ -130,7 +119,8 @@ async fn serve_on(
     router: axum::Router,
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("{what}: cannot listen on {address}"))?;
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("{what}: cannot listen on {address}"))?;
     Ok(tokio::spawn(http::serve(listener, router, stop.clone())))
 }
 
@@ -163,10 +153,22 @@ impl CallsPort for CallTable {
 }
 
 /// Requests, as the operator counts them.
-struct Requests(Arc<Metrics>);
+struct Requests {
+    metrics: Arc<Metrics>,
+    world: RealWorld,
+}
 
 impl Observer for Requests {
-    fn request_done(&self, route: &str, status: u16, seconds: f64) {
-        self.0.request_done(route, status, seconds);
+    fn request_begins(&self) -> u64 {
+        self.world.elapsed_us()
+    }
+
+    fn request_done(&self, route: &str, status: u16, begun: u64) {
+        let taken_us = self.world.elapsed_us().saturating_sub(begun);
+        self.metrics.request_done(route, status, Duration::from_micros(taken_us).as_secs_f64());
+    }
+
+    fn pages_live(&self, count: usize) {
+        self.metrics.live().pages.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }

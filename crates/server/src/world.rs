@@ -28,6 +28,12 @@ impl RealWorld {
         Tick(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// The monotonic clock in microseconds: for measuring.
+    #[must_use]
+    pub fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The moment of the runtime's clock that a tick stands for.
     #[must_use]
     pub fn instant_of(&self, tick: Tick) -> tokio::time::Instant {

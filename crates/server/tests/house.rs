@@ -57,7 +57,10 @@ fn every_room_is_on_the_map() {
     let map = read("docs/ARCHITECTURE.md");
     for (room, _) in rooms() {
         let folder = room.strip_prefix("hushpad-").unwrap_or("server");
-        assert!(map.contains(&format!("crates/{folder}")), "docs/ARCHITECTURE.md does not name crates/{folder}");
+        assert!(
+            map.contains(&format!("crates/{folder}")),
+            "docs/ARCHITECTURE.md does not name crates/{folder}"
+        );
     }
 }
 

@@ -1,6 +1,5 @@
 //! From the file's words to final types. Collects every mistake before it gives up.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
@@ -10,8 +9,11 @@ use hushpad_domain::masked_card::Brand;
 use hushpad_gateways::{GatewayConfig, GatewayKind};
 use hushpad_telephony::guard::{Fill, GuardConfig};
 
-use super::routes::{AgentRoute, RouteTable};
-use super::{Config, ConfigMistakes, HttpListener, MediaSettings, SipConfig, SipPeer, raw, secret};
+use super::routes::RouteTable;
+use super::{Config, ConfigMistakes, HttpListener, raw, secret};
+use crate::calls::{CallsConfig, Route};
+use crate::media::MediaConfig;
+use crate::sip::{Listener, Network, Peer, PeerKind, Transport};
 
 /// The look-back that the guard can work with: below, tones leak; above, the delay disturbs the talk.
 const LOOK_BACK_MS: std::ops::RangeInclusive<u16> = 40..=120;
@@ -22,7 +24,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
         mistakes.take("secrets.master_key", secret::read_key(&raw.secrets.master_key, raw.test_mode));
     let api = listener(&mut mistakes, "api", &raw.api);
     let page = listener(&mut mistakes, "page", &raw.page);
-    let sip = sip(&mut mistakes, &raw.sip);
+    let calls = calls(&mut mistakes, &raw.sip);
     let media = media(&mut mistakes, &raw.media);
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
     let (accounts, routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
@@ -34,7 +36,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             page,
             admin: raw.admin.listen,
             store_path: raw.store.path,
-            sip,
+            calls,
             media,
             gateways,
             directory: Directory::new(accounts),
@@ -70,27 +72,25 @@ fn listener(mistakes: &mut Mistakes, path: &str, raw: &raw::Listener) -> HttpLis
 fn is_origin(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| {
-        let host_characters =
-            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+        let host_characters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
         !rest.is_empty() && rest.chars().all(host_characters)
     })
 }
 
-fn sip(mistakes: &mut Mistakes, raw: &raw::Sip) -> SipConfig {
-    let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-    for (index, text) in raw.listen.iter().enumerate() {
-        let parsed = match text.split_once(':') {
-            Some(("udp", address)) => address.parse().map(|address| udp.push(address)).is_ok(),
-            Some(("tcp", address)) => address.parse().map(|address| tcp.push(address)).is_ok(),
-            _ => false,
-        };
-        if !parsed {
-            mistakes.add(
-                &format!("sip.listen[{index}]"),
-                "must be a transport and an address, such as \"udp:0.0.0.0:5060\"",
-            );
-        }
-    }
+fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
+    let listeners = raw.listen.iter().enumerate().filter_map(|(index, text)| {
+        let listener = text.split_once(':').and_then(|(transport, address)| {
+            let transport = match transport {
+                "udp" => Transport::Udp,
+                "tcp" => Transport::Tcp,
+                _ => return None,
+            };
+            Some(Listener { transport, bind: address.parse().ok()? })
+        });
+        let wrong = "must be a transport and an address, such as \"udp:0.0.0.0:5060\"".to_owned();
+        mistakes.take(&format!("sip.listen[{index}]"), listener.ok_or(wrong))
+    });
+    let listeners: Vec<_> = listeners.collect();
     if raw.listen.is_empty() {
         mistakes.add("sip.listen", "must name at least one listener, such as \"udp:0.0.0.0:5060\"");
     }
@@ -100,43 +100,26 @@ fn sip(mistakes: &mut Mistakes, raw: &raw::Sip) -> SipConfig {
     if raw.max_calls == 0 {
         mistakes.add("sip.max_calls", "must be at least 1");
     }
-    SipConfig {
-        udp,
-        tcp,
-        advertised_address: raw.advertised_address,
+    CallsConfig {
+        listeners,
+        advertised: Some(raw.advertised_address),
         max_calls: raw.max_calls,
         ring_time_out: Duration::from_secs(raw.ring_time_out_s),
-        max_call_duration: Duration::from_secs(raw.max_call_duration_s),
-        peers: raw.peers.iter().enumerate().map(|(index, peer)| sip_peer(mistakes, index, peer)).collect(),
+        max_duration: Duration::from_secs(raw.max_call_duration_s),
+        peers: raw.peers.iter().enumerate().map(|(index, raw)| peer(mistakes, index, raw)).collect(),
+        ..CallsConfig::default()
     }
 }
 
-fn sip_peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> SipPeer {
-    let mut networks = Vec::new();
-    for (n, text) in raw.networks.iter().enumerate() {
-        match network(text) {
-            Some(network) => networks.push(network),
-            None => mistakes.add(
-                &format!("sip.peers[{index}].networks[{n}]"),
-                "must be an address or a network, such as \"10.0.0.5\" or \"10.0.0.0/8\"",
-            ),
-        }
-    }
-    SipPeer { name: raw.name.clone(), networks }
+fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {
+    let networks = raw.networks.iter().enumerate().filter_map(|(n, text)| {
+        let network = text.parse::<Network>().map_err(|error| error.to_string());
+        mistakes.take(&format!("sip.peers[{index}].networks[{n}]"), network)
+    });
+    Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx }
 }
 
-fn network(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address.parse::<IpAddr>().ok()?, prefix.parse::<u8>().ok()?),
-        None => {
-            let address = text.parse::<IpAddr>().ok()?;
-            (address, if address.is_ipv4() { 32 } else { 128 })
-        }
-    };
-    (prefix <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, prefix))
-}
-
-fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaSettings {
+fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaConfig {
     let advertised_address = raw.advertised_address.unwrap_or(raw.bind_address);
     if advertised_address.is_unspecified() {
         mistakes.add("media.advertised_address", "must be the address that peers send RTP to, not 0.0.0.0");
@@ -158,7 +141,7 @@ fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaSettings {
         raw::Fill::ComfortNoise => Fill::ComfortNoise,
         raw::Fill::Beep => Fill::Beep,
     };
-    MediaSettings {
+    MediaConfig {
         bind_address: raw.bind_address,
         advertised_address,
         port_min: raw.port_min,
@@ -175,8 +158,7 @@ fn gateways(mistakes: &mut Mistakes, raw: &[raw::Gateway], test_mode: bool) -> V
         if gateway.name.is_empty() || raw[..index].iter().any(|other| other.name == gateway.name) {
             mistakes.add(&path("name"), "must be there and be used once");
         }
-        for (name, url) in
-            [("url", Some(gateway.url.as_str())), ("query_url", gateway.query_url.as_deref())]
+        for (name, url) in [("url", Some(gateway.url.as_str())), ("query_url", gateway.query_url.as_deref())]
         {
             let plain = url.is_some_and(|url| url.starts_with("http://"));
             let secure = url.is_none_or(|url| url.starts_with("https://"));
@@ -193,7 +175,14 @@ fn gateways(mistakes: &mut Mistakes, raw: &[raw::Gateway], test_mode: bool) -> V
                 password: password.map(|text| text.to_string()).unwrap_or_default(),
             },
         };
-        gateways.push(GatewayConfig { name: GatewayName(gateway.name.clone()), kind });
+        if gateway.time_out_s == 0 || gateway.settle_time_s < gateway.time_out_s {
+            mistakes.add(&path("settle_time_s"), "must not be less than time_out_s, which must be above 0");
+        }
+        let mut config = GatewayConfig::new(GatewayName(gateway.name.clone()), kind);
+        config.patience.whole = Duration::from_secs(gateway.time_out_s);
+        config.settle_time = Duration::from_secs(gateway.settle_time_s);
+        config.allow_plain_http = test_mode;
+        gateways.push(config);
     }
     gateways
 }
@@ -218,9 +207,7 @@ fn accounts(
             .configurations
             .iter()
             .enumerate()
-            .map(|(n, raw)| {
-                configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, gateways)
-            })
+            .map(|(n, raw)| configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, gateways))
             .collect();
         let default_configuration = ConfigurationId(account.default_configuration);
         if !configurations.iter().any(|configuration| configuration.id == default_configuration) {
@@ -250,11 +237,8 @@ fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, route
             mistakes.add(&path("phone"), "must be a SIP URI, such as \"sip:1234@10.0.0.5:5060\"");
         }
         let user = agent.user.clone().unwrap_or_else(|| agent.id.clone());
-        let route = AgentRoute {
-            account: account.id.clone(),
-            agent: agent.id.clone(),
-            phone: agent.phone.clone(),
-        };
+        let route =
+            Route { account: account.id.clone(), agent: agent.id.clone(), agent_uri: agent.phone.clone() };
         if !routes.add(user, route) {
             mistakes.add(&path("user"), "is dialled for another agent already");
         }

@@ -7,13 +7,14 @@ mod routes;
 mod secret;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use hushpad_domain::account::Directory;
 use hushpad_gateways::GatewayConfig;
-use hushpad_telephony::guard::GuardConfig;
+
+use crate::calls::CallsConfig;
+use crate::media::MediaConfig;
 
 pub use routes::RouteTable;
 pub use secret::{MasterKey, SAMPLE_MASTER_KEY};
@@ -32,10 +33,10 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The SQLite file.
     pub store_path: PathBuf,
-    /// SIP.
-    pub sip: SipConfig,
+    /// SIP and calls.
+    pub calls: CallsConfig,
     /// RTP.
-    pub media: MediaSettings,
+    pub media: MediaConfig,
     /// Gateways by name.
     pub gateways: Vec<GatewayConfig>,
     /// Accounts.
@@ -51,51 +52,6 @@ pub struct HttpListener {
     pub listen: SocketAddr,
     /// `scheme://host[:port]`, no path, no slash at the end.
     pub public_url: String,
-}
-
-/// The SIP side.
-#[derive(Clone, Debug)]
-pub struct SipConfig {
-    /// UDP listeners.
-    pub udp: Vec<SocketAddr>,
-    /// TCP listeners.
-    pub tcp: Vec<SocketAddr>,
-    /// The address that goes into Contact and Via.
-    pub advertised_address: IpAddr,
-    /// Calls at one time; more get 503.
-    pub max_calls: usize,
-    /// How long an agent's phone may ring.
-    pub ring_time_out: Duration,
-    /// How long a call may last.
-    pub max_call_duration: Duration,
-    /// Who may send us SIP.
-    pub peers: Vec<SipPeer>,
-}
-
-/// A SIP peer: the PBX, the trunk, the agents' phones.
-#[derive(Clone, Debug)]
-pub struct SipPeer {
-    /// Its name in logs.
-    pub name: String,
-    /// Its addresses: network and prefix length.
-    pub networks: Vec<(IpAddr, u8)>,
-}
-
-/// The media plane.
-#[derive(Clone, Debug)]
-pub struct MediaSettings {
-    /// Where RTP sockets are bound.
-    pub bind_address: IpAddr,
-    /// The address that goes into SDP.
-    pub advertised_address: IpAddr,
-    /// The first port, even.
-    pub port_min: u16,
-    /// The last port.
-    pub port_max: u16,
-    /// Worker threads.
-    pub workers: usize,
-    /// The guard.
-    pub guard: GuardConfig,
 }
 
 impl Config {

@@ -113,6 +113,10 @@ pub(super) struct Gateway {
     pub(super) query_url: Option<String>,
     pub(super) user: String,
     pub(super) password: SecretRef,
+    #[serde(default = "time_out_s")]
+    pub(super) time_out_s: u64,
+    #[serde(default = "settle_time_s")]
+    pub(super) settle_time_s: u64,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -172,6 +176,14 @@ fn ring_time_out_s() -> u64 {
 /// Longer than any call that is still a conversation.
 fn max_call_duration_s() -> u64 {
     4 * 3600
+}
+/// An agent and a customer wait for it.
+fn time_out_s() -> u64 {
+    20
+}
+/// Three times the time-out: what was still on its way has arrived or is lost.
+fn settle_time_s() -> u64 {
+    60
 }
 fn port_min() -> u16 {
     20_000

@@ -2,27 +2,18 @@
 
 use std::collections::HashMap;
 
-/// An agent and its phone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentRoute {
-    /// The account's id.
-    pub account: String,
-    /// The agent's id.
-    pub agent: String,
-    /// The SIP URI of the agent's phone.
-    pub phone: String,
-}
+use crate::calls::{Route, RouteRefused, Routes};
 
 /// Dialled users and agents, from the config file.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    by_user: HashMap<String, AgentRoute>,
+    by_user: HashMap<String, Route>,
     default: Option<(String, String)>,
 }
 
 impl RouteTable {
     /// Adds a dialled user; false when it is there already.
-    pub(super) fn add(&mut self, user: String, route: AgentRoute) -> bool {
+    pub(super) fn add(&mut self, user: String, route: Route) -> bool {
         self.by_user.insert(user, route).is_none()
     }
 
@@ -33,7 +24,7 @@ impl RouteTable {
 
     /// The agent for a dialled user, or for the agent id of a header, which goes first.
     #[must_use]
-    pub fn find(&self, dialled_user: &str, agent_header: Option<&str>) -> Option<AgentRoute> {
+    pub fn find(&self, dialled_user: &str, agent_header: Option<&str>) -> Option<Route> {
         if let Some(agent) = agent_header
             && let Some(route) = self.by_user.values().find(|route| route.agent == agent)
         {
@@ -42,10 +33,10 @@ impl RouteTable {
         self.by_user.get(dialled_user).cloned().or_else(|| {
             let (account, phone) = self.default.as_ref()?;
             let agent = agent_header.unwrap_or(dialled_user);
-            is_plain_user(agent).then(|| AgentRoute {
+            is_plain_user(agent).then(|| Route {
                 account: account.clone(),
                 agent: agent.to_owned(),
-                phone: phone.replace("{agent}", agent),
+                agent_uri: phone.replace("{agent}", agent),
             })
         })
     }
@@ -55,4 +46,15 @@ impl RouteTable {
 fn is_plain_user(user: &str) -> bool {
     (1..=64).contains(&user.len())
         && user.chars().all(|c| c.is_ascii_alphanumeric() || "-_.!~*'()+".contains(c))
+}
+
+impl Routes for RouteTable {
+    fn route(
+        &self,
+        dialled_user: &str,
+        agent_header: Option<&str>,
+        _peer: &str,
+    ) -> Result<Route, RouteRefused> {
+        self.find(dialled_user, agent_header).ok_or(RouteRefused)
+    }
 }

@@ -122,7 +122,8 @@ impl Payments {
         self.metrics.attempt_ended(&submission);
         match submission {
             Submission::Answered(answer) => {
-                let change = |session: Session, now| session.answered(answer.clone(), still_there.retry(), now);
+                let change =
+                    |session: Session, now| session.answered(answer.clone(), still_there.retry(), now);
                 let session = self.books.write(session, change).await;
                 self.log_outcome(&session, &attempt);
                 let _ = progress.send(Progress::Answered(Box::new(session), card)).await;

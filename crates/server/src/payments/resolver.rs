@@ -21,10 +21,8 @@ pub(super) async fn ask_until_known(gateways: &Gateways, attempt: &Attempt, worl
     loop {
         match gateways.ask(&attempt.gateway, attempt).await {
             Asked::Found(answer) => return Finding::Answer(answer),
-            Asked::NotFound { settle_time } if is_settled(attempt, settle_time, world) => {
-                return Finding::NotCharged;
-            }
-            Asked::NotFound { .. } => {
+            Asked::NotFound if is_settled(gateways, attempt, world) => return Finding::NotCharged,
+            Asked::NotFound => {
                 info!(attempt.id = %attempt.id, "the gateway does not know the attempt yet");
             }
             Asked::NotKnown(reason) => {
@@ -36,8 +34,9 @@ pub(super) async fn ask_until_known(gateways: &Gateways, attempt: &Attempt, worl
     }
 }
 
-/// Counted from the intent: bytes went out after it, so a little more than the settle time has passed only
-/// when the last byte is old enough too. The request's own deadline is added by the settle times themselves.
-fn is_settled(attempt: &Attempt, settle_time: Duration, world: &RealWorld) -> bool {
-    world.now() > attempt.intended_on.plus(settle_time)
+/// Whether what was still on its way has arrived or is lost. Counted from the intent.
+fn is_settled(gateways: &Gateways, attempt: &Attempt, world: &RealWorld) -> bool {
+    gateways
+        .caps(&attempt.gateway)
+        .is_some_and(|caps| world.now() > attempt.intended_on.plus(caps.settle_time))
 }
