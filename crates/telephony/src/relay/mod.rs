@@ -22,7 +22,7 @@ pub use outgoing::StreamSeed;
 pub use secure::SecureMode;
 pub use stats::{BridgeStats, Dropped, LegStats};
 
-use crate::g711::{Law, silence, transcode};
+use crate::g711::Law;
 use crate::key_queue::Alarm;
 use crate::rtp::{COMFORT_NOISE, HEADER_BYTES, Header, Packet, is_rtcp};
 use leg::{Continuity, Kind, Leg};
@@ -343,7 +343,7 @@ impl Bridge {
             agent.stats.sent += 1;
             if abandoned {
                 self.customer.stats.dropped.failed_closed += 1;
-                bytes[HEADER_BYTES..].fill(silence(agent.params.law));
+                bytes[HEADER_BYTES..].fill(agent.params.law.silence());
             }
             emit(Side::Agent, destination, bytes);
         }
@@ -358,7 +358,7 @@ impl Bridge {
         let Header { timestamp, marker, .. } = packet.header;
         let header = agent.outgoing.numbered(now_us, timestamp, marker, agent.params.payload_type);
         if let Some(bytes) = write(&mut self.scratch, header, packet.payload, None) {
-            bytes[HEADER_BYTES..].fill(silence(agent.params.law));
+            bytes[HEADER_BYTES..].fill(agent.params.law.silence());
             agent.stats.sent += 1;
             emit(Side::Agent, destination, bytes);
         }
@@ -386,7 +386,8 @@ fn write<'a>(
     head.copy_from_slice(&header.to_bytes());
     body.copy_from_slice(payload);
     if let Some((from, to)) = sound.filter(|(from, to)| from != to) {
-        transcode(body, from, to);
+        let table = from.to(to);
+        body.iter_mut().for_each(|byte| *byte = table[usize::from(*byte)]);
     }
     Some(bytes)
 }

@@ -2,8 +2,8 @@
 
 use super::rate::KeyRate;
 use crate::detector::Phase;
-use crate::g711::{Law, silence};
-use crate::guard::{Guard, GuardConfig, Held};
+use crate::g711::Law;
+use crate::guard::{Guard, GuardConfig, Held, MAX_PACKET_SAMPLES};
 use crate::key::{Carrier, Key, KeyReport};
 use crate::key_queue::{Alarm, KeyQueue, Lane};
 use crate::rtp::Header;
@@ -16,8 +16,8 @@ const CLOCK_RATE_HZ: u32 = 8000;
 /// A packet of 20 ms, until the customer has shown another size.
 const USUAL_SAMPLES: u16 = 160;
 
-/// The longest packet we fill in: 60 ms.
-const MAX_FILL_SAMPLES: u16 = 480;
+/// The longest packet we fill in: 60 ms, which is also the longest the guard takes.
+const MAX_FILL_SAMPLES: u16 = MAX_PACKET_SAMPLES as u16;
 
 /// Packets of silence put in at once; more are not a press but an interruption.
 const MAX_FILLS: usize = 4;
@@ -110,15 +110,21 @@ impl SecureMode {
         self.audio = None;
     }
 
-    /// Takes audio, in the guard's law.
+    /// Takes audio, in the guard's law. What is longer than the guard takes goes on in pieces.
     pub(super) fn audio(&mut self, now_us: u64, header: &Header, payload: &[u8]) {
         let Ok(samples) = u16::try_from(payload.len()) else { return };
         let filled = self.audio.and_then(|audio| audio.filled);
-        if samples == 0 || filled.is_some_and(|filled| is_before(header.timestamp, filled)) {
+        let replaced = filled.is_some_and(|filled| is_just_before(header.timestamp, filled));
+        if samples == 0 || replaced {
             return;
         }
         self.samples = samples.min(MAX_FILL_SAMPLES);
-        self.push(now_us, header.timestamp, header.marker, payload, None);
+        let (mut timestamp, mut marker) = (header.timestamp, header.marker);
+        for piece in payload.chunks(MAX_PACKET_SAMPLES) {
+            self.push(now_us, timestamp, marker, piece, None);
+            timestamp = timestamp.wrapping_add(MAX_PACKET_SAMPLES as u32);
+            marker = false;
+        }
     }
 
     /// Takes a telephone-event packet: its keys are reported, the audio it stands over is hidden, and when
@@ -181,7 +187,7 @@ impl SecureMode {
             next = position.wrapping_sub(samples);
             fills = 1;
         }
-        let silent = [silence(self.law); MAX_FILL_SAMPLES as usize];
+        let silent = [self.law.silence(); MAX_FILL_SAMPLES as usize];
         let payload = silent.get(..usize::from(self.samples)).unwrap_or(&silent);
         for _ in 0..fills {
             let end = next.wrapping_add(samples);
@@ -199,7 +205,7 @@ impl SecureMode {
         let samples = u32::try_from(payload.len()).unwrap_or(0);
         let end = timestamp.wrapping_add(samples);
         let (next, before) = self.audio.map_or((end, None), |audio| (audio.next, audio.filled));
-        let next = if is_before(next, end) { end } else { next };
+        let next = if is_just_before(end, next) { next } else { end };
         self.audio = Some(Audio { next, at_us: now_us, filled: filled.or(before) });
     }
 }
@@ -223,6 +229,8 @@ fn report(keys: &KeyQueue, counting: &Counting, rate: &mut KeyRate, reported: &m
     *reported += u64::from(keys.push(Lane::Media, report));
 }
 
-fn is_before(timestamp: u32, other: u32) -> bool {
-    timestamp.wrapping_sub(other).cast_signed() < 0
+/// Whether a timestamp is before another one of the same stretch of audio. Farther back than a second is
+/// not late: the sender has jumped.
+fn is_just_before(timestamp: u32, other: u32) -> bool {
+    (1..=CLOCK_RATE_HZ).contains(&other.wrapping_sub(timestamp))
 }
