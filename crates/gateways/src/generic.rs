@@ -177,7 +177,9 @@ fn write_charge(body: &mut WireBody, order: &Order<'_>, card: &Card) -> Result<(
     let (month, year) = card.expiry();
     let (month, year) =
         (Zeroizing::new(format!("{month:02}")), Zeroizing::new(format!("{:02}", year.rem_euclid(100))));
-    fn text(digits: &[u8]) -> &str { std::str::from_utf8(digits).unwrap_or_default() }
+    fn text(digits: &[u8]) -> &str {
+        std::str::from_utf8(digits).unwrap_or_default()
+    }
     card.read_number(|number| {
         card.read_security_code(|code| {
             let charge = Charge {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use hushpad_telephony::key_queue::KeyQueue;
 
-use crate::media::MediaStats;
+use hushpad_telephony::relay::BridgeStats;
 
 /// The call has ended.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -16,7 +16,7 @@ use crate::media::MediaStats;
 pub struct CallGone;
 
 /// Counters of one call.
-pub type CallStats = MediaStats;
+pub type CallStats = BridgeStats;
 
 /// What a call's task is told.
 pub(super) enum Command {

@@ -11,6 +11,8 @@ use hushpad_telephony::call::{
 };
 use hushpad_telephony::key::{Carrier, Key, KeyReport};
 use hushpad_telephony::key_queue::{KeyQueue, Lane};
+use hushpad_telephony::relay::{Flow, LegParams, Side};
+use hushpad_telephony::sdp::{Direction, Negotiated};
 
 use crate::media::MediaSession;
 use crate::sip::{CallLegs, IncomingCall, LegEvent};
@@ -37,7 +39,7 @@ pub(super) struct Start {
 pub(super) async fn run(start: Start, incoming: IncomingCall) {
     let Start { route, limits, timer, media, permit, table } = start;
     let began = Instant::now();
-    let addresses = Addresses { customer: media.local(Leg::Customer), agent: media.local(Leg::Agent) };
+    let addresses = Addresses { customer: media.local(Side::Customer), agent: media.local(Side::Agent) };
     let begun = Call::begin(0, limits, addresses, session_ids(), incoming.offer(), timer);
     let (core, first) = match begun {
         Ok(begun) => begun,
@@ -134,19 +136,28 @@ impl Task {
             Command::Secure(keys, done) => {
                 // Keys by INFO are stopped first, then those in the audio; then the caller may go on.
                 self.input(Input::Secure(true)).await;
-                if let Some(before) = self.place.keys.replace(Arc::clone(&keys)) {
+                let before = self.place.keys.replace(Arc::clone(&keys));
+                if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &keys)) {
                     before.close();
                 }
-                self.media.secure(keys).await;
-                let _ = done.send(());
+                // Media that does not answer is not guarded: the asker must not believe that it is.
+                if self.media.secure(keys).await.is_ok() {
+                    let _ = done.send(());
+                }
             }
             Command::Release(done) => {
-                self.media.release().await;
+                // Media that is gone lets nothing through.
+                let _ = self.media.release().await;
                 self.input(Input::Secure(false)).await;
                 self.place.keys = None;
                 let _ = done.send(());
             }
-            Command::Stats(done) => drop(done.send(self.media.stats().await)),
+            Command::Stats(done) => {
+                // Without media there is nothing to tell; the asker hears that the call is gone.
+                if let Ok(stats) = self.media.stats().await {
+                    let _ = done.send(stats);
+                }
+            }
             Command::HangUp => self.input(Input::HangUp).await,
         }
     }
@@ -165,7 +176,7 @@ impl Task {
                     self.legs.respond(leg, request, code, sdp, timer).await;
                 }
                 Output::Info { from, request, dtmf } => self.legs.info(from, request, dtmf),
-                Output::SetLeg { leg, agreed } => self.media.set_leg(leg, &agreed),
+                Output::SetLeg { leg, agreed } => self.media.set_leg(side(leg), leg_params(&agreed)),
                 Output::Event(event) => self.event(event),
             }
         }
@@ -235,4 +246,28 @@ fn session_ids() -> [u64; 2] {
     // Below 2^62, as some phones read the number as signed.
     let (high, low) = Uuid::new_v4().as_u64_pair();
     [high >> 2, low >> 2]
+}
+
+fn side(leg: Leg) -> Side {
+    match leg {
+        Leg::Customer => Side::Customer,
+        Leg::Agent => Side::Agent,
+    }
+}
+
+fn leg_params(agreed: &Negotiated) -> LegParams {
+    LegParams {
+        remote: agreed.remote,
+        law: agreed.law,
+        payload_type: agreed.payload_type,
+        event_payload_type: agreed.event_receive.or(agreed.event_send),
+        comfort_noise: agreed.comfort_noise,
+        flow: match agreed.direction {
+            Direction::SendRecv => Flow::Both,
+            Direction::SendOnly => Flow::Send,
+            Direction::RecvOnly => Flow::Receive,
+            Direction::Inactive => Flow::Nothing,
+        },
+        nat: false,
+    }
 }

@@ -130,7 +130,7 @@ fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaConfig {
             format!("must be from {} to {}", LOOK_BACK_MS.start(), LOOK_BACK_MS.end()),
         );
     }
-    if raw.port_min % 2 != 0 || raw.port_min < 1024 || raw.port_max.saturating_sub(raw.port_min) < 3 {
+    if !raw.port_min.is_multiple_of(2) || raw.port_min < 1024 || raw.port_max.saturating_sub(raw.port_min) < 3 {
         mistakes.add("media.port_min", "must be even, at least 1024, and leave room up to port_max");
     }
     if !(1..=64).contains(&raw.workers) {
@@ -160,9 +160,8 @@ fn gateways(mistakes: &mut Mistakes, raw: &[raw::Gateway], test_mode: bool) -> V
         }
         for (name, url) in [("url", Some(gateway.url.as_str())), ("query_url", gateway.query_url.as_deref())]
         {
-            let plain = url.is_some_and(|url| url.starts_with("http://"));
-            let secure = url.is_none_or(|url| url.starts_with("https://"));
-            if !secure && !(plain && test_mode) {
+            let taken = |url: &str| url.starts_with("https://") || (test_mode && url.starts_with("http://"));
+            if !url.is_none_or(taken) {
                 mistakes.add(&path(name), "must be an https URL (http is taken in test mode only)");
             }
         }
