@@ -9,7 +9,7 @@ use hushpad_domain::ids::{AccountId, AgentId, CallGuid};
 use hushpad_domain::ports::{Calls as CallsPort, NoLiveCall, Sessions, World};
 use hushpad_gateways::Gateways;
 use hushpad_store::{SqliteOptions, SqliteStore};
-use hushpad_web::{Observer, TokenKeys, WebLimits, WebParts, WebSettings};
+use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,8 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let books = Books::new(Arc::clone(&sessions), world.clone());
     let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let secure_side = SecureDesk::new(calls.clone(), payments, world.clone(), Arc::clone(&metrics));
+    let secure_side =
+        SecureDesk::new(calls.clone(), payments, world.clone(), Arc::clone(&metrics), config.max_sessions);
     let web = Arc::new(WebParts {
         directory: Arc::new(config.directory.clone()),
         sessions: Arc::clone(&sessions),
@@ -68,7 +69,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
             issuer: config.api.public_url.clone(),
             api_base_url: config.api.public_url.clone(),
             page_base_url: config.page.public_url.clone(),
-            limits: WebLimits::default(),
+            limits: config.web_limits,
         },
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });

@@ -25,8 +25,6 @@ use crate::payments::Payments;
 use crate::world::RealWorld;
 use task::{Command, ProviderSession};
 
-/// Provider sessions at one time. Each needs a call or a test page; more is an attack or a fault.
-const SESSIONS_MAX: usize = 10_000;
 /// What an agent can ask before the task has done it. A person does not click faster.
 const COMMANDS_MAX: usize = 32;
 /// The media thread answers within a packet; after this something is broken.
@@ -44,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) payments: Payments,
     pub(crate) world: RealWorld,
     pub(crate) metrics: Arc<Metrics>,
+    max_sessions: usize,
     sessions: Mutex<HashMap<ProviderSessionGuid, Door>>,
 }
 
@@ -54,11 +53,17 @@ struct Door {
 }
 
 impl SecureDesk {
-    /// A secure side with no session yet.
+    /// A secure side with no session yet; at most `max_sessions` at one time.
     #[must_use]
-    pub fn new(calls: Calls, payments: Payments, world: RealWorld, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        calls: Calls,
+        payments: Payments,
+        world: RealWorld,
+        metrics: Arc<Metrics>,
+        max_sessions: usize,
+    ) -> Self {
         let sessions = Mutex::new(HashMap::new());
-        Self { shared: Arc::new(Shared { calls, payments, world, metrics, sessions }) }
+        Self { shared: Arc::new(Shared { calls, payments, world, metrics, max_sessions, sessions }) }
     }
 
     /// Sessions whose task is there.
@@ -106,7 +111,7 @@ impl Shared {
 #[async_trait]
 impl SecureSide for SecureDesk {
     async fn launch(&self, launch: Launch) -> Result<(), LaunchError> {
-        if self.count() >= SESSIONS_MAX {
+        if self.count() >= self.shared.max_sessions {
             return Err(LaunchError::Unavailable);
         }
         let line = self.secure_call(&launch).await?;

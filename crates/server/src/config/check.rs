@@ -8,6 +8,7 @@ use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
 use hushpad_gateways::{GatewayConfig, GatewayKind};
 use hushpad_telephony::guard::{Fill, GuardConfig};
+use hushpad_web::WebLimits;
 
 use super::routes::RouteTable;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
@@ -26,6 +27,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let page = listener(&mut mistakes, "page", &raw.page);
     let calls = calls(&mut mistakes, &raw.sip);
     let media = media(&mut mistakes, &raw.media);
+    let web_limits = web_limits(&mut mistakes, &raw.limits);
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
     let (accounts, routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
     match (master_key, mistakes.0.is_empty()) {
@@ -37,6 +39,8 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             admin: raw.admin.listen,
             store_path: raw.store.path,
             calls,
+            web_limits,
+            max_sessions: raw.limits.max_sessions,
             media,
             gateways,
             directory: Directory::new(accounts),
@@ -130,7 +134,8 @@ fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaConfig {
             format!("must be from {} to {}", LOOK_BACK_MS.start(), LOOK_BACK_MS.end()),
         );
     }
-    if !raw.port_min.is_multiple_of(2) || raw.port_min < 1024 || raw.port_max.saturating_sub(raw.port_min) < 3 {
+    if !raw.port_min.is_multiple_of(2) || raw.port_min < 1024 || raw.port_max.saturating_sub(raw.port_min) < 3
+    {
         mistakes.add("media.port_min", "must be even, at least 1024, and leave room up to port_max");
     }
     if !(1..=64).contains(&raw.workers) {
@@ -148,6 +153,17 @@ fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaConfig {
         port_max: raw.port_max,
         workers: raw.workers,
         guard: GuardConfig { look_back_ms: raw.look_back_ms, fill },
+    }
+}
+
+fn web_limits(mistakes: &mut Mistakes, raw: &raw::Limits) -> WebLimits {
+    if raw.client_burst == 0 || raw.client_requests_per_s == 0 || raw.max_sessions == 0 {
+        mistakes.add("limits", "must each be at least 1");
+    }
+    WebLimits {
+        client_burst: raw.client_burst,
+        client_refill: Duration::from_secs(1) / raw.client_requests_per_s.max(1),
+        ..WebLimits::default()
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use hushpad_domain::account::Directory;
 use hushpad_gateways::GatewayConfig;
+use hushpad_web::WebLimits;
 
 use crate::calls::CallsConfig;
 use crate::media::MediaConfig;
@@ -37,6 +38,10 @@ pub struct Config {
     pub calls: CallsConfig,
     /// RTP.
     pub media: MediaConfig,
+    /// Requests of API clients.
+    pub web_limits: WebLimits,
+    /// Provider sessions at one time.
+    pub max_sessions: usize,
     /// Gateways by name.
     pub gateways: Vec<GatewayConfig>,
     /// Accounts.

@@ -18,6 +18,8 @@ pub(super) struct Raw {
     pub(super) sip: Sip,
     pub(super) media: Media,
     #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
     pub(super) gateways: Vec<Gateway>,
     #[serde(default)]
     pub(super) accounts: Vec<Account>,
@@ -93,6 +95,22 @@ pub(super) struct Media {
     pub(super) look_back_ms: u16,
     #[serde(default)]
     pub(super) fill: Fill,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) client_burst: u32,
+    pub(super) client_requests_per_s: u32,
+    pub(super) max_sessions: usize,
+}
+
+impl Default for Limits {
+    /// A back end that asks once a second for each of 200 agents stays below. More sessions at one time than
+    /// 10,000 are an attack or a fault.
+    fn default() -> Self {
+        Self { client_burst: 1_000, client_requests_per_s: 200, max_sessions: 10_000 }
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
