@@ -30,6 +30,8 @@ pub(crate) struct Look {
     pub(crate) steadiness: f32,
     /// The larger of the two tones' deviations from nominal, as a fraction of the frequency.
     pub(crate) deviation: f32,
+    /// The lesser of the two tones' coherence: 1 when amplitude and turn of phase never change.
+    pub(crate) coherence: f32,
 }
 
 impl Sums {
@@ -94,6 +96,9 @@ impl Sums {
             low,
             high,
             steadiness: self.weakest(sums, pair.low, low).min(self.weakest(sums, pair.high, high)),
+            coherence: self
+                .coherence(sums, pair.low, low_step)
+                .min(self.coherence(sums, pair.high, high_step)),
             deviation: (off_hz(low_step) / low_hz).abs().max((off_hz(high_step) / high_hz).abs()),
         }
     }
@@ -107,6 +112,19 @@ impl Sums {
             im += new_im[lane] * old_re[lane] - new_re[lane] * old_im[lane];
         }
         if re == 0.0 && im == 0.0 { 0.0 } else { im.atan2(re) }
+    }
+
+    /// How much of the 10 ms sums' power is in their mean, once each is turned back by its age.
+    fn coherence(&self, sums: usize, lane: usize, step: f32) -> f32 {
+        let (mut mean_re, mut mean_im, mut power) = (0.0_f32, 0.0_f32, 0.0_f32);
+        for index in 0..sums {
+            let (re, im) = self.back(index * LAG);
+            let (sin, cos) = (step * index as f32).sin_cos();
+            mean_re += re[lane] * cos - im[lane] * sin;
+            mean_im += re[lane] * sin + im[lane] * cos;
+            power += re[lane] * re[lane] + im[lane] * im[lane];
+        }
+        (mean_re * mean_re + mean_im * mean_im) / (sums as f32 * power).max(1.0)
     }
 
     fn weakest(&self, sums: usize, lane: usize, mean: f32) -> f32 {
