@@ -1,0 +1,1 @@
+//! Calls with our own phone: secure mode, the RFC 4475 messages, going down.
