@@ -95,8 +95,25 @@ impl Phone {
     pub async fn calls(&mut self, user: &str) {
         self.invite(user, None).await;
         let answer = self.hears("SIP/2.0 200").await;
-        self.to = answer.header("To").to_owned();
+        self.joins(&answer);
         self.request("ACK", "", "").await;
+    }
+
+    /// Takes the tag of an answer: what follows is in the dialog.
+    pub fn joins(&mut self, answer: &Message) {
+        self.to = answer.header("To").to_owned();
+    }
+
+    /// Cancels the INVITE that was sent last.
+    pub async fn cancel(&mut self) {
+        let (here, server, user) = (self.socket.local_addr().unwrap(), self.server, &self.user);
+        let (call_id, sequence) = (&self.call_id, self.sequence);
+        let text = format!(
+            "CANCEL sip:{user}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}INVITE{sequence}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:customer@{here}>;tag=c1\r\nTo: <sip:{user}@{server}>\r\nCall-ID: {call_id}\r\n\
+             CSeq: {sequence} CANCEL\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.raw(text.as_bytes()).await;
     }
 
     /// Sends an INFO with a key and gives the answer.
