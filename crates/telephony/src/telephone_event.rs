@@ -304,26 +304,39 @@ mod tests {
         assert_eq!(hear(&mut receiver, &press(1, 1000, 3)), "1.");
     }
 
-    /// Lost, doubled and shuffled within a few packets, as networks do it.
-    fn network() -> impl Strategy<Value = (Vec<(u8, u32)>, Vec<(u8, u8, u8)>, u32)> {
-        let presses = proptest::collection::vec((0_u8..16, 1_u32..30), 1..20);
-        (presses, proptest::collection::vec((0_u8..4, 0_u8..4, 0_u8..6), 700), any::<u32>())
+    /// What networks do to a packet: lose it, double it, deliver it some packets later.
+    #[derive(Clone, Copy, Debug)]
+    struct Fault {
+        lost: bool,
+        doubled: bool,
+        moved: usize,
+    }
+
+    fn faults() -> impl Strategy<Value = Vec<Fault>> {
+        let fault = (0_u8..4, 0_u8..4, 0_usize..6);
+        let fault =
+            fault.prop_map(|(lost, doubled, moved)| Fault { lost: lost == 0, doubled: doubled == 0, moved });
+        proptest::collection::vec(fault, 700)
     }
 
     proptest! {
         #[test]
-        fn every_press_of_which_a_packet_arrives_is_exactly_one_key((presses, faults, origin) in network()) {
+        fn every_press_of_which_a_packet_arrives_is_exactly_one_key(
+            presses in proptest::collection::vec((0_u8..16, 1_u32..30), 1..20),
+            faults in faults(),
+            origin in any::<u32>(),
+        ) {
             let mut arrivals = Vec::new();
             let mut expected = [0_usize; 16];
             let (mut start, mut place) = (origin, 0_usize);
             for (code, packets) in presses {
                 let mut arrived = false;
                 for packet in press(code, start, packets) {
-                    let (lost, doubled, moved) = faults[place % faults.len()];
-                    if lost != 0 {
+                    let fault = faults[place % faults.len()];
+                    if !fault.lost {
                         arrived = true;
-                        let copies = 1 + usize::from(doubled == 0);
-                        arrivals.extend((0..copies).map(|n| (place + usize::from(moved) * (n + 1), packet.clone())));
+                        let copies = 1 + usize::from(fault.doubled);
+                        arrivals.extend((1..=copies).map(|n| (place + fault.moved * n, packet.clone())));
                     }
                     place += 1;
                 }
@@ -333,9 +346,8 @@ mod tests {
             arrivals.sort_by_key(|(order, _)| *order);
             let packets: Vec<_> = arrivals.into_iter().map(|(_, packet)| packet).collect();
             let text = heard(&packets);
-            for code in 0..16 {
-                let ascii = char::from(Key::ALL[code]);
-                prop_assert_eq!(text.matches(ascii).count(), expected[code]);
+            for (ascii, presses) in Key::ALL.iter().zip(expected) {
+                prop_assert_eq!(text.matches(char::from(*ascii)).count(), presses);
             }
             prop_assert!(text.matches('.').count() <= expected.iter().sum());
         }
