@@ -1,4 +1,5 @@
 //! What every engine must keep, written against the ports alone. A new engine adds one line at the end.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod story;
 
@@ -11,8 +12,11 @@ use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessio
 use hushpad_domain::ports::{Clients, CommitError, Sessions};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
-use story::{DAY, MINUTE, account, approved, declined, intended, minute, opened, opened_on};
+use story::{account, approved, declined, intended, minute, opened, opened_on};
 use uuid::Uuid;
+
+const MINUTE: i64 = 60 * 1_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
 
 /// One engine's empty database, which can be opened several times over.
 trait Engine {

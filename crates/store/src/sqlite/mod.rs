@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut to this after a checkpoint: a burst does not keep its disk space.
 const LOG_BYTES_KEPT: &str = "8388608";
 /// SQLite's page, which `size_max_bytes` is counted in.
-const PAGE_BYTES: u64 = 4_096;
+const PAGE_BYTES: u32 = 4_096;
 
 /// Sessions and API clients in one SQLite file.
 ///
@@ -92,7 +92,7 @@ impl SqliteStore {
             (Ownership::Exclusive, None) => return Err(OpenError::Owned { path: path.to_owned() }),
             (Ownership::Exclusive, Some(_)) | (Ownership::TakeOver | Ownership::Guest, _) => {}
         }
-        let connect = connect_options(path, options.size_max_bytes);
+        let connect = connect_options(path);
         let mut connection = connect.connect().await.map_err(broken)?;
         // A guest may set up a store that nobody runs: `client add` before the first start.
         let schema = match options.ownership {
@@ -115,11 +115,11 @@ impl SqliteStore {
             .acquire_timeout(PATIENCE)
             // A connection to a file does not go stale: asking it first would double each read's hops.
             .test_before_acquire(false)
-            .connect_with(connect_options(path, None).read_only(true))
+            .connect_with(connect_options(path).read_only(true))
             .await
             .map_err(broken)?;
         let (queue, jobs) = Queue::new();
-        tokio::spawn(Writer::new(connect, connection, role, jobs, lock).run());
+        tokio::spawn(Writer::new(connect, options.size_max_bytes, connection, role, jobs, lock).run());
         Ok(Self { path: path.to_owned(), queue, readers })
     }
 
@@ -225,10 +225,10 @@ fn try_lock(path: &Path) -> Result<Option<File>, OpenError> {
     }
 }
 
-fn connect_options(path: &Path, size_max_bytes: Option<u64>) -> SqliteConnectOptions {
-    let options = SqliteConnectOptions::new()
+fn connect_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
-        .page_size(4_096)
+        .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
@@ -237,11 +237,7 @@ fn connect_options(path: &Path, size_max_bytes: Option<u64>) -> SqliteConnectOpt
         // What is held must not pass through a file in /tmp.
         .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
-        .disable_statement_logging();
-    match size_max_bytes {
-        Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_BYTES).max(1).to_string()),
-        None => options,
-    }
+        .disable_statement_logging()
 }
 
 async fn next_epoch(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {

@@ -141,3 +141,39 @@ impl From<Failure> for CommitError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hushpad_domain::time::Timestamp;
+
+    use super::{Job, QUEUE_MAX, Queue};
+
+    #[tokio::test]
+    async fn a_full_queue_is_unavailable_at_once() {
+        let (queue, jobs) = Queue::new();
+        let waiting: Vec<_> = (0..QUEUE_MAX)
+            .map(|_| {
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.ask(Timestamp::from_micros(0), Job::Purge).await })
+            })
+            .collect();
+        while queue.depth() < QUEUE_MAX {
+            tokio::task::yield_now().await;
+        }
+        assert!(queue.ask(Timestamp::from_micros(0), Job::Purge).await.is_err());
+        // The writer dies: those that wait hear of it.
+        drop(jobs);
+        for asked in waiting {
+            assert!(asked.await.unwrap().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_writer_is_told_not_waited_for() {
+        let (queue, jobs) = Queue::new();
+        drop(jobs);
+        let answer = queue.ask(Timestamp::from_micros(0), Job::Purge).await;
+        assert_eq!(answer.unwrap_err().to_string(), "the store is unavailable: the store is closed");
+        queue.close().await;
+    }
+}

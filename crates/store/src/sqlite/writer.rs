@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::fs::File;
 
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
+use hushpad_domain::time::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::purge::{self, Batch};
 use super::queue::{Ask, Failure, Job};
-use super::{clients, sessions};
-use hushpad_domain::time::Timestamp;
+use super::{PAGE_BYTES, clients, sessions};
 
 /// Jobs in one transaction. Past this the shared `fsync` is already cheap beside the rows themselves, and a
 /// larger group would only make its first job wait.
@@ -21,6 +21,8 @@ const GROUP_MAX: usize = 128;
 /// Owns the writing connection, and the lock of the file for as long as it may write.
 pub(super) struct Writer {
     options: SqliteConnectOptions,
+    /// The file's bound, kept here and not in the options, as a purge may pass it.
+    size_max_bytes: Option<u64>,
     /// `None` after a failure: opened anew with the next group.
     connection: Option<SqliteConnection>,
     role: Role,
@@ -57,6 +59,7 @@ enum GroupError {
 impl Writer {
     pub(super) fn new(
         options: SqliteConnectOptions,
+        size_max_bytes: Option<u64>,
         connection: SqliteConnection,
         role: Role,
         jobs: mpsc::Receiver<Job>,
@@ -64,6 +67,7 @@ impl Writer {
     ) -> Self {
         Self {
             options,
+            size_max_bytes,
             connection: Some(connection),
             role,
             jobs,
@@ -134,7 +138,7 @@ impl Writer {
 
     async fn try_write(&mut self, group: &mut [Job]) -> Result<(), GroupError> {
         let role = self.role;
-        let connection = self.begin().await?;
+        let connection = self.begin(self.size_max_bytes).await?;
         for job in group {
             match job {
                 Job::Commit(ask) => {
@@ -185,7 +189,7 @@ impl Writer {
         if self.role == Role::Guest {
             return Err(GroupError::Fenced);
         }
-        let connection = self.begin().await?;
+        let connection = self.begin(None).await?;
         let batch = purge::batch(connection, now).await?;
         commit(connection).await?;
         Ok(batch)
@@ -206,9 +210,15 @@ impl Writer {
     }
 
     /// Opens a transaction that is the only writer, and checks in it that the store is still ours.
-    async fn begin(&mut self) -> Result<&mut SqliteConnection, GroupError> {
+    async fn begin(&mut self, size_max_bytes: Option<u64>) -> Result<&mut SqliteConnection, GroupError> {
         let role = self.role;
+        // Wiping needs a little room before it makes room: only what adds is bound.
+        let pages = self.size_max_bytes.is_some().then(|| pages(size_max_bytes));
         let connection = self.connected().await?;
+        if let Some(pages) = pages {
+            let bound = format!("PRAGMA max_page_count = {pages}");
+            sqlx::raw_sql(AssertSqlSafe(bound)).execute(&mut *connection).await?;
+        }
         let (epoch,): (i64,) = sqlx::query_as("BEGIN IMMEDIATE; SELECT epoch FROM owner WHERE id = 1")
             .fetch_one(&mut *connection)
             .await?;
@@ -247,6 +257,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// The bound in pages; SQLite's own where there is none.
+fn pages(size_max_bytes: Option<u64>) -> u64 {
+    const SQLITE_PAGES_MAX: u64 = 4_294_967_294;
+    size_max_bytes
+        .map_or(SQLITE_PAGES_MAX, |bytes| (bytes / u64::from(PAGE_BYTES)).clamp(1, SQLITE_PAGES_MAX))
 }
 
 async fn commit(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {

@@ -14,8 +14,7 @@ use hushpad_domain::session::{NewSession, Retry, Session};
 use hushpad_domain::time::Timestamp;
 use uuid::Uuid;
 
-pub(crate) const MINUTE: i64 = 60 * 1_000_000;
-pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
+const MINUTE: i64 = 60 * 1_000_000;
 
 /// `minutes` after a fixed morning.
 pub(crate) fn minute(minutes: i64) -> Timestamp {
