@@ -29,7 +29,7 @@ use self::talker::{FRAME_MS, Talker};
 use self::track::Placing;
 use self::user_agent::{Output, UserAgent};
 
-pub use self::talker::{HUSH_MS, KeyCarrier, MAX_QUEUED_KEYS, PRESS_MS, tone_sample};
+pub use self::talker::{HUSH_MS, KeyCarrier, MAX_QUEUED_KEYS, PAUSE, PRESS_MS, tone_sample};
 pub use self::track::{RECORDING_S, Track};
 pub use self::voice::{SAMPLE_RATE_HZ, Voice};
 
@@ -37,6 +37,8 @@ pub use self::voice::{SAMPLE_RATE_HZ, Voice};
 const MAX_COMMANDS: usize = 16;
 /// Key presses remembered: more than two minutes of keying without a pause.
 const MAX_PRESSES: usize = 1024;
+/// Times of strange packets remembered: a key press makes eight, and each press is judged within a second.
+const MAX_STRANGE: usize = 256;
 /// How long a call may take to be answered: longer than the server rings an agent.
 const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 
@@ -194,6 +196,8 @@ pub struct Record {
     pub packets_heard: BTreeMap<u8, u64>,
     /// SIP INFO requests received.
     pub infos_heard: u64,
+    /// When the latest packets that were not plain G.711, and the latest INFOs, came.
+    strange_at_ms: VecDeque<u64>,
     presses_ever: u64,
 }
 
@@ -202,6 +206,19 @@ impl Record {
     #[must_use]
     pub fn events_heard(&self) -> u64 {
         self.packets_heard.iter().filter(|(kind, _)| **kind != PCMU).map(|(_, count)| count).sum()
+    }
+
+    /// Whether between two times anything came that could carry a key outside the audio.
+    #[must_use]
+    pub fn strange_between(&self, from_ms: u64, until_ms: u64) -> bool {
+        self.strange_at_ms.iter().any(|at_ms| (from_ms..until_ms).contains(at_ms))
+    }
+
+    fn strange(&mut self, at_ms: u64) {
+        if self.strange_at_ms.len() == MAX_STRANGE {
+            self.strange_at_ms.pop_front();
+        }
+        self.strange_at_ms.push_back(at_ms);
     }
 
     fn press(&mut self, key: char, carrier: KeyCarrier, at_ms: u64) {
@@ -375,11 +392,13 @@ impl Phone {
         let Some(heard) = talker::read_packet(packet) else { return };
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         *record.packets_heard.entry(heard.payload_type).or_default() += 1;
-        if heard.payload_type == PCMU {
-            let audio: Vec<i16> = heard.payload.iter().map(|byte| codec::decode(*byte)).collect();
-            let place = self.placing.place(heard.ssrc, heard.timestamp, self.clock.now_ms());
-            record.heard.write(place, &audio);
+        let now_ms = self.clock.now_ms();
+        if heard.payload_type != PCMU {
+            return record.strange(now_ms);
         }
+        let audio: Vec<i16> = heard.payload.iter().map(|byte| codec::decode(*byte)).collect();
+        let place = self.placing.place(heard.ssrc, heard.timestamp, now_ms);
+        record.heard.write(place, &audio);
     }
 
     /// Does what the signalling asks for.
@@ -393,7 +412,9 @@ impl Phone {
                     self.state.send_replace(CallState::InCall);
                 }
                 Output::InfoReceived => {
-                    self.record.lock().unwrap_or_else(PoisonError::into_inner).infos_heard += 1;
+                    let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+                    record.infos_heard += 1;
+                    record.strange(self.clock.now_ms());
                 }
                 Output::Ended(why) => {
                     self.remote = None;

@@ -40,6 +40,10 @@ pub const PRESS_MS: u64 = TONE_FRAMES * FRAME_MS;
 /// The talker falls silent this long before the first key of a run, and after the last one.
 pub const HUSH_MS: u64 = HUSH_FRAMES * FRAME_MS;
 
+/// In a run of keys, a space: the talker speaks this long before going on, as people do between groups of digits.
+pub const PAUSE: char = ' ';
+const PAUSE_FRAMES: u64 = 35;
+
 /// Length of one packet.
 pub(super) const FRAME_MS: u64 = 20;
 const TONE_FRAMES: u64 = 6;
@@ -65,6 +69,8 @@ pub(super) struct Talker {
 #[derive(Clone, Copy, Debug)]
 enum Doing {
     Speaking,
+    /// Speaking between two groups of keys, for so many frames more.
+    Breath(u64),
     /// Silent around keys, for so many frames more.
     Hushed(u64),
     /// In this frame of a key press that began at this timestamp.
@@ -93,9 +99,9 @@ impl Talker {
         Self { voice, ssrc, sequence: 1, timestamp: 0, queue: VecDeque::new(), doing, resumes: true }
     }
 
-    /// Queues keys; those that do not fit are not pressed. Gives how many were taken.
+    /// Queues keys and pauses; those that do not fit are not pressed. Gives how many were taken.
     pub(super) fn press(&mut self, keys: &str, carrier: KeyCarrier) -> usize {
-        let keys = keys.chars().filter(|key| event_code(*key).is_some());
+        let keys = keys.chars().filter(|key| *key == PAUSE || event_code(*key).is_some());
         let before = self.queue.len();
         self.queue.extend(keys.take(MAX_QUEUED_KEYS - before).map(|key| (key, carrier)));
         self.queue.len() - before
@@ -118,7 +124,7 @@ impl Talker {
         self.step(event, &mut out);
         let mut as_event = None;
         match self.doing {
-            Doing::Speaking => out.audio = self.voice.frame(),
+            Doing::Speaking | Doing::Breath(_) => out.audio = self.voice.frame(),
             Doing::Pressing { key, carrier: KeyCarrier::InBand, frame, .. } => {
                 let first = frame * FRAME_SAMPLES as u64;
                 out.audio = std::array::from_fn(|n| tone_sample(key, first + n as u64, LOW_DBM0, HIGH_DBM0));
@@ -144,10 +150,12 @@ impl Talker {
     /// Moves on to what this frame is for.
     fn step(&mut self, event: Option<u8>, out: &mut Frame) {
         self.doing = match self.doing {
-            Doing::Speaking if self.queue.is_empty() => Doing::Speaking,
-            Doing::Speaking => Doing::Hushed(HUSH_FRAMES - 1),
+            Doing::Speaking | Doing::Breath(0) if self.queue.is_empty() => Doing::Speaking,
+            Doing::Speaking | Doing::Breath(0) => Doing::Hushed(HUSH_FRAMES - 1),
+            Doing::Breath(left) => Doing::Breath(left - 1),
             Doing::Hushed(0) => match self.queue.pop_front() {
                 None => Doing::Speaking,
+                Some((PAUSE, _)) => Doing::Breath(PAUSE_FRAMES - 1),
                 Some((key, wanted)) => {
                     // A phone whose events are refused sends tones instead.
                     let refused = wanted == KeyCarrier::Event && event.is_none();
@@ -259,7 +267,7 @@ mod tests {
     #[test]
     fn events_have_one_start_a_growing_duration_and_three_ends() {
         let mut talker = talker();
-        assert_eq!(talker.press("4 1", KeyCarrier::Event), 2);
+        assert_eq!(talker.press("4x1", KeyCarrier::Event), 2);
         let frames = frames(&mut talker, Some(101));
         let packets: Vec<Heard<'_>> =
             frames.iter().flat_map(|frame| &frame.packets).filter_map(|packet| read_packet(packet)).collect();
@@ -300,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn in_a_pause_between_keys_the_customer_speaks() {
+        let mut talker = talker();
+        talker.press("1 1", KeyCarrier::InBand);
+        let frames = frames(&mut talker, Some(101));
+        let presses: Vec<usize> = (0..frames.len()).filter(|n| frames[*n].pressed.is_some()).collect();
+        let between: Vec<i16> =
+            frames[presses[0] + 6..presses[1]].iter().flat_map(|frame| frame.audio).collect();
+        assert!(ear::loudest_speech_dbm0(&between) > ear::SPEECH_DBM0);
+        let all: Vec<i16> = frames.iter().flat_map(|frame| frame.audio).collect();
+        assert_eq!(ear::tones(&all).len(), 2);
+    }
+
+    #[test]
     fn the_queue_of_keys_is_bounded() {
         let mut talker = talker();
         assert_eq!(talker.press(&"1".repeat(100), KeyCarrier::Info), MAX_QUEUED_KEYS);
@@ -315,8 +336,8 @@ mod tests {
         let packet = packet.concat();
         let heard = read_packet(&packet).unwrap();
         assert_eq!(heard, Heard { payload_type: 0, timestamp: 2, ssrc: 3, payload: &[5, 6] });
-        for cut in 0..packet.len() {
-            drop(read_packet(&packet[..cut]));
+        for cut in 0..packet.len() - 1 {
+            assert_eq!(read_packet(&packet[..cut]), None, "cut at {cut}");
         }
     }
 }
