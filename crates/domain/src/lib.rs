@@ -1,1 +1,25 @@
-//! Hushpad's domain room.
+//! What is true in Hushpad: accounts, payment sessions, attempts, money, and the ports to the world.
+//!
+//! This room is pure. It has no clock, no randomness, no socket, no file and no card data: time and
+//! chance come in as arguments, a state change goes out as a [`change::Change`] that one commit writes.
+//!
+//! Read in this order: [`session`] (the life of a payment session), [`attempt`] (one authorisation),
+//! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
+//! [`page`] (what the agent sees), [`ports`] (every door to the outside).
+
+pub mod account;
+pub mod attempt;
+pub mod change;
+pub mod client;
+pub mod event;
+pub mod field;
+pub mod ids;
+pub mod masked_card;
+pub mod money;
+pub mod open_session;
+pub mod page;
+pub mod payment_data;
+pub mod ports;
+pub mod session;
+pub mod text;
+pub mod time;

@@ -1,0 +1,149 @@
+//! One authorisation sent to a gateway: at most one per attempt, ever (G1).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::field::Field;
+use crate::ids::{AttemptId, AttemptNo, GatewayName};
+use crate::masked_card::MaskedCard;
+use crate::money::Money;
+use crate::time::Timestamp;
+
+/// An attempt, from its intent on. Holds no card data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its id. Our reference at the gateway is this id as text; its idempotency key derives from it.
+    pub id: AttemptId,
+    /// Its number in the session, from 1.
+    pub no: AttemptNo,
+    /// What is to be authorised: the session's amount (G6).
+    pub amount: Money,
+    /// Where it goes.
+    pub gateway: GatewayName,
+    /// When the intent was made.
+    pub intended_on: Timestamp,
+    /// When it last changed.
+    pub updated_on: Timestamp,
+    /// What is known of it.
+    pub state: AttemptState,
+}
+
+/// What is known of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum AttemptState {
+    /// The intent is committed; bytes may be on their way.
+    Intent,
+    /// Surely no byte of the request was written.
+    NotSent {
+        /// Why, for the operator.
+        reason: NotSent,
+    },
+    /// A byte was written and no answer is known: it may have been charged.
+    Unknown {
+        /// Why, for the operator.
+        reason: Unknown,
+    },
+    /// The gateway has answered.
+    Answered {
+        /// Its answer.
+        answer: GatewayAnswer,
+        /// Whether the answer came by asking again, not as the reply.
+        resolved: bool,
+    },
+    /// Asked after its settle time, the gateway has no trace of it: nothing was charged.
+    NotCharged,
+}
+
+/// Why nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotSent {
+    /// No connection to the gateway: DNS, TCP or TLS failed.
+    Unreachable,
+    /// The gateway refused before processing, and said so: throttled or closed.
+    Refused,
+    /// The request could not be written for this gateway, such as an unsupported currency.
+    Unsupported,
+    /// The gateway's breaker is open.
+    BreakerOpen,
+}
+
+/// Why it is not known whether the gateway acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unknown {
+    /// No answer within the deadline.
+    TimedOut,
+    /// The connection ended after a byte was written.
+    ConnectionLost,
+    /// The gateway answered that it does not know (5xx).
+    GatewayError,
+    /// The answer could not be understood.
+    Unreadable,
+    /// We stopped between the intent and the answer.
+    Restarted,
+}
+
+/// What a gateway answered, in our words. Only a connector makes one, from the gateway's reply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayAnswer {
+    /// Approved, in review, or declined.
+    pub verdict: Verdict,
+    /// The gateway's own reference.
+    pub gateway_reference: String,
+    /// Its reply in its own published names, for `paymentResultData`.
+    pub result: BTreeMap<String, String>,
+    /// The card that was used, masked.
+    pub card: Option<MaskedCard>,
+}
+
+/// What a gateway decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Approved: the money is authorised or taken.
+    Approved,
+    /// Authorised, and held for the merchant's review.
+    Review,
+    /// Declined.
+    Declined {
+        /// What can be done about it.
+        class: DeclineClass,
+    },
+}
+
+/// Declines by what can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "class", content = "field", rename_all = "snake_case")]
+pub enum DeclineClass {
+    /// This field was wrong: key it again (and the security code, always).
+    Rekey(Field),
+    /// Another card is needed.
+    OtherCard,
+    /// The same card may work later.
+    TryLater,
+    /// Never with this card: lost, stolen, closed.
+    Never,
+}
+
+impl Attempt {
+    /// Whether it may still turn out to be charged.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, AttemptState::Intent | AttemptState::Unknown { .. })
+    }
+
+    /// The gateway's answer, if there is one.
+    #[must_use]
+    pub fn answer(&self) -> Option<&GatewayAnswer> {
+        match &self.state {
+            AttemptState::Answered { answer, .. } => Some(answer),
+            AttemptState::Intent
+            | AttemptState::NotSent { .. }
+            | AttemptState::Unknown { .. }
+            | AttemptState::NotCharged => None,
+        }
+    }
+}

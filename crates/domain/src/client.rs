@@ -1,0 +1,37 @@
+//! API clients, and who is calling.
+
+use crate::ids::{AccountId, AgentId, ClientId};
+use crate::time::Timestamp;
+
+/// The scope that the Payment API asks for.
+pub const SCOPE_GLOBALPCI: &str = "globalpci";
+
+/// A client id with the keyed hash of its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiClient {
+    /// Its public id.
+    pub id: ClientId,
+    /// The account it acts for.
+    pub account: AccountId,
+    /// The agent it is bound to: a browser-side caller. `None` for a back end.
+    pub agent: Option<AgentId>,
+    /// HMAC-SHA-256 of the secret, under a key derived from the master key. Never the secret.
+    pub secret_hash: [u8; 32],
+    /// What the operator called it.
+    pub label: String,
+    /// When it was made.
+    pub created_on: Timestamp,
+    /// When it was revoked; a revoked client gets no token.
+    pub revoked_on: Option<Timestamp>,
+}
+
+/// Who is calling, as the access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The client that got the token.
+    pub client: ClientId,
+    /// Its account: everything it sees and does stays inside.
+    pub account: AccountId,
+    /// The agent it is bound to, if any.
+    pub agent: Option<AgentId>,
+}

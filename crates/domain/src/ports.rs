@@ -1,0 +1,169 @@
+//! Every door to the outside, in our own words. `store` and `server` stand behind them.
+
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use futures_core::Stream;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::account::AccountConfiguration;
+use crate::change::Change;
+use crate::client::ApiClient;
+use crate::event::Event;
+use crate::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use crate::page::{AgentAction, PageState};
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// Where sessions are kept.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Writes row, attempts and events in one transaction, durably: once this returns, a crash cannot
+    /// undo it.
+    async fn commit(&self, change: Change) -> Result<(), CommitError>;
+
+    /// The session with this guid, if it is this account's (G8).
+    async fn session(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+    ) -> Result<Option<Session>, StoreUnavailable>;
+
+    /// The session with this guid on the secure side.
+    async fn provider_session(&self, guid: ProviderSessionGuid) -> Result<Option<Session>, StoreUnavailable>;
+
+    /// Every session that has not ended. Asked once, at start.
+    async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable>;
+
+    /// The session's events after number `after`, in order, if it is this account's.
+    async fn events(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+        after: u32,
+    ) -> Result<Vec<Event>, StoreUnavailable>;
+
+    /// Wipes what is past its retention at `now`; says how many sessions lost data.
+    async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable>;
+}
+
+/// Where API clients are kept.
+#[async_trait]
+pub trait Clients: Send + Sync {
+    /// Adds a client.
+    async fn add(&self, client: ApiClient) -> Result<(), StoreUnavailable>;
+    /// All clients, oldest first.
+    async fn list(&self) -> Result<Vec<ApiClient>, StoreUnavailable>;
+    /// Revokes a client; false when there is none with this id that is not revoked.
+    async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable>;
+    /// The client with this id, also when revoked.
+    async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
+}
+
+/// The live calls.
+pub trait Calls: Send + Sync {
+    /// The one answered call of this agent.
+    ///
+    /// # Errors
+    /// [`NoLiveCall`] when there is none, or more than one.
+    fn live_call(&self, account: &AccountId, agent: &AgentId) -> Result<CallGuid, NoLiveCall>;
+}
+
+/// The secure side: where card data is keyed. The API side knows it by `providerSessionGuid` only.
+#[async_trait]
+pub trait SecureSide: Send + Sync {
+    /// Starts the provider session and puts its call under the guard. When this returns, the call IS ready
+    /// for capture.
+    async fn launch(&self, launch: Launch) -> Result<(), LaunchError>;
+
+    /// Does what the agent asks.
+    async fn act(&self, session: ProviderSessionGuid, action: AgentAction) -> Result<(), ActError>;
+
+    /// The page now and at every change. Slow readers skip to the newest. `None` when there is no such
+    /// session here.
+    fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream>;
+}
+
+/// Pages, newest wins.
+pub type PageStream = Pin<Box<dyn Stream<Item = PageState> + Send>>;
+
+/// Time and chance, which only `server` has.
+pub trait World: Send + Sync {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+    /// A new random guid.
+    fn guid(&self) -> Uuid;
+    /// 256 random bits, for secrets.
+    fn secret(&self) -> [u8; 32];
+}
+
+/// What the secure side needs to start.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The session, as committed.
+    pub session: Session,
+    /// Its configuration.
+    pub configuration: AccountConfiguration,
+}
+
+/// A commit that did not happen.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// Someone else changed the session first: read it again.
+    #[error("the session was changed by someone else")]
+    Conflict,
+    /// The call has an open session already.
+    #[error("the call already has an open session")]
+    CallTaken,
+    /// Another process owns this store now; this one must not write any more.
+    #[error("another process owns the store")]
+    Fenced,
+    /// The store cannot write.
+    #[error(transparent)]
+    Unavailable(#[from] StoreUnavailable),
+}
+
+/// The store cannot be used just now. The text is for the operator.
+#[derive(Debug, Error)]
+#[error("the store is unavailable: {0}")]
+pub struct StoreUnavailable(pub String);
+
+/// Why an agent has no call to secure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoLiveCall {
+    /// No answered call.
+    #[error("the agent has no live call")]
+    None,
+    /// More than one, and nothing says which.
+    #[error("the agent has more than one live call, and nothing says which is meant")]
+    Several,
+}
+
+/// Why the secure side did not start.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LaunchError {
+    /// It did not accept our credentials, or refused otherwise; the word is its OAuth error code.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// It cannot take another session now.
+    #[error("unavailable")]
+    Unavailable,
+    /// It did not answer in time.
+    #[error("timed out")]
+    TimedOut,
+    /// The call ended meanwhile.
+    #[error("the call has ended")]
+    CallGone,
+}
+
+/// Why the agent's action was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ActError {
+    /// There is no such session here any more.
+    #[error("the session is not here")]
+    Gone,
+    /// Not now: the page shows what is possible.
+    #[error("this is not possible now")]
+    NotNow,
+}
