@@ -7,12 +7,14 @@
  * @typedef {{ press: Press, verdict: Judgement | null }} Mark
  */
 
-const SHOWN_MS = 15_000;
+const SHOWN_MS = 12_000;
 const COLUMN_MS = 20;
 /** A column's loudest value. */
 const FULL_SCALE = 128;
 /** Loudness of speech as drawn: quiet parts are made visible. */
-const ZOOM = 2.2;
+const ZOOM = 1.55;
+/** Height of the strip above the waveform, for the names of the keys. */
+const STRIP = 13;
 
 export class Picture {
   /**
@@ -124,11 +126,11 @@ class Lane {
     this.grid(context, style, fromMs, x, height);
     marks(new Pen(context, style, height), x);
     context.fillStyle = style.getPropertyValue(this.colour);
-    const middle = height / 2;
-    const scale = (middle / FULL_SCALE) * ZOOM;
+    const middle = STRIP + (height - STRIP) / 2;
+    const scale = ((middle - STRIP) / FULL_SCALE) * ZOOM;
     const columnWidth = Math.max(1, width / (SHOWN_MS / COLUMN_MS) - 0.3);
     for (const column of this.columns) {
-      const top = Math.max(1, middle - column.high * scale);
+      const top = Math.max(STRIP, middle - column.high * scale);
       const bottom = Math.min(height - 1, middle - column.low * scale);
       context.fillRect(x(column.atMs), top, columnWidth, Math.max(1, bottom - top));
     }
@@ -187,9 +189,9 @@ class Pen {
     context.fillStyle = this.colour("--key");
     context.fillRect(from - 1, 0, to - from + 2, height);
     context.fillStyle = this.colour("--sent");
-    context.font = "600 11px system-ui, sans-serif";
+    context.font = "600 10px system-ui, sans-serif";
     context.textAlign = "center";
-    context.fillText(key, (from + to) / 2, 11);
+    context.fillText(key, (from + to) / 2, STRIP - 3);
   }
 
   /** Hatching: something was here and was taken out.

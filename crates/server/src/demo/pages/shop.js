@@ -86,7 +86,7 @@ function showPayment(payment) {
   const over = !["Created", "InProgress", "Processing"].includes(payment.session_state);
   const meaning = over ? (MEANINGS.get(outcome) ?? "Not paid.") : "Waiting.";
   const sum = `${payment.amount} ${payment.currency}`;
-  showStatus(`${payment.reference}, ${sum}: ${meaning} (${payment.session_state})`, over ? outcome : "");
+  showStatus(`${payment.reference}, ${sum}\n${meaning} (${payment.session_state})`, over ? outcome : "");
 }
 
 /** @param {Call} call */
@@ -156,11 +156,13 @@ function text(tag, className, content) {
   return made;
 }
 
-/** @param {{ pressed: number, heard: number }} count */
+/** @param {{ paying: boolean, pressed: number, heard: number }} count of the latest payment */
 function showTally(count) {
   const keys = count.pressed === 1 ? "1 key pressed" : `${count.pressed} keys pressed`;
-  tally.textContent = `${keys}, ${count.heard} heard by the agent.`;
-  tally.dataset.leak = count.heard > 0 ? "yes" : "no";
+  tally.textContent = count.paying
+    ? `During the payment: ${keys}, ${count.heard} heard by the agent.`
+    : "No payment is open: keys reach the agent, as in any call.";
+  tally.dataset.leak = count.paying && count.heard > 0 ? "yes" : "no";
 }
 
 const keypad = new Keypad(element("keypad", HTMLElement));
@@ -185,7 +187,7 @@ on("press", (press) => {
 });
 on("judgement", (told) => {
   picture.judge(told.press);
-  showTally(told);
+  showTally(told.tally);
 });
 on("exchange", showExchange);
 on("payment", showPayment);

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shop;
+use super::payment::Book;
 use crate::demo::Phones;
 use crate::demo::ear;
 use crate::demo::phone::{CallState, KeyCarrier, PRESS_MS, Press, Record, SAMPLE_RATE_HZ, Track};
@@ -53,7 +54,7 @@ pub(super) async fn judge(shop: Arc<Shop>) {
     let mut ticks = tokio::time::interval(NEWS_EVERY);
     loop {
         ticks.tick().await;
-        shop.judge.look();
+        shop.judge.look(shop.till.read(Book::is_paying));
     }
 }
 
@@ -68,6 +69,15 @@ struct Judgements {
     latest: VecDeque<Judgement>,
     /// Presses judged ever: they are judged in order.
     judged: u64,
+    tally: Tally,
+}
+
+/// How the latest payment's key presses were judged.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Tally {
+    /// Whether that payment was open when the latest press was judged.
+    paying: bool,
+    pressed: u64,
     heard: u64,
 }
 
@@ -86,7 +96,12 @@ impl Judge {
         Self { phones, book: Mutex::new(Judgements::default()) }
     }
 
-    fn look(&self) {
+    /// A payment was opened: the count begins anew.
+    pub(super) fn begin_payment(&self) {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).tally = Tally::default();
+    }
+
+    fn look(&self, paying: bool) {
         let now_ms = self.phones.clock.now_ms();
         let judged = self.read(|book| book.judged);
         let due: Vec<Press> = self.phones.customer.line().read(|record| {
@@ -101,7 +116,11 @@ impl Judge {
                 book.latest.pop_front();
             }
             book.judged = press.number + 1;
-            book.heard += u64::from(judgement.heard);
+            book.tally.paying = paying;
+            if paying {
+                book.tally.pressed += 1;
+                book.tally.heard += u64::from(judgement.heard);
+            }
             book.latest.push_back(judgement);
         }
     }
@@ -202,14 +221,13 @@ impl Viewer {
             news.extend(event("press", &ShownPress { number, key, carrier, at_ms, length_ms: PRESS_MS }));
         }
         let seen = self.judgements;
-        let (judgements, judged, heard) = self.shop.judge.read(|book| {
+        let (judgements, tally) = self.shop.judge.read(|book| {
             let new = book.latest.iter().filter(|judgement| judgement.number >= seen).cloned();
-            (new.collect::<Vec<_>>(), book.judged, book.heard)
+            (new.collect::<Vec<_>>(), book.tally)
         });
         for judgement in judgements {
             self.judgements = judgement.number + 1;
-            let tally = json!({ "press": judgement, "pressed": judged, "heard": heard });
-            news.extend(event("judgement", &tally));
+            news.extend(event("judgement", &json!({ "press": judgement, "tally": tally })));
         }
     }
 

@@ -129,12 +129,15 @@ struct FrameTicket {
 
 async fn pay(State(shop): State<Arc<Shop>>, Json(order): Json<PayOrder>) -> Response {
     match shop.till.open(order.amount).await {
-        Ok(opened) => Json(FrameTicket {
-            iframe_url: opened.iframe_url,
-            access_token: opened.agent_access_token,
-            refresh_token: opened.agent_refresh_token,
-        })
-        .into_response(),
+        Ok(opened) => {
+            shop.judge.begin_payment();
+            Json(FrameTicket {
+                iframe_url: opened.iframe_url,
+                access_token: opened.agent_access_token,
+                refresh_token: opened.agent_refresh_token,
+            })
+            .into_response()
+        }
         Err(error) => refusal(StatusCode::BAD_GATEWAY, &error.to_string()),
     }
 }
@@ -366,8 +369,10 @@ mod tests {
             let order = format!(r#"{{"keys":"5","carrier":"{carrier}"}}"#);
             assert_eq!(street.post("keys", &order).await.0, 204);
         }
-        let told = street.told_until(|told| told.contains(r#""pressed":3"#)).await;
-        assert!(told.contains(r#""heard":3"#), "{told}");
+        let judged = |told: &str| told.matches("judgement: ").count();
+        let told = street.told_until(|told| judged(told) == 3).await;
+        assert_eq!(told.matches(r#""heard":true"#).count(), 3, "{told}");
         assert!(told.contains(r#"press: {"number":0,"key":"5","carrier":"event""#), "{told}");
+        assert!(told.contains(r#""paying":false,"pressed":0"#), "no payment is open: {told}");
     }
 }

@@ -99,6 +99,11 @@ impl Book {
         self.payment.as_ref()
     }
 
+    /// Whether a payment is open.
+    pub(super) fn is_paying(&self) -> bool {
+        self.payment.as_ref().is_some_and(|payment| !payment.status.is_terminal())
+    }
+
     /// Adds an exchange; one that says just what the latest one said is not repeated.
     fn note(&mut self, exchange: Exchange) {
         let same = |last: &Exchange| {
