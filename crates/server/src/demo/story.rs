@@ -1,0 +1,1 @@
+//! `hushpad demo --once`: the story without a browser.
