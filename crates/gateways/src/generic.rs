@@ -9,7 +9,7 @@
 //!
 //! # Answer
 //! `charge_id` and no `error_code`: approved. `error_code` (and `error_message`) and no `charge_id`:
-//! declined, with status 200, 400, 402 or 422. Status 401, 403 and 429 without a `charge_id`: refused before
+//! declined, with status 200 or 402; with 400 or 422 only where the code is one we know. Status 401, 403 and 429 without a `charge_id`: refused before
 //! processing. If `transaction_id`, `amount` or `currency_code` come back, they must be ours. All else is
 //! unknown.
 //!
@@ -106,7 +106,11 @@ impl Connector for Generic {
         match (reply.status, answer) {
             (401 | 403 | 429, _) if !says_charged => Parsed::Refused,
             (200..=299, Ok(answer)) => judge(answer, attempt, Some(card)),
-            (400 | 402 | 422, Ok(answer)) if !says_charged => judge(answer, attempt, Some(card)),
+            (402, Ok(answer)) if !says_charged => judge(answer, attempt, Some(card)),
+            // These may be about the request and not about the card: only codes we know are declines.
+            (400 | 422, Ok(answer)) if !says_charged && answer.has_listed_code() => {
+                judge(answer, attempt, Some(card))
+            }
             _ => Parsed::Indeterminate(Unknown::Unreadable),
         }
     }
@@ -177,16 +181,13 @@ fn write_charge(body: &mut WireBody, order: &Order<'_>, card: &Card) -> Result<(
     let (month, year) = card.expiry();
     let (month, year) =
         (Zeroizing::new(format!("{month:02}")), Zeroizing::new(format!("{:02}", year.rem_euclid(100))));
-    fn text(digits: &[u8]) -> &str {
-        std::str::from_utf8(digits).unwrap_or_default()
-    }
     card.read_number(|number| {
         card.read_security_code(|code| {
             let charge = Charge {
                 transaction_id: order.attempt.id,
                 method: "charge",
-                cardnumber: text(number),
-                cvv: code.map(text),
+                cardnumber: as_text(number),
+                cvv: code.map(as_text),
                 expiry_month: &month,
                 expiry_year: &year,
                 amount: amount.decimal(),
@@ -198,6 +199,10 @@ fn write_charge(body: &mut WireBody, order: &Order<'_>, card: &Card) -> Result<(
             serde_json::to_writer(body, &charge).map_err(|_| BuildError::TooLong)
         })
     })
+}
+
+fn as_text(digits: &[u8]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 /// Stable over restarts, new for every attempt.
@@ -217,6 +222,12 @@ struct Answer {
     currency_code: Option<Text>,
     card_first6: Option<Text>,
     card_last4: Option<Text>,
+}
+
+impl Answer {
+    fn has_listed_code(&self) -> bool {
+        self.error_code.as_ref().is_some_and(|code| listed_class(&code.as_text()).is_some())
+    }
 }
 
 /// A string, or a number that stands for one.
@@ -250,9 +261,10 @@ fn judge(answer: Answer, attempt: &Attempt, card: Option<&MaskedCard>) -> Parsed
             (Verdict::Approved, charge_id)
         }
         (None, Some(code)) => {
-            let Some(class) = decline_class(&code) else {
+            if DOUBTFUL.contains(&code.as_str()) {
                 return Parsed::Indeterminate(Unknown::GatewayError);
-            };
+            }
+            let class = listed_class(&code).unwrap_or(DeclineClass::OtherCard);
             result.insert("error_code".to_owned(), safe_id(&code));
             if let Some(message) = text(&answer.error_message) {
                 result.insert("error_message".to_owned(), safe_message(&message));
@@ -280,11 +292,12 @@ fn is_ours(answer: &Answer, attempt: &Attempt) -> bool {
         && same(&answer.amount, &|amount| Money::parse(amount, currency) == Ok(attempt.amount))
 }
 
-/// What can be done about an error code, in the names that gateways share. `None`: the gateway itself does
-/// not know what became of it.
-fn decline_class(code: &str) -> Option<DeclineClass> {
+/// Error codes by which a gateway says that it does not know either what became of the charge.
+const DOUBTFUL: [&str; 5] = ["timeout", "gateway_timeout", "processor_timeout", "unknown", "pending"];
+
+/// What can be done about an error code, in the names that gateways share.
+fn listed_class(code: &str) -> Option<DeclineClass> {
     Some(match code {
-        "timeout" | "gateway_timeout" | "processor_timeout" | "unknown" | "pending" => return None,
         "incorrect_number" | "invalid_number" => DeclineClass::Rekey(Field::CardNumber),
         "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" | "invalid_expiry" => {
             DeclineClass::Rekey(Field::Expiry)
@@ -301,7 +314,10 @@ fn decline_class(code: &str) -> Option<DeclineClass> {
         "lost_card" | "stolen_card" | "pickup_card" | "restricted_card" | "closed_account" | "fraudulent" => {
             DeclineClass::Never
         }
-        _ => DeclineClass::OtherCard,
+        "card_declined" | "generic_decline" | "do_not_honor" | "card_not_supported" => {
+            DeclineClass::OtherCard
+        }
+        _ => return None,
     })
 }
 
