@@ -25,7 +25,7 @@ use crate::log::Redactor;
 use self::phone::{AgentPhone, Clock, CustomerPhone};
 
 pub use self::shop::serve_shop;
-//pub use self::story::{Verdict, play_once};
+pub use self::story::{Verdict, play_once};
 
 /// Runs the demo until Ctrl-C, or once by itself.
 ///
