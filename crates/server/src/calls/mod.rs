@@ -249,7 +249,9 @@ impl Inner {
                 return call.refuse_busy().await;
             }
         };
-        let start = task::Start { route, limits, timer, media, permit, table: Arc::clone(&self.table) };
+        let nat =
+            task::Nat { customer: call.is_behind_nat(), agent: self.stack.is_behind_nat(&route.agent_uri) };
+        let start = task::Start { route, limits, timer, media, nat, permit, table: Arc::clone(&self.table) };
         task::run(start, call).await;
     }
 }

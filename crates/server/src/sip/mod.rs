@@ -35,7 +35,8 @@ pub const LOG_TARGET: &str = "rsipstack";
 /// What we call ourselves; no version, which would only help an attacker.
 pub(crate) const USER_AGENT: &str = "Hushpad";
 
-/// Messages above this are not read. The largest real INVITE (video, ICE, History-Info) is about 8 KiB.
+/// Messages above this are not read. The largest real INVITE (video, ICE, History-Info) is about 8 KiB. A
+/// datagram has to be smaller than 8 KiB, which is the stack's buffer.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 
 /// How a listener is reached.
@@ -74,6 +75,8 @@ pub struct Peer {
     pub networks: Vec<Network>,
     /// What it is.
     pub kind: PeerKind,
+    /// Its media may come from another address than it says, because it sits behind a NAT.
+    pub nat: bool,
 }
 
 /// What the stack needs to know.

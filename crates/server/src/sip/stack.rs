@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rsipstack::dialog::DialogId;
 use rsipstack::dialog::dialog_layer::DialogLayer;
-use rsipstack::sip::{Auth, HostWithPort, Method, Scheme, Uri};
+use rsipstack::sip::{Auth, Host, HostWithPort, Method, Scheme, Uri};
 use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transaction::{Endpoint, EndpointBuilder};
 use rsipstack::transport::tcp_listener::TcpListenerConnection;
@@ -90,6 +90,14 @@ impl Stack {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Whether the phone at this SIP address sits behind a NAT, as its peer says. A name is not looked up.
+    #[must_use]
+    pub fn is_behind_nat(&self, uri: &str) -> bool {
+        let host = Uri::try_from(uri).ok().map(|uri| uri.host_with_port.host);
+        let Some(Host::IpAddr(ip)) = host else { return false };
+        self.config.peer_of(ip).is_some_and(|peer| peer.nat)
     }
 
     /// What was dropped.
