@@ -12,7 +12,7 @@ use hushpad::sip::{Listener, Peer, PeerKind, Transport};
 use hushpad_telephony::guard::GuardConfig;
 
 /// How long anything may take before the test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everybody who dials `agent…` reaches one phone; everybody else nobody.
 struct OnePhone(SocketAddr);
@@ -28,17 +28,17 @@ impl Routes for OnePhone {
     }
 }
 
-pub struct Desk {
-    pub calls: Calls,
-    pub agent: SocketAddr,
+pub(crate) struct Desk {
+    pub(crate) calls: Calls,
+    pub(crate) agent: SocketAddr,
 }
 
 impl Desk {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut CallsConfig)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut CallsConfig)) -> Self {
         let agent = free_address();
         let mut config = CallsConfig {
             listeners: vec![Listener { transport: Transport::Udp, bind: "127.0.0.1:0".parse().unwrap() }],
@@ -56,12 +56,12 @@ impl Desk {
         Self { calls, agent }
     }
 
-    pub fn sip(&self) -> SocketAddr {
+    pub(crate) fn sip(&self) -> SocketAddr {
         self.calls.addresses()[0]
     }
 
     /// The agent's one live call, as soon as there is one.
-    pub async fn live_call(&self, agent: &str) -> CallHandle {
+    pub(crate) async fn live_call(&self, agent: &str) -> CallHandle {
         let mut found = None;
         until("a live call", || {
             found = self.calls.live_calls("shop", agent).pop();
@@ -72,12 +72,12 @@ impl Desk {
     }
 
     /// Waits until nothing of any call is left, in our table and in the stack's.
-    pub async fn is_quiet(&self) {
+    pub(crate) async fn is_quiet(&self) {
         until("no call is left", || self.calls.count() == 0 && self.calls.dialogs() == 0).await;
     }
 
     /// Plays a customer against an agent; both scenarios must run through to their ends.
-    pub async fn play(&self, customer: &str, agent: &str) {
+    pub(crate) async fn play(&self, customer: &str, agent: &str) {
         let agent = Sipp::new(agent).port(self.agent.port()).start(self.sip());
         let customer = Sipp::new(customer).start(self.sip());
         customer.succeeds().await;
@@ -87,7 +87,7 @@ impl Desk {
 }
 
 /// One SIPp scenario of `tests/sipp`.
-pub struct Sipp {
+pub(crate) struct Sipp {
     name: String,
     port: u16,
     code: Option<u16>,
@@ -96,33 +96,33 @@ pub struct Sipp {
 }
 
 impl Sipp {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let port = free_address().port();
         let name = name.to_owned();
         Self { name, port, code: None, dialled: "agent1", transport: "u1" }
     }
 
-    pub fn port(mut self, port: u16) -> Self {
+    pub(crate) fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    pub fn hears(mut self, code: u16) -> Self {
+    pub(crate) fn hears(mut self, code: u16) -> Self {
         self.code = Some(code);
         self
     }
 
-    pub fn dials(mut self, user: &'static str) -> Self {
+    pub(crate) fn dials(mut self, user: &'static str) -> Self {
         self.dialled = user;
         self
     }
 
-    pub fn over_tcp(mut self) -> Self {
+    pub(crate) fn over_tcp(mut self) -> Self {
         self.transport = "t1";
         self
     }
 
-    pub fn start(self, to: SocketAddr) -> Running {
+    pub(crate) fn start(self, to: SocketAddr) -> Running {
         let scenarios = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sipp");
         let text = std::fs::read_to_string(scenarios.join(format!("{}.xml", self.name))).unwrap();
         let text = text.replace("response=\"CODE\"", &format!("response=\"{}\"", self.code.unwrap_or(200)));
@@ -157,14 +157,14 @@ impl Sipp {
 }
 
 /// A SIPp that runs; it ends by itself after 20 s at most.
-pub struct Running {
+pub(crate) struct Running {
     name: String,
     child: tokio::task::JoinHandle<std::io::Result<Output>>,
     directory: tempfile::TempDir,
 }
 
 impl Running {
-    pub async fn succeeds(self) {
+    pub(crate) async fn succeeds(self) {
         let output = self.child.await.unwrap().unwrap();
         let read = |name: &str| std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
         let (errors, messages) = (read("errors.log"), read("messages.log"));
@@ -194,7 +194,7 @@ fn media() -> MediaPlane {
 }
 
 /// Waits for a condition, at most [`PATIENCE`].
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -204,6 +204,6 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// An address that was free a moment ago.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
