@@ -134,7 +134,7 @@ impl IncomingCall {
     /// The INVITE cannot make a dialog; it has been answered with 400.
     pub async fn accept(mut self) -> Result<CallLegs, SipError> {
         let (events, received) = self.stack.dialogs.new_dialog_state_channel();
-        let contact = Some(self.stack.contact());
+        let contact = Some(self.stack.contact(self.tx.connection.as_ref()));
         let made = self.stack.dialogs.get_or_create_server_invite(&self.tx, events, None, contact);
         let dialog = match made {
             Ok(dialog) => dialog,

@@ -14,9 +14,11 @@
 //! its target [`LOG_TARGET`] at WARN whatever the operator asks for.
 
 mod dispatch;
+mod event;
 mod headers;
 mod incoming;
 mod legs;
+mod limits;
 mod network;
 mod socket;
 mod stack;
@@ -24,8 +26,9 @@ mod stack;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use event::LegEvent;
 pub use incoming::IncomingCall;
-pub use legs::{CallLegs, LegEvent};
+pub use legs::CallLegs;
 pub use network::{Network, NetworkError};
 pub use stack::Stack;
 

@@ -1,13 +1,13 @@
 //! Listeners, transactions and the table of dialogs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rsipstack::dialog::DialogId;
 use rsipstack::dialog::dialog_layer::DialogLayer;
-use rsipstack::sip::{Auth, Host, HostWithPort, Method, Scheme, Uri};
+use rsipstack::sip::{Auth, Host, HostWithPort, Method, Param, Scheme, Uri};
 use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transaction::{Endpoint, EndpointBuilder};
 use rsipstack::transport::tcp_listener::TcpListenerConnection;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Dispatcher;
 use super::incoming::IncomingCall;
+use super::limits::Limits;
 use super::socket::PeersOnly;
 use super::{Counters, Listener, SipConfig, Transport, USER_AGENT};
 
@@ -29,13 +30,13 @@ const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// A TCP peer that says nothing for this long is let go; keep-alives come every 30 to 120 s (RFC 5626).
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 
-/// The running SIP stack. Dropping the last clone of it stops the listeners.
+/// The running SIP stack, until [`Stack::stop`].
 pub struct Stack {
     pub(super) config: Arc<SipConfig>,
     pub(super) counters: Arc<Counters>,
     pub(super) dialogs: Arc<DialogLayer>,
     endpoint: Endpoint,
-    contact: Uri,
+    transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
 }
@@ -51,7 +52,8 @@ impl Stack {
         let stop = CancellationToken::new();
         let transports = TransportLayer::new(stop.clone());
         transports.set_stream_idle_timeout(STREAM_IDLE);
-        admit_peers_only(&transports, &config, &counters);
+        let limits = Limits::new(&config, &counters);
+        limits.admit_peers_only(&transports);
         let mut addresses = Vec::new();
         for listener in &config.listeners {
             let opened = open(listener, &config, &counters, &stop).await;
@@ -60,17 +62,19 @@ impl Stack {
             transports.add_transport(connection);
             addresses.push(address);
         }
-        let first = *addresses.first().context("no SIP listener is configured")?;
+        anyhow::ensure!(!addresses.is_empty(), "no SIP listener is configured");
         let endpoint = EndpointBuilder::new()
             .with_user_agent(USER_AGENT)
             .with_allows(vec![Method::Invite, Method::Ack, Method::Bye, Method::Cancel])
             .with_transport_layer(transports)
             .with_cancel_token(stop.clone())
+            .with_transport_inspector(Box::new(limits.clone()))
             .with_option(EndpointOption {
                 callid_suffix: Some("call".to_owned()),
                 ..EndpointOption::default()
             })
             .build();
+        limits.watch(&endpoint.inner);
         let requests = endpoint.incoming_transactions()?;
         let inner = endpoint.inner.clone();
         tokio::spawn(async move {
@@ -79,8 +83,8 @@ impl Stack {
             }
         });
         let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
-        let contact = contact(first);
-        let stack = Arc::new(Self { config, counters, dialogs, endpoint, contact, addresses, stop });
+        let transports = config.listeners.iter().map(|listener| listener.transport).collect();
+        let stack = Arc::new(Self { config, counters, dialogs, endpoint, transports, addresses, stop });
         let (calls, incoming) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(Dispatcher::new(Arc::clone(&stack), calls).run(requests));
         Ok((stack, incoming))
@@ -129,32 +133,28 @@ impl Stack {
         self.stop.cancelled().await;
     }
 
-    /// The Contact of our dialogs over datagrams; the stack adapts it for streams.
-    pub(super) fn contact(&self) -> Uri {
-        self.contact.clone()
+    /// Our Contact for a dialog that came over this connection, or for one of ours, which the stack adapts to
+    /// the transport it goes over.
+    pub(super) fn contact(&self, over: Option<&SipConnection>) -> Uri {
+        let stream = over.is_some_and(SipConnection::is_reliable);
+        let wanted = if stream { Transport::Tcp } else { Transport::Udp };
+        let found = self.transports.iter().position(|transport| *transport == wanted);
+        let params = match found {
+            Some(_) if stream => vec![Param::Transport(rsipstack::sip::Transport::Tcp)],
+            _ => vec![],
+        };
+        Uri {
+            scheme: Some(Scheme::Sip),
+            auth: Some(Auth { user: "hushpad".to_owned(), password: None }),
+            host_with_port: HostWithPort::from(self.addresses[found.unwrap_or(0)]),
+            params,
+            ..Uri::default()
+        }
     }
 
     pub(super) fn forget(&self, dialog: &DialogId) {
         self.dialogs.remove_dialog(dialog);
     }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// The UDP socket filters by itself; this is for streams.
-fn admit_peers_only(transports: &TransportLayer, config: &Arc<SipConfig>, counters: &Arc<Counters>) {
-    let (config, counters) = (Arc::clone(config), Arc::clone(counters));
-    transports.set_whitelist(move |ip: IpAddr| {
-        let known = config.peer_of(ip).is_some();
-        if !known {
-            counters.count_unknown_source();
-        }
-        std::future::ready(known)
-    });
 }
 
 async fn open(
@@ -192,13 +192,4 @@ fn udp_socket(bind: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
     let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
     socket.bind(&bind.into())?;
     tokio::net::UdpSocket::from_std(socket.into())
-}
-
-fn contact(address: SocketAddr) -> Uri {
-    Uri {
-        scheme: Some(Scheme::Sip),
-        auth: Some(Auth { user: "hushpad".to_owned(), password: None }),
-        host_with_port: HostWithPort::from(address),
-        ..Uri::default()
-    }
 }
