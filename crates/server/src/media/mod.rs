@@ -10,6 +10,8 @@ mod call;
 mod clock;
 mod net;
 mod ports;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use clock::{now_ms, now_us};
@@ -169,10 +171,11 @@ impl MediaSession {
         self.ask(|done| Command::Secure(self.number, secure, done)).await.map(drop)
     }
 
-    /// Leaves secure mode.
+    /// Leaves secure mode. While a key is down, its rest is still hidden: this returns when it is up and
+    /// secure mode has really ended, some 200 ms after the last key.
     ///
     /// # Errors
-    /// [`MediaGone`].
+    /// [`MediaGone`]: secure mode may still be on. Also when secure mode was entered anew meanwhile.
     pub async fn release(&self) -> Result<(), MediaGone> {
         self.ask(|done| Command::Release(self.number, done)).await.map(drop)
     }

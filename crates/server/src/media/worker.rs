@@ -55,23 +55,21 @@ impl Worker {
     pub(super) fn run(mut self) -> io::Result<()> {
         loop {
             let timeout_ms = self.timeout_ms();
-            let mut woken = false;
-            let tokens = self.epoll.wait(timeout_ms)?;
+            self.epoll.wait(timeout_ms)?;
             let now_us = now_us();
-            for token in tokens {
-                if token == WAKE {
-                    woken = true;
-                } else if let Some((call, port)) = find(&mut self.calls, token) {
-                    call.receive(port, now_us, &mut self.buffer);
-                }
-            }
-            self.deadlines(now_us);
-            if woken {
+            // First what was commanded, so that it holds for every packet sent after the command.
+            if self.epoll.tokens().any(|token| token == WAKE) {
                 self.wake.clear();
                 if let Next::Stop = self.obey(now_us) {
                     return Ok(());
                 }
             }
+            for token in self.epoll.tokens() {
+                if let Some((call, port)) = find(&mut self.calls, token) {
+                    call.receive(port, now_us, &mut self.buffer);
+                }
+            }
+            self.deadlines(now_us);
         }
     }
 
@@ -83,11 +81,14 @@ impl Worker {
     }
 
     fn deadlines(&mut self, now_us: u64) {
-        for number in &self.timed {
-            if let Some(Some(call)) = self.calls.get_mut(*number) {
+        let calls = &mut self.calls;
+        self.timed.retain(|number| match calls.get_mut(*number) {
+            Some(Some(call)) => {
                 call.deadline(now_us);
+                call.is_secured()
             }
-        }
+            _ => false,
+        });
     }
 
     fn obey(&mut self, now_us: u64) -> Next {
@@ -107,8 +108,10 @@ impl Worker {
                     answer(done, self.with(number, |call| call.secure(secure)));
                 }
                 Command::Release(number, done) => {
-                    self.timed.retain(|timed| *timed != number);
-                    answer(done, self.with(number, |call| call.release(now_us)));
+                    // Answers when the key that is down now is up.
+                    if let Some(Some(call)) = self.calls.get_mut(number) {
+                        call.release(now_us, done);
+                    }
                 }
                 Command::Stats(number, done) => {
                     answer(done, self.with(number, |call| Some(call.stats())));

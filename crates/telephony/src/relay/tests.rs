@@ -98,9 +98,11 @@ impl Call {
         self.bridge.secure(Box::new(secure));
     }
 
-    fn release(&mut self) {
+    /// Whether secure mode was left.
+    fn release(&mut self) -> bool {
         let sent = &mut self.sent;
-        self.bridge.release(self.now_us, &mut |side, to, bytes| sent.push((side, to, bytes.to_vec())));
+        let mut emit = |side, to, bytes: &[u8]| sent.push((side, to, bytes.to_vec()));
+        matches!(self.bridge.release(self.now_us, &mut emit), Release::Left(_))
     }
 
     fn arrives(&mut self, side: Side, from: SocketAddr, bytes: &[u8]) {
@@ -237,7 +239,7 @@ fn secure_mode_begins_and_ends_without_a_gap() {
     call.customer_says(speech(30));
     call.secure();
     call.customer_says(speech(30));
-    call.release();
+    assert!(call.release());
     call.customer_says(speech(30));
     call.assert_agent_stream_is_whole();
     let heard = call.heard_by(Side::Agent);
@@ -272,6 +274,30 @@ fn a_tone_in_the_audio_is_a_key_and_is_not_heard() {
     assert!(report.at_ms.abs_diff(50_200) <= 40);
     assert!(peak(&call.heard_by(Side::Agent)) <= NOISE_PEAK);
     call.assert_agent_stream_is_whole();
+}
+
+#[test]
+fn secure_mode_is_not_left_while_the_last_key_is_down() {
+    let mut call = Call::secured();
+    for packet in call.customer.press(b'3', 40) {
+        call.customer_sends(&packet);
+        assert!(!call.release());
+    }
+    assert_eq!(call.keys(), "3");
+    call.customer_says(speech(10));
+    assert!(call.release());
+
+    let mut call = Call::secured();
+    for sound in tone(40) {
+        call.customer_says([sound]);
+        if call.bridge.stats().keys == 1 {
+            assert!(!call.release());
+        }
+    }
+    assert_eq!(call.keys(), "1");
+    call.customer_says(speech(15));
+    assert!(call.release());
+    assert!(peak(&call.heard_by(Side::Agent)) <= NOISE_PEAK);
 }
 
 #[test]
@@ -396,7 +422,9 @@ fn after_a_fault_in_secure_mode_the_agent_hears_silence_until_it_is_left() {
     let after = &call.heard_by(Side::Agent)[before..];
     assert!(after.iter().all(|packet| packet.header.payload_type == 0));
     assert!(peak(after) == 0 && after.len() == 3);
-    call.release();
+    assert!(!call.release(), "a key was just now");
+    call.customer_says(speech(10));
+    assert!(call.release());
     call.customer_says(speech(2));
     assert_eq!(call.heard_by(Side::Agent).last().unwrap().payload, speech(2)[1]);
     assert_eq!(call.bridge.stats().faults, 1);
@@ -579,6 +607,7 @@ proptest! {
             }
             call.customer_sends(&bytes);
         }
+        call.now_us += 1_000_000;
         call.release();
         prop_assert!(call.sent.iter().all(|(_, _, bytes)| bytes[1] & 0x7f == 0));
     }
