@@ -23,6 +23,7 @@ mod network;
 mod socket;
 mod stack;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,6 +50,8 @@ pub enum Transport {
     Udp,
     /// Streams.
     Tcp,
+    /// Encrypted streams; needs [`SipConfig::tls`].
+    Tls,
 }
 
 /// One socket we listen on.
@@ -56,8 +59,25 @@ pub enum Transport {
 pub struct Listener {
     /// How.
     pub transport: Transport,
-    /// Where. Port 0 takes a free one (UDP only).
+    /// Where. Port 0 takes a free one, with datagrams only.
     pub bind: SocketAddr,
+}
+
+/// What encrypted streams need, each in PEM form.
+#[derive(Clone)]
+pub struct Tls {
+    /// Our certificate and those above it.
+    pub certificate: Vec<u8>,
+    /// The key of it.
+    pub key: Vec<u8>,
+    /// Whom we believe when we call over TLS; nobody if empty.
+    pub authorities: Vec<u8>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls(•)")
+    }
 }
 
 /// What a peer is to us.
@@ -91,6 +111,8 @@ pub struct SipConfig {
     pub advertised: Option<IpAddr>,
     /// Whom we talk with.
     pub peers: Vec<Peer>,
+    /// For listeners with TLS, and for calls to agents with `transport=tls`.
+    pub tls: Option<Tls>,
     /// Most calls at once; sizes the queues.
     pub max_calls: usize,
 }

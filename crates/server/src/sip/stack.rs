@@ -11,6 +11,7 @@ use rsipstack::sip::{Auth, Host, HostWithPort, Method, Param, Scheme, Uri};
 use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transaction::{Endpoint, EndpointBuilder};
 use rsipstack::transport::tcp_listener::TcpListenerConnection;
+use rsipstack::transport::tls::{ReloadableCertResolver, TlsConfig, TlsListenerConnection};
 use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipConnection, TransportLayer};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -21,7 +22,7 @@ use super::dispatch::Dispatcher;
 use super::incoming::IncomingCall;
 use super::limits::Limits;
 use super::socket::PeersOnly;
-use super::{Counters, Listener, SipConfig, Transport, USER_AGENT};
+use super::{Counters, Listener, SipConfig, Tls, Transport, USER_AGENT};
 
 /// Calls that wait to be taken up. The taker only hands them to tasks, so a few are plenty.
 const WAITING_CALLS: usize = 64;
@@ -54,6 +55,9 @@ impl Stack {
         transports.set_stream_idle_timeout(STREAM_IDLE);
         let limits = Limits::new(&config, &counters);
         limits.admit_peers_only(&transports);
+        if let Some(tls) = &config.tls {
+            transports.set_tls_config(tls_config(tls)?);
+        }
         let mut addresses = Vec::new();
         for listener in &config.listeners {
             let opened = open(listener, &config, &counters, &stop).await;
@@ -136,13 +140,14 @@ impl Stack {
     /// Our Contact for a dialog that came over this connection, or for one of ours, which the stack adapts to
     /// the transport it goes over.
     pub(super) fn contact(&self, over: Option<&SipConnection>) -> Uri {
-        let stream = over.is_some_and(SipConnection::is_reliable);
-        let wanted = if stream { Transport::Tcp } else { Transport::Udp };
-        let found = self.transports.iter().position(|transport| *transport == wanted);
-        let params = match found {
-            Some(_) if stream => vec![Param::Transport(rsipstack::sip::Transport::Tcp)],
-            _ => vec![],
+        use rsipstack::sip::Transport as Wire;
+        let (wanted, named) = match over.map(|connection| connection.transport()) {
+            Some(Wire::Tls) => (Transport::Tls, Some(Wire::Tls)),
+            Some(Wire::Tcp) => (Transport::Tcp, Some(Wire::Tcp)),
+            _ => (Transport::Udp, None),
         };
+        let found = self.transports.iter().position(|transport| *transport == wanted);
+        let params = found.and(named).map(Param::Transport).into_iter().collect();
         Uri {
             scheme: Some(Scheme::Sip),
             auth: Some(Auth { user: "hushpad".to_owned(), password: None }),
@@ -182,7 +187,31 @@ async fn open(
             let connection = TcpListenerConnection::new(listener.bind, Some(address)).await?;
             Ok((SipConnection::TcpListener(connection), address))
         }
+        Transport::Tls => {
+            let tls = config.tls.as_ref().context("TLS needs a certificate and its key")?;
+            drop(std::net::TcpListener::bind(listener.bind)?);
+            let address = reached_at(listener.bind);
+            let connection =
+                TlsListenerConnection::new(listener.bind, Some(address), tls_config(tls)?).await?;
+            Ok((SipConnection::TlsListener(connection), address))
+        }
     }
+}
+
+/// The stack reads certificates when a listener starts and only logs what is wrong: find out now.
+fn tls_config(tls: &Tls) -> anyhow::Result<TlsConfig> {
+    let provider = rustls::crypto::ring::default_provider();
+    ReloadableCertResolver::new(&tls.certificate, &tls.key, Arc::new(provider.clone()))
+        .map_err(|error| anyhow::anyhow!("the SIP certificate or its key cannot be used: {error}"))?;
+    // The stack takes the provider of the process; if there is one already, it is as good.
+    let _ = provider.install_default();
+    let authorities = (!tls.authorities.is_empty()).then(|| tls.authorities.clone());
+    Ok(TlsConfig {
+        cert: Some(tls.certificate.clone()),
+        key: Some(tls.key.clone()),
+        ca_certs: authorities,
+        ..TlsConfig::default()
+    })
 }
 
 fn udp_socket(bind: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {

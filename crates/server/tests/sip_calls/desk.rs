@@ -39,6 +39,10 @@ impl Desk {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut CallsConfig)) -> Self {
+        Self::try_start_with(change).await.unwrap()
+    }
+
+    pub(crate) async fn try_start_with(change: impl FnOnce(&mut CallsConfig)) -> anyhow::Result<Self> {
         let agent = free_address();
         let mut config = CallsConfig {
             listeners: vec![Listener { transport: Transport::Udp, bind: "127.0.0.1:0".parse().unwrap() }],
@@ -52,8 +56,8 @@ impl Desk {
             ..CallsConfig::default()
         };
         change(&mut config);
-        let calls = Calls::start(config, Arc::new(OnePhone(agent)), media()).await.unwrap();
-        Self { calls, agent }
+        let calls = Calls::start(config, Arc::new(OnePhone(agent)), media()).await?;
+        Ok(Self { calls, agent })
     }
 
     pub(crate) fn sip(&self) -> SocketAddr {
