@@ -1,5 +1,6 @@
 //! The store over one SQLite file, in write-ahead mode: one writer, a few readers.
 
+mod changes;
 mod clients;
 mod migrate;
 mod purge;
