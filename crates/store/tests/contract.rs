@@ -200,7 +200,9 @@ async fn a_refused_change_does_not_harm_those_written_with_it<E: Engine>() {
         ports.sessions.commit(stale),
         ports.sessions.commit(last.clone()),
     );
-    (begun.unwrap(), opened.unwrap(), other.unwrap());
+    begun.unwrap();
+    opened.unwrap();
+    other.unwrap();
     assert!(matches!(refused, Err(CommitError::CallTaken)));
     assert!(matches!(conflict, Err(CommitError::Conflict)));
     assert_eq!(ports.read(&first.after).await, first.after);
