@@ -22,6 +22,9 @@ const BLOCKS_PER_TURN: u32 = RATE_HZ / BLOCK as u32;
 /// Blocks of the short fit of the suspicion (10 ms).
 pub(crate) const SHORT: usize = 4;
 
+/// 10 ms with less energy hold no tone of −50 dBm0.
+const LEAST_ENERGY: f32 = 72.0 * 72.0 * (SHORT * BLOCK) as f32 / 2.0;
+
 /// One value per frequency.
 pub(crate) type Lanes = [f32; 8];
 
@@ -33,7 +36,10 @@ pub(crate) struct Block {
     pub(crate) energy: f32,
 }
 
-const QUIET: Block = Block { re: [0.0; 8], im: [0.0; 8], energy: 0.0 };
+impl Block {
+    /// A block in which there was nothing.
+    pub(crate) const QUIET: Self = Self { re: [0.0; 8], im: [0.0; 8], energy: 0.0 };
+}
 
 /// A pair of tones: one low and one high frequency, by index into [`FREQUENCIES_HZ`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +88,7 @@ impl Spectrum {
     pub(crate) fn new() -> Self {
         Self {
             tables: &TABLES,
-            ring: [QUIET; DEPTH],
+            ring: [Block::QUIET; DEPTH],
             blocks: 0,
             pending: [0.0; BLOCK],
             filled: 0,
@@ -151,7 +157,7 @@ impl Spectrum {
     /// The sum of `count` blocks, the newest of them `age` blocks back.
     #[inline]
     pub(crate) fn sum(&self, age: usize, count: usize) -> Block {
-        let mut total = QUIET;
+        let mut total = Block::QUIET;
         for back in age..age + count {
             let block = self.back(back);
             total.energy += block.energy;
@@ -163,10 +169,13 @@ impl Spectrum {
         total
     }
 
-    /// The pair that best explains the newest 10 ms by an exact least-squares fit of two sinusoids.
-    pub(crate) fn best_short_fit(&self) -> Fit {
-        let window = self.sum(0, SHORT);
-        let (re, im) = self.centred(&window, 0, SHORT);
+    /// The pair that best explains the newest 10 ms (whose sum is given) by an exact least-squares fit of
+    /// two sinusoids. A window too quiet for any tone gets a fit that explains nothing.
+    pub(crate) fn best_short_fit(&self, window: &Block) -> Fit {
+        if window.energy < LEAST_ENERGY {
+            return Fit { pair: Pair { low: 0, high: 4 }, share: 0.0, low: 0.0, high: 0.0 };
+        }
+        let (re, im) = self.centred(window, 0, SHORT);
         let mut best = (0_usize, 0.0_f32);
         for (index, solver) in self.tables.short.iter().enumerate() {
             let explained = solver.explained(&re, &im, index);
