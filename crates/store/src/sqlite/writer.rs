@@ -32,7 +32,7 @@ pub(super) struct Writer {
     log_to_empty: bool,
     /// Callers that wait for the end.
     closing: Vec<Job>,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// What the writer may write.
@@ -75,7 +75,7 @@ impl Writer {
             // What the last process wiped may not have left the log.
             log_to_empty: true,
             closing: Vec::new(),
-            _lock: lock,
+            lock,
         }
     }
 
@@ -106,6 +106,8 @@ impl Writer {
         {
             warn!(%error, "the store's file was not closed in order");
         }
+        // Whoever hears that the store is closed may open it at once.
+        drop(self.lock.take());
         self.closing.drain(..).for_each(Job::done);
     }
 
