@@ -36,6 +36,7 @@ mod tests;
 
 pub use fill::Fill;
 
+use crate::detector::spectrum::BLOCK;
 use crate::detector::{Detector, Heard, Phase};
 use crate::g711::Law;
 use crate::key::Key;
@@ -304,10 +305,13 @@ impl Guard {
             let Some(turn) = turn else { continue };
             let block_end = self.lookback.head() - rest.len() as u64;
             let (spectrum, sums) = (self.detector.spectrum(), self.detector.sums());
-            let heard_samples = spectrum.blocks() * crate::detector::spectrum::BLOCK as u64;
+            let heard_samples = spectrum.blocks() * BLOCK as u64;
             if let Some(hide) = self.suspicion.observe(spectrum, sums, &turn.fit) {
                 let from = block_end.saturating_sub(hide.from_back as u64);
                 self.lookback.hide(from, block_end + hide.beyond as u64);
+            }
+            if self.detector.is_on() {
+                self.lookback.hide(block_end.saturating_sub(BLOCK as u64), block_end);
             }
             for edge in turn.ended.into_iter().chain(turn.begun) {
                 let ago = heard_samples.saturating_sub(edge.at_sample);
