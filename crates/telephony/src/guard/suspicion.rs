@@ -102,12 +102,13 @@ impl Window {
 const SHARE_BEFORE_GAP: f32 = 0.6;
 /// The weakest 10 ms of a tone against its mean, at least.
 const LEAST_STEADINESS: f32 = 0.45;
-/// Hidden before the first and after the last block in which the pair is seen: 5 ms.
-const MARGIN: usize = 2 * BLOCK;
+/// Hidden before the first and after the last block in which the pair is seen: 7.5 ms.
+const MARGIN: usize = 3 * BLOCK;
 /// The pair counts as still there at this part of its amplitude (−18 dB)…
 const TRACE: f32 = 0.125;
-/// …if it explains so much of 5 ms.
-const TRACE_SHARE: f32 = 0.6;
+/// …if it explains so much of 5 ms, after the tone and before it.
+const TRACE_SHARE: f32 = 0.35;
+const TRACE_SHARE_BEFORE: f32 = 0.25;
 /// How far back the beginning is traced, over a gap too: 40 ms, what the shortest look-back still holds.
 const TRACE_BLOCKS: usize = 16;
 /// How long a pair is remembered after its last trace (200 ms): over lost packets and between the halves
@@ -123,15 +124,19 @@ impl Suspicion {
     pub(super) fn observe(&mut self, spectrum: &Spectrum, sums: &Sums, fit: &Fit) -> Option<Hide> {
         let fresh = suspect(spectrum, sums, fit);
         if let Some((seen, blocks)) = fresh {
-            // While it goes on, what came before is hidden already.
-            let goes_on = matches!(self.state, State::Wary { pair, absent: 0, .. } if pair == seen.pair);
-            let traced = if goes_on { blocks } else { trace_back(spectrum, &seen, blocks) };
+            let traced = match self.state {
+                // What came before is hidden already, up to what speech may have covered since.
+                State::Wary { pair, absent, .. } if pair == seen.pair && absent <= TRACE_BLOCKS as u32 => {
+                    blocks.max(absent as usize + 1)
+                }
+                State::Wary { .. } | State::Calm => trace_back(spectrum, &seen, blocks),
+            };
             self.state = State::Wary { pair: seen.pair, low: seen.low, high: seen.high, absent: 0 };
             return Some(Hide { from_back: traced * BLOCK + MARGIN, beyond: MARGIN });
         }
         let State::Wary { pair, low, high, absent } = &mut self.state else { return None };
         let now = spectrum.fit(*pair, 0, 2);
-        if is_trace(&now, *low, *high) {
+        if is_trace(&now, *low, *high, TRACE_SHARE) {
             *absent = 0;
             return Some(Hide { from_back: 2 * BLOCK + MARGIN, beyond: MARGIN });
         }
@@ -171,13 +176,14 @@ fn plausible(low: f32, high: f32) -> bool {
     low.min(high) >= LEAST_AMPLITUDE && low <= high * MOST_TWIST && high <= low * MOST_TWIST
 }
 
-fn is_trace(fit: &Fit, low: f32, high: f32) -> bool {
-    fit.low >= low * TRACE && fit.high >= high * TRACE && fit.share >= TRACE_SHARE
+fn is_trace(fit: &Fit, low: f32, high: f32, share: f32) -> bool {
+    fit.low >= low * TRACE && fit.high >= high * TRACE && fit.share >= share
 }
 
 /// How many blocks back the pair can be found, over a gap too.
 fn trace_back(spectrum: &Spectrum, seen: &Fit, blocks: usize) -> usize {
-    let is_there = |age: usize| is_trace(&spectrum.fit(seen.pair, age, 2), seen.low, seen.high);
+    let is_there =
+        |age: usize| is_trace(&spectrum.fit(seen.pair, age, 2), seen.low, seen.high, TRACE_SHARE_BEFORE);
     let oldest = (blocks..TRACE_BLOCKS).rev().find(|age| is_there(*age));
     oldest.map_or(blocks, |age| age + 2)
 }
