@@ -117,7 +117,7 @@ function hear(name, data) {
   else if (name === "closed") finish("This page was opened elsewhere. Use that one, or close both.");
 }
 
-/** Reads events until the line ends. @param {ReadableStream<Uint8Array>} body @param {() => void} alive */
+/** Reads events until the line ends. @param {NonNullable<Response["body"]>} body @param {() => void} alive */
 async function readEvents(body, alive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
