@@ -70,6 +70,47 @@ fn is_card_number(digits: &[u8]) -> bool {
     luhn_valid(digits) && digits.iter().any(|digit| *digit != digits[0])
 }
 
+/// `text` with every card number in it hidden, or `None` when there is none. For log lines, the last line of
+/// defence: only spaces and dashes part the groups here, so that addresses do not read as cards.
+#[must_use]
+pub fn mask_card_numbers(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut masked: Option<Vec<u8>> = None;
+    let mut from = 0;
+    while from < bytes.len() {
+        let starts_here = bytes[from].is_ascii_digit() && (from == 0 || !bytes[from - 1].is_ascii_digit());
+        match starts_here.then(|| card_number_at(&bytes[from..])).flatten() {
+            Some(length) => {
+                let hidden = masked.get_or_insert_with(|| bytes.to_vec());
+                hidden[from..from + length].fill(b'*');
+                from += length;
+            }
+            None => from += 1,
+        }
+    }
+    masked.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// How many bytes at the start of `bytes` are a card number, parted by single spaces or dashes or not at all.
+fn card_number_at(bytes: &[u8]) -> Option<usize> {
+    let mut digits = Vec::with_capacity(*CARD_NUMBER_DIGITS.end());
+    for (index, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => digits.push(byte - b'0'),
+            b' ' | b'-' if bytes[index - 1].is_ascii_digit() => continue,
+            _ => return None,
+        }
+        if digits.len() > *CARD_NUMBER_DIGITS.end() {
+            return None;
+        }
+        let group_ends = !bytes.get(index + 1).is_some_and(u8::is_ascii_digit);
+        if group_ends && CARD_NUMBER_DIGITS.contains(&digits.len()) && is_card_number(&digits) {
+            return Some(index + 1);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,10 +136,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn card_numbers_in_log_lines_are_hidden() {
+        let mask = |text| mask_card_numbers(text).unwrap_or_else(|| "(as it is)".to_owned());
+        insta::assert_snapshot!(mask("digit 4111111111111111 seen"), @"digit **************** seen");
+        insta::assert_snapshot!(mask("3782-822463-10005"), @"*****************");
+        insta::assert_snapshot!(mask("rtp from 192.168.100.200:20000 at 2026-11-23T04:24:43.123456Z"), @"(as it is)");
+    }
+
     proptest::proptest! {
         #[test]
         fn any_text_is_read_without_a_panic(text in ".{0,200}") {
             let _ = holds_card_number(&text);
+            let _ = mask_card_numbers(&text);
         }
     }
 }

@@ -1,0 +1,164 @@
+//! A worker: one thread that moves the packets of its calls.
+
+use super::call::{BUFFER_BYTES, Call, PORTS, Port, Token};
+use super::clock;
+use super::net::{Epoll, Wake};
+use hushpad_telephony::relay::{BridgeStats, LegParams, SecureMode, Side};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
+
+/// The token of the wake-up file; calls have theirs from zero.
+const WAKE: u64 = u64::MAX;
+
+/// How often calls in secure mode are asked for what the clock makes due. Packets that go on by the clock
+/// are late already, and looking at every call on every packet costs more than they are worth.
+const TICK_US: u64 = 5_000;
+
+/// What a call task wants of a worker.
+pub(super) enum Command {
+    Open(usize, Box<Call>),
+    SetLeg(usize, Side, LegParams),
+    Secure(usize, Box<SecureMode>, oneshot::Sender<Leftover>),
+    Release(usize, oneshot::Sender<Leftover>),
+    Stats(usize, oneshot::Sender<BridgeStats>),
+    Close(usize),
+    Stop,
+}
+
+/// What remains of secure mode, for the call task to free.
+pub(super) type Leftover = Option<Box<SecureMode>>;
+
+pub(super) struct Worker {
+    epoll: Epoll,
+    wake: Arc<Wake>,
+    buffer: Box<[u8; BUFFER_BYTES]>,
+    commands: Receiver<Command>,
+    /// By the number of the call; the number comes from its ports, so that no two have the same.
+    calls: Vec<Option<Box<Call>>>,
+    /// Calls that may have something to send when no packet comes.
+    timed: Vec<usize>,
+    next_tick_us: u64,
+}
+
+enum Next {
+    GoOn,
+    Stop,
+}
+
+impl Worker {
+    pub(super) fn new(commands: Receiver<Command>, wake: Arc<Wake>, max_calls: usize) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(wake.as_ref(), WAKE)?;
+        let calls = std::iter::repeat_with(|| None).take(max_calls).collect();
+        let timed = Vec::with_capacity(max_calls);
+        let buffer = Box::new([0; BUFFER_BYTES]);
+        Ok(Self { epoll, wake, buffer, commands, calls, timed, next_tick_us: 0 })
+    }
+
+    /// Works until told to stop, or until nobody can tell it anything any more.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut now_us = clock::now_us();
+        loop {
+            self.epoll.wait(self.timeout_ms(now_us))?;
+            now_us = clock::now_us();
+            // First what was commanded, so that it holds for every packet sent after the command.
+            if self.epoll.tokens().any(|token| token == WAKE) {
+                self.wake.clear();
+                if let Next::Stop = self.obey(now_us) {
+                    return Ok(());
+                }
+            }
+            for token in self.epoll.tokens() {
+                if let Some((call, port)) = find(&mut self.calls, token) {
+                    call.receive(port, now_us, &mut self.buffer);
+                }
+            }
+            self.deadlines(now_us);
+        }
+    }
+
+    fn timeout_ms(&self, now_us: u64) -> Option<u16> {
+        let left_us = self.next_tick_us.saturating_sub(now_us);
+        let left_ms = u16::try_from(left_us.div_ceil(1000)).unwrap_or(u16::MAX);
+        (!self.timed.is_empty()).then_some(left_ms)
+    }
+
+    fn deadlines(&mut self, now_us: u64) {
+        if self.timed.is_empty() || now_us < self.next_tick_us {
+            return;
+        }
+        self.next_tick_us = now_us + TICK_US;
+        let calls = &mut self.calls;
+        self.timed.retain(|number| match calls.get_mut(*number) {
+            Some(Some(call)) => {
+                call.deadline(now_us);
+                call.is_secured()
+            }
+            _ => false,
+        });
+    }
+
+    fn obey(&mut self, now_us: u64) -> Next {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Stop => return Next::Stop,
+                Command::Open(number, call) => self.open(number, call),
+                Command::Close(number) => {
+                    self.timed.retain(|timed| *timed != number);
+                    drop(self.calls.get_mut(number).and_then(Option::take));
+                }
+                Command::SetLeg(number, side, params) => {
+                    self.with(number, |call| call.set_leg(side, params));
+                }
+                Command::Secure(number, secure, done) => {
+                    self.time(number);
+                    answer(done, self.with(number, |call| call.secure(secure)));
+                }
+                Command::Release(number, done) => {
+                    // Answers when the key that is down now is up.
+                    if let Some(Some(call)) = self.calls.get_mut(number) {
+                        call.release(now_us, done);
+                    }
+                }
+                Command::Stats(number, done) => {
+                    answer(done, self.with(number, |call| Some(call.stats())));
+                }
+            }
+        }
+        Next::GoOn
+    }
+
+    fn open(&mut self, number: usize, call: Box<Call>) {
+        let Some(place) = self.calls.get_mut(number) else { return };
+        for port in PORTS {
+            // Without memory for it in the kernel this port is deaf; the counters tell.
+            let _refused = self.epoll.add(call.socket(port), Token::new(number, port).0);
+        }
+        *place = Some(call);
+    }
+
+    fn with<T>(&mut self, number: usize, action: impl FnOnce(&mut Call) -> Option<T>) -> Option<T> {
+        action(self.calls.get_mut(number)?.as_mut()?)
+    }
+
+    fn time(&mut self, number: usize) {
+        if !self.timed.contains(&number) {
+            self.timed.push(number);
+        }
+    }
+}
+
+fn find(calls: &mut [Option<Box<Call>>], token: u64) -> Option<(&mut Call, Port)> {
+    let (number, port) = Token(token).parts()?;
+    Some((calls.get_mut(number)?.as_mut()?, port))
+}
+
+/// Answers a call task. Without an answer it learns that the media is gone; one that has gone away itself
+/// needs none.
+fn answer<T>(done: oneshot::Sender<T>, result: Option<T>) {
+    if let Some(result) = result {
+        let _gone = done.send(result);
+    }
+}

@@ -1,0 +1,100 @@
+//! Sessions in SQLite: how they are read back.
+
+use hushpad_domain::event::Event;
+use hushpad_domain::ids::{AccountId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ports::StoreUnavailable;
+use hushpad_domain::session::Session;
+use hushpad_domain::time::Timestamp;
+use sqlx::SqlitePool;
+
+use super::rows::{SessionRow, json};
+use super::unavailable;
+
+/// A session with everything that is kept of it, in one statement: so it is one moment's truth.
+macro_rules! read_session {
+    ($condition:literal) => {
+        concat!(
+            "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
+                    state, attempt, ended_on, ending, created_on, updated_on, version, events,
+                    held.data AS payment_data,
+                    (SELECT json_group_array(json_object(
+                                'id', lower(hex(attempt.id)), 'no', no, 'amount_minor', amount_minor,
+                                'currency', currency, 'gateway', gateway, 'intended_on', intended_on,
+                                'updated_on', updated_on, 'state', json(state),
+                                'held', json(CAST(answer.data AS TEXT))))
+                       FROM attempt
+                       LEFT JOIN held AS answer ON answer.id = attempt.held
+                      WHERE attempt.session = session.id) AS attempts
+               FROM session
+               LEFT JOIN held ON held.id = session.held
+              WHERE ",
+            $condition
+        )
+    };
+}
+
+/// The account's session with this guid.
+pub(super) async fn by_guid(
+    readers: &SqlitePool,
+    account: &AccountId,
+    guid: SessionGuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.guid = $1 AND session.account = $2"))
+        .bind(guid.0.as_bytes().as_slice())
+        .bind(account.as_str())
+        .fetch_optional(readers)
+        .await
+        .map_err(unavailable)?;
+    row.map(SessionRow::read).transpose()
+}
+
+/// The session with this guid on the secure side.
+pub(super) async fn by_provider(
+    readers: &SqlitePool,
+    guid: ProviderSessionGuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.provider = $1"))
+        .bind(guid.0.as_bytes().as_slice())
+        .fetch_optional(readers)
+        .await
+        .map_err(unavailable)?;
+    row.map(SessionRow::read).transpose()
+}
+
+/// Every session that has not ended, oldest first.
+pub(super) async fn unfinished(readers: &SqlitePool) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> = sqlx::query_as(read_session!("session.ended_on IS NULL ORDER BY session.id"))
+        .fetch_all(readers)
+        .await
+        .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
+}
+
+/// The events of the account's session after number `after`.
+pub(super) async fn events(
+    readers: &SqlitePool,
+    account: &AccountId,
+    guid: SessionGuid,
+    after: u32,
+) -> Result<Vec<Event>, StoreUnavailable> {
+    let rows: Vec<(u32, i64, String)> = sqlx::query_as(
+        "SELECT event.seq, event.at, event.kind
+           FROM event
+           JOIN session ON session.id = event.session
+          WHERE session.guid = $1
+            AND session.account = $2
+            AND event.seq > $3
+          ORDER BY event.seq",
+    )
+    .bind(guid.0.as_bytes().as_slice())
+    .bind(account.as_str())
+    .bind(after)
+    .fetch_all(readers)
+    .await
+    .map_err(unavailable)?;
+    rows.into_iter()
+        .map(|(seq, at, kind)| {
+            Ok(Event { seq, at: Timestamp::from_micros(at), kind: json("an event", kind.as_bytes())? })
+        })
+        .collect()
+}
