@@ -33,10 +33,8 @@ async fn the_page_shows_the_payment_and_how_far_it_is() {
         "12.40 <span class=\"currency\">GBP</span>",
         "Reference <b>A-1</b>",
         "The customer is keying the expiry date.",
-        &format!(
-            "<span aria-hidden=\"true\">{}</span> <span class=\"count\">16 of 16 typed</span>",
-            "●".repeat(16)
-        ),
+        &format!("<p class=\"dots\" aria-hidden=\"true\">{}</p>", "●".repeat(16)),
+        "16 of 16 keys",
         "Visa",
         "Redo card number",
         "Ask for security code",
