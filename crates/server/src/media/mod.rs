@@ -220,6 +220,7 @@ fn start_worker(number: usize, max_calls: usize) -> io::Result<WorkerHandle> {
     let worker = Worker::new(receiver, wake.clone(), max_calls)?;
     std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
         net::pin_to_processor(number);
+        net::go_first();
         if let Err(error) = worker.run() {
             tracing::error!(worker = number, %error, "a media worker stopped; its calls are silent");
         }
