@@ -4,6 +4,7 @@
 //! ([`ear`]), a fake shop whose back end uses the Payment API ([`api`], [`shop`]), and the same story played
 //! without a browser ([`story`]). Nothing here is used by `hushpad serve`.
 
+pub mod agent_page;
 pub mod api;
 pub mod ear;
 pub mod http;
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use self::phone::{AgentPhone, Clock, CustomerPhone};
 
 pub use self::shop::serve_shop;
-//pub use self::story::{Verdict, play_once};
+pub use self::story::{Verdict, play_once};
 
 /// What the demo must know of the server it is played on.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct DemoParts {
     pub api_base: String,
     /// Where the agent page is: the origin the shop frames.
     pub page_base: String,
+    /// The shop's own origin, which the account configuration allows to frame the agent page.
+    pub shop_origin: String,
     /// Where the server takes SIP from the customer's side.
     pub sip: SocketAddr,
     /// The agent: the user the customer dials, and the `agentId` of the session.
@@ -44,6 +47,7 @@ impl fmt::Debug for DemoParts {
         f.debug_struct("DemoParts")
             .field("api_base", &self.api_base)
             .field("page_base", &self.page_base)
+            .field("shop_origin", &self.shop_origin)
             .field("sip", &self.sip)
             .field("agent_user", &self.agent_user)
             .field("client_id", &self.client_id)
