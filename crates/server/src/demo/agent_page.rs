@@ -1,16 +1,17 @@
 //! The agent page without a browser: opened by a form post, followed over its event stream, worked by its own requests.
 //!
-//! It reads the page as a browser would get it. What it says is taken from the text of the fragments; how things stand is
-//! taken from the `data-state` summary that every fragment carries for scripts.
+//! It is no browser and does not act as one: it says nothing of where it comes from, and is held by the page's handle alone.
 
 use http::Request;
-use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN};
-use serde_json::Value;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use serde::Deserialize;
 
 use super::api::{OpenedSession, form_body};
 use super::http::{EventStream, HttpError, open_events, send};
 
 const FORM: &str = "application/x-www-form-urlencoded";
+/// What proves that a request comes from the open page.
+const HANDLE: &str = "x-page-handle";
 
 /// Why the page does not work.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum PageError {
     /// A request could not be made of what the page gave us.
     #[error("the agent page's address or handle cannot be used")]
     Address(#[from] http::Error),
+    /// An event is not what the page's own script would understand.
+    #[error("the agent page's event cannot be read: {0}")]
+    Event(#[from] serde_json::Error),
     /// The page has no handle.
     #[error("the agent page carries no handle")]
     NoHandle,
@@ -43,17 +47,26 @@ pub enum PageError {
 #[derive(Debug)]
 pub struct AgentPage {
     view: String,
-    origin: String,
     handle: String,
     live: EventStream,
 }
 
 /// What the page showed at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Shown {
-    /// The page's words, without mark-up.
-    pub words: String,
-    summary: Value,
+    /// Where the payment stands: `entry`, `ready_to_pay`, `paying`, `unknown`, `declined`, `ended`.
+    pub phase: String,
+    /// What a screen reader is told.
+    pub announce: String,
+    fields: Vec<ShownField>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct ShownField {
+    field: String,
+    status: String,
+    typed: usize,
+    words: String,
 }
 
 impl AgentPage {
@@ -61,33 +74,27 @@ impl AgentPage {
     ///
     /// # Errors
     /// See [`PageError`].
-    pub async fn open(session: &OpenedSession, shop_origin: &str) -> Result<Self, PageError> {
+    pub async fn open(session: &OpenedSession) -> Result<Self, PageError> {
         let form = [
             ("X-BEARER-TOKEN", session.agent_access_token.as_str()),
             ("X-REFRESH-TOKEN", session.agent_refresh_token.as_str()),
         ];
-        let request = Request::post(&session.iframe_url)
-            .header(CONTENT_TYPE, FORM)
-            .header(ORIGIN, shop_origin)
-            .header("Sec-Fetch-Site", "same-site")
-            .header("Sec-Fetch-Mode", "navigate")
-            .header("Sec-Fetch-Dest", "iframe")
-            .body(form_body(&form))?;
+        let request = Request::post(&session.iframe_url).header(CONTENT_TYPE, FORM).body(form_body(&form))?;
         let reply = send(request).await?;
         if reply.status != 200 {
             return Err(refused("opening", reply.status, &reply.body));
         }
         let handle = attribute(&reply.body, "data-handle").ok_or(PageError::NoHandle)?;
         let view = session.iframe_url.trim_end_matches("/framed").to_owned();
-        let origin = origin_of(&view).to_owned();
-        let request = own_request(Request::get(format!("{view}/live")), &origin, &handle)
+        let request = Request::get(format!("{view}/live"))
+            .header(HANDLE, &handle)
             .header(ACCEPT, "text/event-stream")
             .body(String::new())?;
         let live = open_events(request).await?;
         if live.status != 200 {
             return Err(refused("its event stream", live.status, ""));
         }
-        Ok(Self { view, origin, handle, live })
+        Ok(Self { view, handle, live })
     }
 
     /// Presses one of the page's buttons.
@@ -95,7 +102,8 @@ impl AgentPage {
     /// # Errors
     /// See [`PageError`].
     pub async fn act(&self, fields: &[(&str, &str)]) -> Result<(), PageError> {
-        let request = own_request(Request::post(format!("{}/act", self.view)), &self.origin, &self.handle)
+        let request = Request::post(format!("{}/act", self.view))
+            .header(HANDLE, &self.handle)
             .header(CONTENT_TYPE, FORM)
             .body(form_body(fields))?;
         let reply = send(request).await?;
@@ -113,50 +121,30 @@ impl AgentPage {
         loop {
             let event = self.live.next().await?.ok_or(PageError::Ended)?;
             if event.name == "state" {
-                return Ok(Shown::read(&event.data));
+                return Ok(serde_json::from_str(&event.data)?);
             }
         }
     }
 }
 
 impl Shown {
-    fn read(fragment: &str) -> Self {
-        let summary = attribute(fragment, "data-state").unwrap_or_default();
-        Self { words: words(fragment), summary: serde_json::from_str(&summary).unwrap_or_default() }
-    }
-
-    /// How a field stands, in the summary's words: `waiting`, `typing`, `valid` and so on.
+    /// How a field stands: `waiting`, `typing`, `valid`, `invalid`, `timed_out`.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
-        let fields = self.summary.get("fields")?.as_array()?;
-        fields.iter().find(|field| field["field"] == name)?.get("status")?.as_str()
+        self.fields.iter().find(|field| field.field == name).map(|field| field.status.as_str())
     }
 
-    /// Where the payment stands, in the summary's word: `entry`, `ready_to_pay` and so on.
+    /// The page line by line: what is announced, then each field that was begun, with a dot for every key.
     #[must_use]
-    pub fn phase(&self) -> &str {
-        self.summary.get("phase").and_then(Value::as_str).unwrap_or("")
+    pub fn lines(&self) -> Vec<String> {
+        let begun = self.fields.iter().filter(|field| field.status != "waiting");
+        let line = |field: &ShownField| format!("{} {}", field.words, "●".repeat(field.typed));
+        std::iter::once(self.announce.trim().to_owned()).chain(begun.map(line)).collect()
     }
-}
-
-/// What the browser adds to a request of the page's own script.
-fn own_request(request: http::request::Builder, origin: &str, handle: &str) -> http::request::Builder {
-    request
-        .header("X-Page-Handle", handle)
-        .header(ORIGIN, origin)
-        .header("Sec-Fetch-Site", "same-origin")
-        .header("Sec-Fetch-Mode", "cors")
-        .header("Sec-Fetch-Dest", "empty")
 }
 
 fn refused(what: &str, status: u16, body: &str) -> PageError {
     PageError::Refused { what: what.to_owned(), status, words: words(body).chars().take(200).collect() }
-}
-
-fn origin_of(url: &str) -> &str {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let end = url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at);
-    &url[..end]
 }
 
 /// The first value of an attribute, whatever its element.
@@ -203,22 +191,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fragment_gives_its_words_and_its_summary() {
-        let shown = Shown::read(
-            "<main data-state=\"{&quot;phase&quot;:&quot;entry&quot;,&quot;fields&quot;:[{&quot;field&quot;:\
-             &quot;expiry&quot;,&quot;status&quot;:&quot;typing&quot;}]}\"><h1>Card\n payment</h1><p>&bull;&amp;&#39;</p>\
-             <script>no</script></main>",
-        );
-        assert_eq!(shown.words, "Card payment &bull;&'");
-        assert_eq!(
-            (shown.phase(), shown.field("expiry"), shown.field("pan")),
-            ("entry", Some("typing"), None)
-        );
+    fn a_page_gives_its_handle_and_its_words() {
+        let page = "<html><head><title>x</title></head><body class=\"a\" data-handle=\"h&amp;1\"><h1>Not\n now</h1></body>";
+        assert_eq!(attribute(page, "data-handle").as_deref(), Some("h&1"));
+        assert_eq!(attribute(page, "data-other"), None);
+        assert_eq!(words(page), "Not now");
     }
 
     #[test]
-    fn an_address_gives_its_origin() {
-        assert_eq!(origin_of("http://127.0.0.1:8081/view/1"), "http://127.0.0.1:8081");
-        assert_eq!(origin_of("http://host"), "http://host");
+    fn an_event_is_told_as_dots_and_words() {
+        let data = r#"{"revision":4,"phase":"entry","announce":"Card number is being typed. ","html":{},"fields":[
+            {"field":"card_number","status":"typing","typed":3,"length":16,"words":"Card number: typing, Visa."},
+            {"field":"expiry","status":"waiting","typed":0,"length":4,"words":"Expiry: waiting."}]}"#;
+        let shown: Shown = serde_json::from_str(data).unwrap();
+        assert_eq!(
+            (shown.phase.as_str(), shown.field("expiry"), shown.field("pan")),
+            ("entry", Some("waiting"), None)
+        );
+        assert_eq!(shown.lines(), ["Card number is being typed.", "Card number: typing, Visa. ●●●"]);
     }
 }

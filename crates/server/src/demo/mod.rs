@@ -28,8 +28,6 @@ pub struct DemoParts {
     pub api_base: String,
     /// Where the agent page is: the origin the shop frames.
     pub page_base: String,
-    /// The shop's own origin, which the account configuration allows to frame the agent page.
-    pub shop_origin: String,
     /// Where the server takes SIP from the customer's side.
     pub sip: SocketAddr,
     /// The agent: the user the customer dials, and the `agentId` of the session.
@@ -47,7 +45,6 @@ impl fmt::Debug for DemoParts {
         f.debug_struct("DemoParts")
             .field("api_base", &self.api_base)
             .field("page_base", &self.page_base)
-            .field("shop_origin", &self.shop_origin)
             .field("sip", &self.sip)
             .field("agent_user", &self.agent_user)
             .field("client_id", &self.client_id)

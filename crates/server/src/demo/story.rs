@@ -25,11 +25,25 @@ const ARRIVES_WITHIN_MS: u64 = 60;
 /// What is left in the tone bands during a press must be quieter than this: the guard's bar.
 const RESIDUE_DBM0: f64 = -55.0;
 
-/// The fields, what the customer types into each, and what the agent says.
-const ENTRIES: [(&str, &str, &str); 3] = [
-    ("card_number", "4111 1111 1111 1111#", "the card number"),
-    ("expiry", "1230", "the expiry date"),
-    ("security_code", "123", "the security code"),
+/// What is typed into one field, and how it travels.
+struct Entry {
+    field: &'static str,
+    keys: &'static str,
+    carrier: KeyCarrier,
+    /// As the agent calls it.
+    name: &'static str,
+}
+
+/// A published test card, and each of the three carriers once.
+const ENTRIES: [Entry; 3] = [
+    Entry {
+        field: "card_number",
+        keys: "4111 1111 1111 1111#",
+        carrier: KeyCarrier::InBand,
+        name: "the card number, then the hash key",
+    },
+    Entry { field: "expiry", keys: "12 30", carrier: KeyCarrier::Info, name: "the expiry date" },
+    Entry { field: "security_code", keys: "123", carrier: KeyCarrier::Event, name: "the security code" },
 ];
 
 /// How the story ended, and what an independent ear says about it.
@@ -65,7 +79,7 @@ pub struct SpeechHeard {
 impl Verdict {
     /// Whether all is as promised.
     #[must_use]
-    pub fn holds(&self) -> bool {
+    pub fn passed(&self) -> bool {
         self.checks().iter().all(|(_, holds)| *holds)
     }
 
@@ -113,27 +127,25 @@ impl fmt::Display for Verdict {
 /// # Errors
 /// When a step could not be done. A payment that is declined, or a tone that is heard, is no error but a [`Verdict`].
 pub async fn play_once(
-    parts: &DemoParts,
-    phones: &Phones,
-    carrier: KeyCarrier,
+    parts: DemoParts,
+    phones: Phones,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<Verdict> {
     let exchanges = Arc::new(Mutex::new(Vec::new()));
     let noting = exchanges.clone();
     let note = move |exchange| noting.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
-    let api = PaymentApi::new(parts, Arc::new(note));
-    Story { parts, phones, carrier, api, exchanges, out, words: String::new() }.play().await
+    let api = PaymentApi::new(&parts, Arc::new(note));
+    Story { parts, phones, api, exchanges, out, shown: Vec::new() }.play().await
 }
 
 struct Story<'a> {
-    parts: &'a DemoParts,
-    phones: &'a Phones,
-    carrier: KeyCarrier,
+    parts: DemoParts,
+    phones: Phones,
     api: PaymentApi,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
     out: &'a mut (dyn Write + Send),
-    /// What the page said last.
-    words: String,
+    /// What the page showed last, line by line.
+    shown: Vec<String>,
 }
 
 /// Times on the phones' clock.
@@ -147,8 +159,8 @@ struct Moments {
 impl Story<'_> {
     async fn play(mut self) -> anyhow::Result<Verdict> {
         self.say("The customer calls the agent")?;
-        let agent = &self.parts.agent_user;
-        self.phones.customer.call(self.parts.sip, agent).await.context("the call")?;
+        let agent = self.parts.agent_user.clone();
+        self.phones.customer.call(self.parts.sip, &agent).await.context("the call")?;
         let call_ms = self.phones.clock.now_ms();
         self.tell(&format!("{agent} answers; both talk"))?;
         tokio::time::sleep(TALK).await;
@@ -165,19 +177,18 @@ impl Story<'_> {
 
         self.say("The agent's page opens in the shop's frame")?;
         self.tell(&format!("POST {}", session.iframe_url))?;
-        let mut page = AgentPage::open(&session, &self.parts.shop_origin).await.context("the agent page")?;
+        let mut page = AgentPage::open(&session).await.context("the agent page")?;
         self.see(&mut page, |_| true).await?;
 
-        self.say(&format!("The customer types the card; the keys travel as {}", self.carrier.name()))?;
-        for (field, keys, name) in ENTRIES {
-            self.enter(&mut page, field, keys, name).await.with_context(|| format!("entry of {name}"))?;
+        for entry in &ENTRIES {
+            self.enter(&mut page, entry).await.with_context(|| format!("entry of {}", entry.name))?;
         }
 
         self.say("The agent presses Pay")?;
         page.act(&[("action", "pay")]).await?;
         let status = self.result(&token, &session.session_guid).await?;
         let paid_ms = self.phones.clock.now_ms();
-        self.see(&mut page, |shown| shown.phase() == "ended").await.context("the result on the page")?;
+        self.see(&mut page, |shown| shown.phase == "ended").await.context("the result on the page")?;
 
         self.say("The call goes on, then the customer hangs up")?;
         tokio::time::sleep(TALK).await;
@@ -187,39 +198,35 @@ impl Story<'_> {
         self.say("What each side heard")?;
         let verdict = self.judge(&status, &Moments { call_ms, session_ms, paid_ms, end_ms });
         write!(self.out, "{verdict}")?;
-        let word = if verdict.holds() { "paid, and the agent heard no key" } else { "NOT as promised" };
+        let word = if verdict.passed() { "paid, and the agent heard no key" } else { "NOT as promised" };
         self.say(&format!("Result: {word}"))?;
         Ok(verdict)
     }
 
     /// The agent starts a field, the customer types it, the page shows that it is valid.
-    async fn enter(
-        &mut self,
-        page: &mut AgentPage,
-        field: &str,
-        keys: &str,
-        name: &str,
-    ) -> anyhow::Result<()> {
-        self.tell(&format!("agent: “Please type {name}.”"))?;
+    async fn enter(&mut self, page: &mut AgentPage, entry: &Entry) -> anyhow::Result<()> {
+        let Entry { field, keys, carrier, name } = *entry;
+        self.say(&format!("The agent asks for {name}; the keys travel as {}", carrier.name()))?;
         page.act(&[("action", "start"), ("field", field)]).await?;
         self.see(page, |shown| shown.field(field) == Some("typing")).await?;
-        self.phones.customer.press(keys, self.carrier).await?;
+        self.phones.customer.press(keys, carrier).await?;
         self.see(page, |shown| !matches!(shown.field(field), Some("typing" | "waiting"))).await?;
         self.phones.customer.keys_done().await;
         Ok(())
     }
 
-    /// Follows the page until it shows what is waited for, telling what changes. The summary is read, the words are told.
+    /// Follows the page until it shows what is waited for, telling what is new on it.
     async fn see(&mut self, page: &mut AgentPage, enough: impl Fn(&Shown) -> bool) -> anyhow::Result<()> {
         loop {
             let shown = match tokio::time::timeout(SHOWN_WITHIN, page.next()).await {
                 Ok(shown) => shown?,
-                Err(_) => bail!("the page did not show it; it says: {}", self.words),
+                Err(_) => bail!("the page did not show it; it says: {}", self.shown.join(" ")),
             };
-            if shown.words != self.words {
-                self.tell(&format!("page:  {}", shown.words))?;
+            let lines = shown.lines();
+            for line in lines.iter().filter(|line| !self.shown.contains(line)) {
+                writeln!(self.out, "   page: {line}")?;
             }
-            self.words.clone_from(&shown.words);
+            self.shown = lines;
             if enough(&shown) {
                 return Ok(());
             }

@@ -257,7 +257,6 @@ mod tests {
             let parts = DemoParts {
                 api_base,
                 page_base: "http://127.0.0.1:9".into(),
-                shop_origin: "http://127.0.0.1:8".into(),
                 sip: phones.agent.line().sip(),
                 agent_user: "agent1234".into(),
                 client_id: "shop".into(),
