@@ -1,1 +1,32 @@
-//! Hushpad's gateways room.
+//! Payment gateways: what is sent, what was answered, and whether anything was sent at all.
+//!
+//! Two halves that do not mix:
+//! - A [`Connector`] knows one gateway's words. It is pure: it builds a request and reads a reply. A reply
+//!   that it does not understand is indeterminate, never a decline.
+//! - The executor owns sockets and deadlines, and KNOWS whether a byte of the request was written. Only when
+//!   surely none was, a submission is [`Submission::NotSent`], and only then it is tried again within the
+//!   patience. Anything else without a readable answer is [`Submission::Unknown`] (G1, G3).
+//!
+//! [`Gateways`] puts both together. [`generic`] is the JSON of the pay connectors that voice platforms speak;
+//! [`sandbox`] is a gateway that takes no money and speaks the same.
+//!
+//! No card digit leaves here but in the request itself: request bodies are wiped, replies are kept only as
+//! far as they are understood, and nothing of either is logged.
+
+mod breaker;
+mod connector;
+mod counted_io;
+mod endpoint;
+mod executor;
+mod gateways;
+pub mod generic;
+pub mod sandbox;
+
+pub use connector::{
+    BODY_BYTES_MAX, BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, WireBody,
+    WireRequest,
+};
+pub use endpoint::{Endpoint, EndpointError};
+pub use gateways::{
+    Asked, GatewayConfig, GatewayConfigError, GatewayKind, Gateways, NotKnown, Patience, Submission,
+};

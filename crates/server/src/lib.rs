@@ -1,8 +1,25 @@
 //! The program `hushpad`: everything that touches clocks, sockets, files and the environment.
+//!
+//! [`serve`] puts the parts together. A call lives in [`calls`] over [`sip`] and [`media`]; a payment session
+//! in [`capture`], which alone holds the card; an attempt in [`payments`]. [`config`] reads the one file,
+//! [`world`] is time and chance, [`demo`] plays the main job on one machine, [`bench`] measures it.
 
+pub mod admin;
+pub mod allocator;
+pub mod bench;
 pub mod calls;
 pub mod capture;
+pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod demo;
+pub mod gateway_sim;
+pub mod hardening;
+pub mod http;
+pub mod log;
 pub mod media;
+pub mod metrics;
+pub mod payments;
+pub mod serve;
 pub mod sip;
+pub mod world;

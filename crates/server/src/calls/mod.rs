@@ -1,1 +1,259 @@
-//! Live calls: one task per call, and the table that finds them.
+//! Calls: one task owns each, with its core, its two dialogs and its media session.
+//!
+//! [`Calls`] takes calls up and finds live ones; a [`CallHandle`] speaks with one of them. Nothing here
+//! waits for a database, a gateway or a page: a call goes on whatever becomes of them (guarantee G7).
+//!
+//! A call that ends says BYE on the other leg, closes its media and the queue of keys, leaves the table and
+//! takes its dialogs out of the SIP stack; then [`CallHandle::ended`] turns true.
+
+mod handle;
+mod table;
+mod task;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
+
+use hushpad_telephony::call::{Limits, MIN_SE_S};
+
+use crate::media::MediaPlane;
+use crate::sip::{Counters, IncomingCall, Listener, Peer, SipConfig, Stack};
+
+pub use handle::{CallGone, CallHandle, CallStats};
+
+use table::Table;
+
+/// How long the last BYEs may take when the program goes down.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Settings of the telephone side.
+#[derive(Clone, Debug)]
+pub struct CallsConfig {
+    /// Where we listen for SIP; at least one.
+    pub listeners: Vec<Listener>,
+    /// The address others reach us at, when it is not the one we bind.
+    pub advertised: Option<IpAddr>,
+    /// Whom we talk with; everybody else gets no answer.
+    pub peers: Vec<Peer>,
+    /// Most calls at once; one more is refused with 503.
+    pub max_calls: usize,
+    /// How long an agent is rung.
+    pub ring_time_out: Duration,
+    /// How long an answered call may last.
+    pub max_duration: Duration,
+    /// Session interval (RFC 4028); at least 90 s.
+    pub session_expires: Duration,
+    /// How long calls may go on after [`Calls::shut_down`] was called.
+    pub drain_time_out: Duration,
+}
+
+impl Default for CallsConfig {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            advertised: None,
+            peers: Vec::new(),
+            // What two cores carry with the guard on, with room to spare (docs: audio bar).
+            max_calls: 500,
+            // Longer than the 15 to 30 s after which PBXs divert; shorter than a carrier's 3 minutes.
+            ring_time_out: Duration::from_secs(60),
+            max_duration: Duration::from_secs(4 * 3600),
+            // The value RFC 4028 section 4 recommends.
+            session_expires: Duration::from_secs(1800),
+            drain_time_out: Duration::from_secs(60),
+        }
+    }
+}
+
+impl CallsConfig {
+    fn limits(&self) -> Limits {
+        Limits {
+            ring_time_out_ms: milliseconds(self.ring_time_out),
+            max_duration_ms: milliseconds(self.max_duration),
+            session_expires_s: u32::try_from(self.session_expires.as_secs())
+                .unwrap_or(u32::MAX)
+                .max(MIN_SE_S),
+        }
+    }
+}
+
+/// Where a call goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The account it belongs to.
+    pub account: String,
+    /// The agent it is for.
+    pub agent: String,
+    /// The agent's phone, a SIP URI.
+    pub agent_uri: String,
+}
+
+/// Nobody is reached by what was dialled: the caller hears 404.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("no route")]
+pub struct RouteRefused;
+
+/// Decides where a call goes. Must not wait for anything.
+pub trait Routes: Send + Sync {
+    /// The route for a dialled user part, the value of `X-Agent-Id` if there is one, and the peer's name.
+    ///
+    /// # Errors
+    /// There is none.
+    fn route(
+        &self,
+        dialled_user: &str,
+        agent_header: Option<&str>,
+        peer: &str,
+    ) -> Result<Route, RouteRefused>;
+}
+
+/// All calls. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Calls {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: CallsConfig,
+    stack: Arc<Stack>,
+    routes: Arc<dyn Routes>,
+    media: MediaPlane,
+    table: Arc<Table>,
+    room: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl Calls {
+    /// Opens the SIP listeners and begins to take calls.
+    ///
+    /// # Errors
+    /// A listener cannot be opened.
+    pub async fn start(
+        config: CallsConfig,
+        routes: Arc<dyn Routes>,
+        media: MediaPlane,
+    ) -> anyhow::Result<Self> {
+        let sip = SipConfig {
+            listeners: config.listeners.clone(),
+            advertised: config.advertised,
+            peers: config.peers.clone(),
+            max_calls: config.max_calls,
+        };
+        let (stack, incoming) = Stack::start(sip).await?;
+        let room = Arc::new(Semaphore::new(config.max_calls.min(Semaphore::MAX_PERMITS)));
+        let inner = Arc::new(Inner {
+            config,
+            stack,
+            routes,
+            media,
+            table: Arc::new(Table::default()),
+            room,
+            draining: AtomicBool::new(false),
+        });
+        tokio::spawn(take_calls(Arc::clone(&inner), incoming));
+        Ok(Self { inner })
+    }
+
+    /// The agent's calls that are answered and not ended.
+    #[must_use]
+    pub fn live_calls(&self, account: &str, agent: &str) -> Vec<CallHandle> {
+        self.inner.table.live(account, agent)
+    }
+
+    /// The call with this id, answered or not.
+    #[must_use]
+    pub fn find(&self, guid: Uuid) -> Option<CallHandle> {
+        self.inner.table.find(guid)
+    }
+
+    /// Calls at this moment, ringing ones included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.inner.table.len()
+    }
+
+    /// Where we listen for SIP, in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.inner.stack.addresses()
+    }
+
+    /// What was dropped on the wire.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        self.inner.stack.counters()
+    }
+
+    /// Dialogs in the SIP stack: two per call.
+    #[must_use]
+    pub fn dialogs(&self) -> usize {
+        self.inner.stack.dialogs()
+    }
+
+    /// Refuses new calls, lets live ones go on until the configured deadline, hangs up what is left and
+    /// closes the listeners.
+    pub async fn shut_down(&self) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+        let table = &self.inner.table;
+        drop(tokio::time::timeout(self.inner.config.drain_time_out, table.empty()).await);
+        for call in table.all() {
+            call.hang_up().await;
+        }
+        drop(tokio::time::timeout(LAST_WORDS, self.all_said()).await);
+        self.inner.stack.stop();
+    }
+
+    /// Waits until every call and every dialog is gone.
+    async fn all_said(&self) {
+        self.inner.table.empty().await;
+        while self.dialogs() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Hands every call to a task of its own. Never waits for one.
+async fn take_calls(inner: Arc<Inner>, mut incoming: mpsc::Receiver<IncomingCall>) {
+    while let Some(call) = incoming.recv().await {
+        let inner = Arc::clone(&inner);
+        tokio::spawn(async move { inner.take(call).await });
+    }
+}
+
+impl Inner {
+    async fn take(&self, call: IncomingCall) {
+        if self.draining.load(Ordering::Relaxed) {
+            return call.refuse_busy().await;
+        }
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            tracing::warn!(peer = call.peer(), reason = "max_calls", "call refused");
+            return call.refuse_busy().await;
+        };
+        let Ok(route) = self.routes.route(call.dialled(), call.agent_header(), call.peer()) else {
+            tracing::info!(peer = call.peer(), reason = "no_route", "call refused");
+            return call.refuse_unknown().await;
+        };
+        let limits = self.config.limits();
+        let Ok(timer) = call.agree_timer(limits.session_expires_s) else {
+            return call.refuse_interval().await;
+        };
+        let media = match self.media.open() {
+            Ok(media) => media,
+            Err(error) => {
+                tracing::error!(%error, peer = call.peer(), reason = "no_media", "call refused");
+                return call.refuse_busy().await;
+            }
+        };
+        let start = task::Start { route, limits, timer, media, permit, table: Arc::clone(&self.table) };
+        task::run(start, call).await;
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

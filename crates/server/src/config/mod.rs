@@ -1,1 +1,152 @@
-//! `hushpad.toml`, parsed into final types.
+//! `hushpad.toml`, parsed into final types when the program starts. Every mistake is told with its path
+//! and what would be right.
+
+mod check;
+mod raw;
+mod routes;
+mod secret;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use hushpad_domain::account::Directory;
+use hushpad_gateways::GatewayConfig;
+use hushpad_web::WebLimits;
+
+use crate::calls::CallsConfig;
+use crate::media::MediaConfig;
+
+pub use routes::RouteTable;
+pub use secret::{MasterKey, SAMPLE_MASTER_KEY};
+
+/// The whole configuration. Made once, never changed.
+pub struct Config {
+    /// Whether sample secrets and plain-http gateways are taken.
+    pub test_mode: bool,
+    /// The one secret that every other key is derived from.
+    pub master_key: MasterKey,
+    /// The Payment API and OAuth.
+    pub api: HttpListener,
+    /// The agent page.
+    pub page: HttpListener,
+    /// Health and metrics.
+    pub admin: SocketAddr,
+    /// The SQLite file.
+    pub store_path: PathBuf,
+    /// SIP and calls.
+    pub calls: CallsConfig,
+    /// RTP.
+    pub media: MediaConfig,
+    /// Requests of API clients.
+    pub web_limits: WebLimits,
+    /// Provider sessions at one time.
+    pub max_sessions: usize,
+    /// Gateways by name.
+    pub gateways: Vec<GatewayConfig>,
+    /// Accounts.
+    pub directory: Directory,
+    /// Where dialled calls go.
+    pub routes: RouteTable,
+}
+
+/// An HTTP listener and the URL that others reach it by.
+#[derive(Clone, Debug)]
+pub struct HttpListener {
+    /// Where we listen.
+    pub listen: SocketAddr,
+    /// `scheme://host[:port]`, no path, no slash at the end.
+    pub public_url: String,
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// Every mistake found, each with its path.
+    pub fn load(path: &Path) -> Result<Self, ConfigMistakes> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ConfigMistakes::one(path.display().to_string(), format!("cannot be read: {error}"))
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Checks the text of a config file.
+    ///
+    /// # Errors
+    /// Every mistake found, each with its path.
+    pub fn parse(text: &str) -> Result<Self, ConfigMistakes> {
+        let document = toml::Deserializer::parse(text)
+            .map_err(|error| ConfigMistakes::one("the file".into(), error.to_string()))?;
+        let raw: raw::Raw = serde_path_to_error::deserialize(document).map_err(|error| {
+            let path = error.path().to_string();
+            ConfigMistakes::one(path, error.into_inner().message().to_owned())
+        })?;
+        check::check(raw)
+    }
+}
+
+/// What is wrong with a config file.
+#[derive(Debug)]
+pub struct ConfigMistakes(Vec<(String, String)>);
+
+impl ConfigMistakes {
+    fn one(path: String, problem: String) -> Self {
+        Self(vec![(path, problem)])
+    }
+}
+
+impl fmt::Display for ConfigMistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (path, problem) in &self.0 {
+            writeln!(f, "  {path}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigMistakes {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../../hushpad.example.toml");
+
+    #[test]
+    fn the_example_is_valid_but_for_its_secrets() {
+        let mistakes = Config::parse(EXAMPLE).err().expect("the secrets' files are not there").to_string();
+        insta::assert_snapshot!(mistakes, @r"
+          secrets.master_key: /etc/hushpad/master.key: No such file or directory (os error 2)
+          gateways[0].password: the environment variable HUSHPAD_SANDBOX_PASSWORD is not set
+        ");
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_path() {
+        let text = EXAMPLE
+            .replace("id = \"agent1234\"", "id = \"\"")
+            .replace("gateway = \"sandbox\"", "gateway = \"nowhere\"")
+            .replace("look_back_ms = 40", "look_back_ms = 7")
+            .replace("\"https://shop.example.com\"", "\"https://shop.example.com/path\"")
+            .replace("10.0.0.0/8", "10.0.0.0/64");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        for path in [
+            "accounts[0].agents[0].id",
+            "accounts[0].configurations[0].gateway",
+            "media.look_back_ms",
+            "accounts[0].configurations[0].allowed_origins[0]",
+            "sip.peers[0].networks[0]",
+        ] {
+            assert!(mistakes.contains(path), "{path} is not in:\n{mistakes}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_or_an_unknown_name_is_told_with_its_path() {
+        let wrong = EXAMPLE.replace("max_calls = 500", "max_calls = \"many\"");
+        assert!(Config::parse(&wrong).err().expect("a mistake").to_string().contains("sip.max_calls"));
+        let unknown = EXAMPLE.replace("max_calls = 500", "max_cals = 500");
+        assert!(Config::parse(&unknown).err().expect("a mistake").to_string().contains("max_cals"));
+    }
+}

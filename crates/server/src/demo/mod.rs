@@ -10,16 +10,46 @@ pub mod ear;
 pub mod http;
 pub mod phone;
 pub mod shop;
+pub mod stage;
 pub mod story;
 
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::cli::DemoArgs;
+use crate::log::Redactor;
 
 use self::phone::{AgentPhone, Clock, CustomerPhone};
 
 pub use self::shop::serve_shop;
 pub use self::story::{Verdict, play_once};
+
+/// Runs the demo until Ctrl-C, or once by itself.
+///
+/// # Errors
+/// When a part could not be started.
+pub async fn run(arguments: DemoArgs, redactor: Redactor) -> anyhow::Result<ExitCode> {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let phones = Phones::start(anywhere, anywhere).await.context("the demo's phones")?;
+    let shop = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
+    let stage = stage::Stage::set(phones.agent.line().sip(), &format!("http://{shop}"), redactor).await?;
+    let mut out = io::stdout();
+    if arguments.once {
+        let verdict = play_once(stage.parts.clone(), phones, &mut out).await?;
+        stage.strike().await;
+        return Ok(if verdict.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let shop = serve_shop(stage.parts.clone(), phones, shop).await.context("the shop")?;
+    writeln!(out, "Open {} in a browser. Ctrl-C ends the demo.", shop.url)?;
+    tokio::signal::ctrl_c().await?;
+    drop(shop);
+    stage.strike().await;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// What the demo must know of the server it is played on.
 #[derive(Clone)]

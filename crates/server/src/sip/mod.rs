@@ -1,1 +1,149 @@
-//! The SIP stack behind our own dialog types.
+//! SIP on the wire: an adapter over the `rsipstack` crate, whose types end here.
+//!
+//! [`Stack`] owns listeners and transactions. It hands out [`IncomingCall`]s; accepting one gives
+//! [`CallLegs`], the two dialogs of a call, which speak the words of `telephony::call`: what happens comes
+//! as a [`LegEvent`], what to do is told by the methods.
+//!
+//! Who is not in the list of peers gets no answer of any kind; the datagram is counted and forgotten.
+//!
+//! What the stack lacks is done here: Call-IDs of our own (it appends its vendor's domain), removal of
+//! finished dialogs, requests in an early dialog (it leaves them unanswered), `Require` (it ignores it),
+//! session timers (decided in the call core).
+//!
+//! **Logs**: below WARN the stack writes whole messages, bodies included: digits. The log set-up must hold
+//! its target [`LOG_TARGET`] at WARN whatever the operator asks for.
+
+mod dispatch;
+mod headers;
+mod incoming;
+mod legs;
+mod network;
+mod socket;
+mod stack;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use incoming::IncomingCall;
+pub use legs::{CallLegs, LegEvent};
+pub use network::{Network, NetworkError};
+pub use stack::Stack;
+
+/// The log target of the SIP stack and everything under it.
+pub const LOG_TARGET: &str = "rsipstack";
+
+/// What we call ourselves; no version, which would only help an attacker.
+pub(crate) const USER_AGENT: &str = "Hushpad";
+
+/// Messages above this are not read. The largest real INVITE (video, ICE, History-Info) is about 8 KiB.
+pub const MAX_MESSAGE_BYTES: usize = 32 * 1024;
+
+/// How a listener is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// Streams.
+    Tcp,
+}
+
+/// One socket we listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// How.
+    pub transport: Transport,
+    /// Where. Port 0 takes a free one (UDP only).
+    pub bind: SocketAddr,
+}
+
+/// What a peer is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// A carrier.
+    Trunk,
+    /// A telephone system, or the agents' phones.
+    Pbx,
+}
+
+/// Somebody we talk SIP with. Answers are heard from peers only, so agents' phones must be in one too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The name in logs and for routes.
+    pub name: String,
+    /// The addresses its messages come from.
+    pub networks: Vec<Network>,
+    /// What it is.
+    pub kind: PeerKind,
+}
+
+/// What the stack needs to know.
+#[derive(Clone, Debug)]
+pub struct SipConfig {
+    /// Where we listen; at least one.
+    pub listeners: Vec<Listener>,
+    /// The address others reach us at, when it is not the one we bind.
+    pub advertised: Option<IpAddr>,
+    /// Whom we talk with.
+    pub peers: Vec<Peer>,
+    /// Most calls at once; sizes the queues.
+    pub max_calls: usize,
+}
+
+impl SipConfig {
+    /// The peer that owns this address.
+    #[must_use]
+    pub fn peer_of(&self, ip: IpAddr) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.networks.iter().any(|network| network.contains(ip)))
+    }
+}
+
+/// The SIP stack refused: an address that cannot be used, or a message that makes no dialog.
+#[derive(Debug, thiserror::Error)]
+#[error("SIP: {0}")]
+pub struct SipError(Box<rsipstack::Error>);
+
+impl From<rsipstack::Error> for SipError {
+    fn from(error: rsipstack::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// What was dropped, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    unknown_source: AtomicU64,
+    oversize: AtomicU64,
+    overload: AtomicU64,
+}
+
+impl Counters {
+    /// Datagrams and connections from addresses of no peer.
+    #[must_use]
+    pub fn unknown_source(&self) -> u64 {
+        self.unknown_source.load(Ordering::Relaxed)
+    }
+
+    /// Messages longer than [`MAX_MESSAGE_BYTES`].
+    #[must_use]
+    pub fn oversize(&self) -> u64 {
+        self.oversize.load(Ordering::Relaxed)
+    }
+
+    /// Requests refused because too many were in hand.
+    #[must_use]
+    pub fn overload(&self) -> u64 {
+        self.overload.load(Ordering::Relaxed)
+    }
+
+    fn count_unknown_source(&self) {
+        self.unknown_source.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_oversize(&self) {
+        self.oversize.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_overload(&self) {
+        self.overload.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,1 +1,320 @@
-//! The two-party call: a dialog per leg, joined. Pure.
+//! One call of two legs as a back-to-back user agent (RFC 3261 section 6, RFC 7092).
+//!
+//! [`Call`] is pure: it takes an [`Input`] (what a dialog reported, or that time passed) and the time, and
+//! gives [`Output`]s (what to say on a dialog, what the media plane must know, what happened). The SIP
+//! transactions themselves (retransmission, matching, ACK) are the stack's business; a type of the stack
+//! never comes in here.
+//!
+//! The customer leg is the dialog somebody opened with us, the agent leg is the one we open. Media is
+//! anchored in the relay, so each leg negotiates for itself; a re-INVITE crosses over only when it changes
+//! who may speak (hold).
+//!
+//! In secure mode an INFO with a key becomes [`CallEvent::Key`] and goes nowhere else.
+
+mod core;
+mod dtmf;
+mod media;
+mod modify;
+mod timer;
+
+use std::net::SocketAddr;
+
+use crate::key::Key;
+use crate::sdp::Negotiated;
+
+pub use self::core::Call;
+pub use dtmf::{Dtmf, MalformedDtmf};
+pub use timer::{IntervalTooSmall, MIN_SE_S, Refresher, SessionTimer, TimerFields, agree_as_server};
+
+/// One of the two legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leg {
+    /// Toward the customer: somebody opened this dialog with us.
+    Customer,
+    /// Toward the agent: we opened this dialog.
+    Agent,
+}
+
+impl Leg {
+    /// The leg across.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Customer => Self::Agent,
+            Self::Agent => Self::Customer,
+        }
+    }
+
+    /// The name for logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// Bounds of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long the agent is rung before the customer hears 480, in milliseconds.
+    pub ring_time_out_ms: u64,
+    /// How long an answered call may last, in milliseconds.
+    pub max_duration_ms: u64,
+    /// Session interval we ask for and allow at most (RFC 4028), in seconds; at least [`MIN_SE_S`].
+    pub session_expires_s: u32,
+}
+
+/// What the media plane gave us for a call: where each side must send its audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// As the customer side sees us.
+    pub customer: SocketAddr,
+    /// As the agent side sees us.
+    pub agent: SocketAddr,
+}
+
+/// Names an in-dialog request that waits for our answer. Given by the adapter, unique within the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// What happened on a dialog, or that time passed.
+///
+/// No `Debug`: the body of an INFO may be a card digit.
+#[derive(Clone)]
+pub enum Input<'a> {
+    /// The agent leg rings: a provisional answer over 100, with early media where `sdp` is there.
+    Progress {
+        /// Its description.
+        sdp: Option<&'a [u8]>,
+    },
+    /// The agent answered with 2xx.
+    Answered {
+        /// Its description.
+        sdp: Option<&'a [u8]>,
+        /// Its session timer.
+        timer: TimerFields,
+    },
+    /// The agent leg's INVITE failed for good; 408 stands for no answer at all.
+    Refused {
+        /// The status code, 300 to 699.
+        code: u16,
+        /// `Min-SE` of a 422.
+        timer: TimerFields,
+    },
+    /// The customer gave up before the answer (the stack has answered both CANCEL and INVITE).
+    Cancelled,
+    /// An ACK came for an answer of ours, with a description when we had made the offer.
+    Acked {
+        /// On which leg.
+        leg: Leg,
+        /// The answer to our offer.
+        sdp: Option<&'a [u8]>,
+    },
+    /// The far end hung up (the stack has answered its BYE).
+    Bye {
+        /// On which leg.
+        leg: Leg,
+    },
+    /// The dialog is gone without a BYE of theirs: no ACK, or no answer at all.
+    Lost {
+        /// Which leg.
+        leg: Leg,
+    },
+    /// A re-INVITE or an UPDATE waits for our answer.
+    Modify {
+        /// On which leg.
+        leg: Leg,
+        /// Which request.
+        request: RequestId,
+        /// The offer in it.
+        sdp: Option<&'a [u8]>,
+        /// Whether it is an UPDATE (no ACK; without an offer it is only a refresh).
+        update: bool,
+        /// Its session timer.
+        timer: TimerFields,
+    },
+    /// Our own re-INVITE was answered; 408 stands for no answer at all.
+    ModifyAnswered {
+        /// On which leg.
+        leg: Leg,
+        /// The status code, 200 to 699.
+        code: u16,
+        /// The answer to our offer.
+        sdp: Option<&'a [u8]>,
+        /// Its session timer.
+        timer: TimerFields,
+    },
+    /// An INFO waits for our answer.
+    Info {
+        /// On which leg.
+        leg: Leg,
+        /// Which request.
+        request: RequestId,
+        /// Its Content-Type.
+        content_type: &'a str,
+        /// Its body: may be a card digit, never to be logged.
+        body: &'a [u8],
+    },
+    /// An INFO that we passed on was answered across; 408 stands for no answer at all.
+    InfoAnswered {
+        /// The leg that sent the INFO first.
+        leg: Leg,
+        /// The request that waits for this answer.
+        request: RequestId,
+        /// The status code, 200 to 699.
+        code: u16,
+    },
+    /// Secure mode begins or ends.
+    Secure(bool),
+    /// We end the call: the operator, or the program going down.
+    HangUp,
+    /// Time passed: [`Call::deadline_ms`] was reached.
+    Time,
+}
+
+/// What to do now, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Tell the customer that it rings: 183 with `sdp`, else 180.
+    Ring {
+        /// Early media.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Answer the customer's INVITE with 200.
+    Answer {
+        /// Our answer, or our offer when the INVITE held none.
+        sdp: Vec<u8>,
+        /// `Session-Expires` to write.
+        timer: Option<SessionTimer>,
+    },
+    /// Refuse the customer's INVITE.
+    Reject {
+        /// With which status code.
+        code: u16,
+    },
+    /// Call the agent.
+    Invite {
+        /// Our offer.
+        sdp: Vec<u8>,
+        /// `Session-Expires` to write.
+        timer: SessionTimer,
+    },
+    /// Give up calling the agent. A 200 that crosses is to be ended with BYE by the stack or by us.
+    Cancel,
+    /// Hang up one leg.
+    Bye {
+        /// Which leg.
+        leg: Leg,
+    },
+    /// Send a re-INVITE and report [`Input::ModifyAnswered`].
+    Modify {
+        /// On which leg.
+        leg: Leg,
+        /// Our offer.
+        sdp: Vec<u8>,
+        /// `Session-Expires` to write.
+        timer: Option<SessionTimer>,
+    },
+    /// Answer an in-dialog request.
+    Respond {
+        /// On which leg it came.
+        leg: Leg,
+        /// Which request.
+        request: RequestId,
+        /// The status code.
+        code: u16,
+        /// Our answer, or our offer when the request held none.
+        sdp: Option<Vec<u8>>,
+        /// `Session-Expires` to write, or `Min-SE` when `code` is 422.
+        timer: Option<SessionTimer>,
+    },
+    /// Pass an INFO with a key on and report [`Input::InfoAnswered`]. Never given in secure mode.
+    Info {
+        /// The leg it came on; it goes to the other.
+        from: Leg,
+        /// The request that waits for the answer.
+        request: RequestId,
+        /// The key: written anew, not copied.
+        dtmf: Dtmf,
+    },
+    /// Tell the media plane what a leg agreed.
+    SetLeg {
+        /// Which leg.
+        leg: Leg,
+        /// What was agreed.
+        agreed: Negotiated,
+    },
+    /// Something the rest of the program may want to know.
+    Event(CallEvent),
+}
+
+/// What happened to the call as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallEvent {
+    /// The agent's phone rings.
+    Ringing,
+    /// Both can speak.
+    Answered,
+    /// One side holds the other.
+    Held {
+        /// Who holds.
+        by: Leg,
+    },
+    /// One side lets the other speak again.
+    Resumed {
+        /// Who held.
+        by: Leg,
+    },
+    /// A key pressed by the customer, signalled by INFO in secure mode.
+    Key(Key),
+    /// The call is over: no output follows but the last words on the legs, given before this.
+    Ended(EndReason),
+}
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// One side hung up.
+    HungUpBy(Leg),
+    /// The customer gave up while it rang.
+    Cancelled,
+    /// Nobody answered within the ring time.
+    NoAnswer,
+    /// The agent's side refused with this status code.
+    Refused(u16),
+    /// The media could not be agreed.
+    Media,
+    /// A dialog was lost: no ACK, no answer, or unknown to the far end.
+    Lost(Leg),
+    /// The session timer of a leg ran out (RFC 4028 section 10).
+    Expired(Leg),
+    /// The longest time a call may last is over.
+    TooLong,
+    /// We ended it.
+    HungUp,
+}
+
+impl EndReason {
+    /// The name for logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HungUpBy(Leg::Customer) => "customer_hung_up",
+            Self::HungUpBy(Leg::Agent) => "agent_hung_up",
+            Self::Cancelled => "cancelled",
+            Self::NoAnswer => "no_answer",
+            Self::Refused(_) => "refused",
+            Self::Media => "media",
+            Self::Lost(Leg::Customer) => "customer_lost",
+            Self::Lost(Leg::Agent) => "agent_lost",
+            Self::Expired(_) => "session_expired",
+            Self::TooLong => "too_long",
+            Self::HungUp => "hung_up",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

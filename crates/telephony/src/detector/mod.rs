@@ -123,7 +123,7 @@ const EXACT_DEVIATION: f32 = 0.003;
 /// The weakest 10 ms of a tone against its mean, at least.
 const LEAST_STEADINESS: f32 = 0.5;
 /// Explained less than this in 10 ms, no look is worth its time.
-const WORTH_A_LOOK: f32 = 0.25;
+pub(crate) const WORTH_A_LOOK: f32 = 0.25;
 
 impl Default for Detector {
     fn default() -> Self {
@@ -158,6 +158,9 @@ impl Detector {
         let short = self.spectrum.sum(0, SHORT);
         self.sums.push(&short);
         let fit = self.spectrum.best_short_fit(&short);
+        if fit.share >= WORTH_A_LOOK {
+            self.sums.prepare();
+        }
         let ended = self.end();
         let begun = if self.is_on() { None } else { self.begin(&fit) };
         (taken, Some(Turn { fit, ended, begun }))
@@ -198,7 +201,8 @@ impl Detector {
             return None;
         }
         RULES.iter().find_map(|rule| {
-            let look = self.sums.look(&self.spectrum, rule.blocks);
+            let least_share = rule.share.min(rule.exact_share);
+            let look = self.sums.look(&self.spectrum, rule.blocks, least_share, MOST_DEVIATION)?;
             if rule.accepts(&look) { self.begin_with(&look, rule.blocks) } else { None }
         })
     }

@@ -36,7 +36,10 @@ pub(crate) struct Block {
     pub(crate) energy: f32,
 }
 
-const QUIET: Block = Block { re: [0.0; 8], im: [0.0; 8], energy: 0.0 };
+impl Block {
+    /// A block in which there was nothing.
+    pub(crate) const QUIET: Self = Self { re: [0.0; 8], im: [0.0; 8], energy: 0.0 };
+}
 
 /// A pair of tones: one low and one high frequency, by index into [`FREQUENCIES_HZ`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Spectrum {
     pub(crate) fn new() -> Self {
         Self {
             tables: &TABLES,
-            ring: [QUIET; DEPTH],
+            ring: [Block::QUIET; DEPTH],
             blocks: 0,
             pending: [0.0; BLOCK],
             filled: 0,
@@ -154,7 +157,7 @@ impl Spectrum {
     /// The sum of `count` blocks, the newest of them `age` blocks back.
     #[inline]
     pub(crate) fn sum(&self, age: usize, count: usize) -> Block {
-        let mut total = QUIET;
+        let mut total = Block::QUIET;
         for back in age..age + count {
             let block = self.back(back);
             total.energy += block.energy;

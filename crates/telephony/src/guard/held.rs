@@ -126,6 +126,11 @@ impl Lookback {
         if position >= self.head { position < self.hide_until } else { self.hidden[slot(position)] }
     }
 
+    /// Whether any sample of a stretch is hidden.
+    pub(super) fn any_hidden(&self, from: u64, to: u64) -> bool {
+        (from..to).any(|position| self.is_hidden(position))
+    }
+
     fn advance(&mut self, samples: u64) {
         for position in self.head..self.head + samples {
             self.hidden[slot(position)] = position < self.hide_until;

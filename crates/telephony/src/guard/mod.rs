@@ -332,6 +332,13 @@ impl Guard {
         self.hide_covered(packet);
         let law = self.law;
         let length = packet.len.min(MAX_PACKET_SAMPLES);
+        if !self.lookback.any_hidden(packet.from.saturating_sub(FADE), packet.end() + FADE) {
+            for (slot, position) in self.out.iter_mut().zip(packet.from..packet.end()) {
+                *slot = self.lookback.byte(position);
+            }
+            self.lookback.drop_first();
+            return Held { ts: packet.ts, marker: packet.marker, payload: &self.out[..length] };
+        }
         for (index, position) in (packet.from..).take(length).enumerate() {
             let byte = self.lookback.byte(position);
             self.out[index] = match self.distance_to_hidden(position) {

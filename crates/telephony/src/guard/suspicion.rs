@@ -3,6 +3,7 @@
 //! A suspicion may be wrong; it costs a little speech. It must not miss: it has to fall before the oldest
 //! sample of the tone leaves the look-back, so nothing here looks at more than 35 ms.
 
+use crate::detector::WORTH_A_LOOK;
 use crate::detector::look::Sums;
 use crate::detector::spectrum::{BLOCK, Fit, Pair, SHORT, Spectrum};
 
@@ -35,24 +36,36 @@ pub(super) struct Hide {
 const LEAST_AMPLITUDE: f32 = 90.0;
 /// Largest ratio of the two amplitudes either way: 14 dB, more than any receiver takes for a key.
 const MOST_TWIST: f32 = 5.0;
-/// How much two tones must explain of 10 ms, of 20 ms, and of 35 ms if they are steady in it.
-const SHARE_10_MS: f32 = 0.92;
-const SHARE_20_MS: f32 = 0.75;
-const SHARE_35_MS: f32 = 0.45;
-const STEADY_35_MS: f32 = 0.5;
-const DEVIATION_35_MS: f32 = 0.035;
-const BLOCKS_20_MS: usize = 8;
-const BLOCKS_35_MS: usize = 14;
-/// Explained less than this in 10 ms, the longer windows are not looked at.
-const WORTH_A_LOOK: f32 = 0.25;
+/// How much two tones must explain of 10 ms to be suspected without a second look.
+const SHARE_10_MS: f32 = 0.88;
+/// What a longer window must show: the more it sees, the less of it the tones must explain, if they are
+/// close to their frequencies and steady. Chosen so that speech is silenced for about 0.1 % of its time.
+const RULES: [Rule; 8] = [
+    Rule { blocks: 6, share: 0.80, coherence: 0.0, deviation: 0.05 },
+    Rule { blocks: 8, share: 0.78, coherence: 0.0, deviation: 0.05 },
+    Rule { blocks: 10, share: 0.75, coherence: 0.9, deviation: 0.04 },
+    Rule { blocks: 12, share: 0.68, coherence: 0.94, deviation: 0.03 },
+    Rule { blocks: 14, share: 0.58, coherence: 0.95, deviation: 0.02 },
+    Rule { blocks: 14, share: 0.50, coherence: 0.96, deviation: 0.008 },
+    Rule { blocks: 14, share: 0.40, coherence: 0.97, deviation: 0.004 },
+    Rule { blocks: 14, share: 0.20, coherence: 0.975, deviation: 0.003 },
+];
+struct Rule {
+    blocks: usize,
+    share: f32,
+    coherence: f32,
+    deviation: f32,
+}
+/// The weakest 10 ms of a tone against its mean, at least.
+const LEAST_STEADINESS: f32 = 0.45;
 /// Hidden before the first and after the last block in which the pair is seen: 5 ms.
 const MARGIN: usize = 2 * BLOCK;
 /// The pair counts as still there at this part of its amplitude (−18 dB)…
 const TRACE: f32 = 0.125;
 /// …if it explains so much of 5 ms.
-const TRACE_SHARE: f32 = 0.4;
-/// How far back the beginning is traced at most.
-const TRACE_BLOCKS: usize = 12;
+const TRACE_SHARE: f32 = 0.5;
+/// How far back the beginning is traced, over a gap too: 40 ms, what the shortest look-back still holds.
+const TRACE_BLOCKS: usize = 16;
 /// How long a pair is remembered after its last trace (200 ms): over lost packets and between the halves
 /// of a broken press.
 const WARY_BLOCKS: u32 = 80;
@@ -91,23 +104,21 @@ impl Suspicion {
 
 /// A suspicion without any memory: the fit that raised it and how many blocks it covers.
 fn suspect(spectrum: &Spectrum, sums: &Sums, fit: &Fit) -> Option<(Fit, usize)> {
-    if fit.share < WORTH_A_LOOK || !plausible(fit.low, fit.high) {
+    if fit.share < WORTH_A_LOOK {
         return None;
     }
-    if fit.share >= SHARE_10_MS {
+    if fit.share >= SHARE_10_MS && plausible(fit.low, fit.high) {
         return Some((*fit, SHORT));
     }
-    let longer = spectrum.fit(fit.pair, 0, BLOCKS_20_MS);
-    if longer.share >= SHARE_20_MS && plausible(longer.low, longer.high) {
-        return Some((longer, BLOCKS_20_MS));
-    }
-    let look = sums.look(spectrum, BLOCKS_35_MS);
-    let steady = look.share >= SHARE_35_MS
-        && look.steadiness >= STEADY_35_MS
-        && look.deviation <= DEVIATION_35_MS
-        && plausible(look.low, look.high);
-    let seen = Fit { pair: look.pair, share: look.share, low: look.low, high: look.high };
-    steady.then_some((seen, BLOCKS_35_MS))
+    RULES.iter().find_map(|rule| {
+        let look = sums.look(spectrum, rule.blocks, rule.share, rule.deviation)?;
+        let steady = look.share >= rule.share
+            && look.coherence >= rule.coherence
+            && look.steadiness >= LEAST_STEADINESS
+            && plausible(look.low, look.high);
+        let seen = Fit { pair: look.pair, share: look.share, low: look.low, high: look.high };
+        steady.then_some((seen, rule.blocks))
+    })
 }
 
 fn plausible(low: f32, high: f32) -> bool {
@@ -118,11 +129,9 @@ fn is_trace(fit: &Fit, low: f32, high: f32) -> bool {
     fit.low >= low * TRACE && fit.high >= high * TRACE && fit.share >= TRACE_SHARE
 }
 
-/// How many blocks back the pair can be followed without a break.
+/// How many blocks back the pair can be found, over a gap too.
 fn trace_back(spectrum: &Spectrum, seen: &Fit, blocks: usize) -> usize {
-    let mut age = blocks;
-    while age < blocks + TRACE_BLOCKS && is_trace(&spectrum.fit(seen.pair, age - 1, 2), seen.low, seen.high) {
-        age += 1;
-    }
-    age
+    let is_there = |age: usize| is_trace(&spectrum.fit(seen.pair, age, 2), seen.low, seen.high);
+    let oldest = (blocks..TRACE_BLOCKS).rev().find(|age| is_there(*age));
+    oldest.map_or(blocks, |age| age + 2)
 }

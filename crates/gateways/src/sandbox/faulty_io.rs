@@ -1,0 +1,98 @@
+//! A stream that spoils what the server writes, when the plan says so.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is wrong with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// It ends by a reset, not by an orderly close.
+    Reset,
+    /// In place of the answer come bytes that are no HTTP.
+    Garbage,
+    /// Half of the answer comes.
+    Half,
+    /// The rest of the answer is swallowed.
+    Swallow,
+}
+
+/// The fault of one connection, set by the service, read by the stream.
+#[derive(Clone, Default)]
+pub(super) struct WireFault(Arc<Mutex<Fault>>);
+
+impl WireFault {
+    pub(super) fn set(&self, fault: Fault) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn get(&self) -> Fault {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct FaultyIo {
+    inner: TcpStream,
+    fault: WireFault,
+}
+
+impl FaultyIo {
+    pub(super) fn new(inner: TcpStream, fault: WireFault) -> Self {
+        Self { inner, fault }
+    }
+}
+
+impl Drop for FaultyIo {
+    fn drop(&mut self) {
+        if self.fault.get() == Fault::Reset {
+            // Where it fails, the client sees an early close: as good for its purpose.
+            let _ = self.inner.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for FaultyIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for FaultyIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let spoiled: &[u8] = match self.fault.get() {
+            Fault::None => return Pin::new(&mut self.inner).poll_write(context, bytes),
+            Fault::Garbage => b"\x00\xff\x16 this is no HTTP \x01\x02\r\n\r\n",
+            Fault::Half => &bytes[..bytes.len() / 2],
+            Fault::Reset | Fault::Swallow => return Poll::Ready(Ok(bytes.len())),
+        };
+        ready!(Pin::new(&mut self.inner).poll_write(context, spoiled))?;
+        self.fault.set(Fault::Swallow);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.fault.get() == Fault::Reset {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

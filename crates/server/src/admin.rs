@@ -1,0 +1,54 @@
+//! The admin listener: health and metrics.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hushpad_domain::ids::{AccountId, SessionGuid};
+use hushpad_domain::ports::Sessions;
+use uuid::Uuid;
+
+use crate::calls::Calls;
+use crate::capture::SecureDesk;
+use crate::log::Redactor;
+use crate::metrics::Metrics;
+
+/// What the admin pages read.
+#[expect(missing_docs, reason = "the fields are parts of the server")]
+pub struct Admin {
+    pub metrics: Arc<Metrics>,
+    pub calls: Calls,
+    pub secure_side: SecureDesk,
+    pub sessions: Arc<dyn Sessions>,
+    pub redactor: Redactor,
+}
+
+/// `/health/live`, `/health/ready`, `/metrics`.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/health/live", get(async || "live\n"))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(admin))
+}
+
+/// Ready when the store answers: without it no session can be opened.
+async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let nobody = AccountId(String::new());
+    match admin.sessions.session(&nobody, SessionGuid(Uuid::nil())).await {
+        Ok(_) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    admin.metrics.live().calls.set(count(admin.calls.count()));
+    admin.metrics.live().sessions.set(count(admin.secure_side.count()));
+    admin.metrics.live().redacted_lines.set(admin.redactor.hits());
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], admin.metrics.text())
+}

@@ -1,0 +1,46 @@
+//! `hushpad bench`: measures this build on this machine, each figure beside its peer in the same run.
+
+mod keys;
+mod sessions;
+
+use std::io::Write;
+
+use anyhow::bail;
+
+use crate::cli::BenchArgs;
+use crate::log::Redactor;
+
+/// Runs what was asked for and prints tables.
+///
+/// # Errors
+/// When something could not be measured.
+pub async fn run(arguments: &BenchArgs, redactor: Redactor, out: &mut dyn Write) -> anyhow::Result<()> {
+    match arguments.what.as_str() {
+        "sessions" => sessions::run(redactor, out).await,
+        "keys" => keys::run(redactor, out).await,
+        "all" => {
+            sessions::run(redactor.clone(), out).await?;
+            keys::run(redactor, out).await
+        }
+        other => bail!("there is no bench `{other}`: sessions, keys or all"),
+    }
+}
+
+/// Durations of one run, for percentiles.
+struct Durations(Vec<u64>);
+
+impl Durations {
+    fn new(mut micros: Vec<u64>) -> Self {
+        micros.sort_unstable();
+        Self(micros)
+    }
+
+    /// The duration that `share` of all stay below, in milliseconds.
+    fn quantile_ms(&self, share: f64) -> f64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index into a list that fits memory")]
+        let index = ((self.0.len() as f64 * share) as usize).min(self.0.len().saturating_sub(1));
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of a bench run")]
+        let micros = self.0.get(index).copied().unwrap_or(0) as f64;
+        micros / 1_000.0
+    }
+}

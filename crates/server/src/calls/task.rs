@@ -1,0 +1,273 @@
+//! The task that owns one call.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use hushpad_telephony::call::{
+    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, SessionTimer,
+};
+use hushpad_telephony::key::{Carrier, Key, KeyReport};
+use hushpad_telephony::key_queue::{KeyQueue, Lane};
+use hushpad_telephony::relay::{Flow, LegParams, Side};
+use hushpad_telephony::sdp::{Direction, Negotiated};
+
+use crate::media::MediaSession;
+use crate::sip::{CallLegs, IncomingCall, LegEvent};
+
+use super::handle::{CallHandle, Command, Facts};
+use super::table::Table;
+use super::{Route, milliseconds};
+
+/// Commands that wait; a session tells a call one thing at a time.
+const WAITING_COMMANDS: usize = 8;
+
+/// What a call begins with.
+pub(super) struct Start {
+    pub(super) route: Route,
+    pub(super) limits: Limits,
+    pub(super) timer: Option<SessionTimer>,
+    pub(super) media: MediaSession,
+    /// Holds the call's place among the calls allowed.
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) table: Arc<Table>,
+}
+
+/// Runs a call from its INVITE to its end.
+pub(super) async fn run(start: Start, incoming: IncomingCall) {
+    let Start { route, limits, timer, media, permit, table } = start;
+    let began = Instant::now();
+    let addresses = Addresses { customer: media.local(Side::Customer), agent: media.local(Side::Agent) };
+    let begun = Call::begin(0, limits, addresses, session_ids(), incoming.offer(), timer);
+    let (core, first) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            tracing::info!(%error, peer = incoming.peer(), agent = route.agent, reason = "media", "call refused");
+            return incoming.refuse_media().await;
+        }
+    };
+    let peer = incoming.peer().to_owned();
+    let legs = match incoming.accept().await {
+        Ok(legs) => legs,
+        Err(error) => {
+            tracing::info!(%error, peer, agent = route.agent, reason = "dialog", "call refused");
+            return;
+        }
+    };
+    let Route { account, agent, agent_uri } = route;
+    let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent });
+    let (commands, told) = mpsc::channel(WAITING_COMMANDS);
+    let (ended, watched) = watch::channel(false);
+    table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
+    tracing::info!(call.id = %facts.guid, peer, agent = facts.agent, "call started");
+    let place = Place { facts, table, ended, keys: None, _permit: permit };
+    let mut task = Task { core, legs, media, place, agent_uri, began, answered: None };
+    task.perform(first).await;
+    task.run(told).await;
+}
+
+/// Everything one call owns.
+struct Task {
+    core: Call,
+    legs: CallLegs,
+    media: MediaSession,
+    place: Place,
+    agent_uri: String,
+    /// The zero of the core's clock.
+    began: Instant,
+    answered: Option<Instant>,
+}
+
+/// The call's place in the program; leaving it is the end, also after a panic.
+struct Place {
+    facts: Arc<Facts>,
+    table: Arc<Table>,
+    ended: watch::Sender<bool>,
+    /// Where keys go; there while secure mode is on.
+    keys: Option<Arc<KeyQueue>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(keys) = self.keys.take() {
+            keys.close();
+        }
+        self.table.remove(self.facts.guid);
+        self.ended.send_replace(true);
+    }
+}
+
+enum Turn {
+    Leg(LegEvent),
+    Command(Option<Command>),
+    Time,
+}
+
+impl Task {
+    async fn run(&mut self, mut told: mpsc::Receiver<Command>) {
+        while !self.core.is_ended() {
+            let deadline =
+                self.core.deadline_ms().map(|ms| self.began + std::time::Duration::from_millis(ms));
+            let turn = tokio::select! {
+                event = self.legs.next() => Turn::Leg(event),
+                command = told.recv() => Turn::Command(command),
+                () = sleep_until(deadline) => Turn::Time,
+            };
+            match turn {
+                Turn::Leg(event) => self.input(event.as_input()).await,
+                Turn::Command(Some(command)) => self.command(command).await,
+                // The table holds a sender as long as the call is in it.
+                Turn::Command(None) => self.input(Input::HangUp).await,
+                Turn::Time => self.input(Input::Time).await,
+            }
+        }
+    }
+
+    async fn input(&mut self, input: Input<'_>) {
+        let outputs = self.core.handle(self.now_ms(), input);
+        self.perform(outputs).await;
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Secure(keys, done) => {
+                // Keys by INFO are stopped first, then those in the audio; then the caller may go on.
+                self.input(Input::Secure(true)).await;
+                let before = self.place.keys.replace(Arc::clone(&keys));
+                if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &keys)) {
+                    before.close();
+                }
+                // Media that does not answer is not guarded: the asker must not believe that it is.
+                if self.media.secure(keys).await.is_ok() {
+                    let _ = done.send(());
+                }
+            }
+            Command::Release(done) => {
+                // Media that is gone lets nothing through.
+                let _ = self.media.release().await;
+                self.input(Input::Secure(false)).await;
+                self.place.keys = None;
+                let _ = done.send(());
+            }
+            Command::Stats(done) => {
+                // Without media there is nothing to tell; the asker hears that the call is gone.
+                if let Ok(stats) = self.media.stats().await {
+                    let _ = done.send(stats);
+                }
+            }
+            Command::HangUp => self.input(Input::HangUp).await,
+        }
+    }
+
+    async fn perform(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Ring { sdp } => self.legs.ring(sdp),
+                Output::Answer { sdp, timer } => self.legs.answer(sdp, timer),
+                Output::Reject { code } => self.legs.reject(code),
+                Output::Invite { sdp, timer } => self.invite(sdp, timer),
+                Output::Cancel => self.legs.cancel(),
+                Output::Bye { leg } => self.legs.bye(leg),
+                Output::Modify { leg, sdp, timer } => self.legs.modify(leg, sdp, timer),
+                Output::Respond { leg, request, code, sdp, timer } => {
+                    self.legs.respond(leg, request, code, sdp, timer).await;
+                }
+                Output::Info { from, request, dtmf } => self.legs.info(from, request, dtmf),
+                Output::SetLeg { leg, agreed } => self.media.set_leg(side(leg), leg_params(&agreed)),
+                Output::Event(event) => self.event(event),
+            }
+        }
+    }
+
+    fn invite(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
+        if let Err(error) = self.legs.invite(&self.agent_uri, sdp, timer) {
+            tracing::warn!(%error, call.id = %self.place.facts.guid, "the agent's address cannot be called");
+            self.legs.agent_cannot_be_called();
+        }
+    }
+
+    fn event(&mut self, event: CallEvent) {
+        let facts = &self.place.facts;
+        match event {
+            CallEvent::Answered => {
+                self.answered = Some(Instant::now());
+                self.place.table.answered(facts.guid);
+                tracing::info!(call.id = %facts.guid, agent = facts.agent, "call answered");
+            }
+            CallEvent::Ended(reason) => self.log_end(reason),
+            CallEvent::Key(key) => self.key(key),
+            CallEvent::Ringing | CallEvent::Held { .. } | CallEvent::Resumed { .. } => {
+                tracing::debug!(call.id = %facts.guid, ?event, "call changed");
+            }
+        }
+    }
+
+    fn key(&self, key: Key) {
+        let Some(keys) = &self.place.keys else { return };
+        let report = KeyReport { key, carrier: Carrier::Info, at_ms: self.now_ms() };
+        // A full queue raises its own alarm.
+        keys.push(Lane::Signalling, report);
+    }
+
+    fn log_end(&self, reason: EndReason) {
+        let facts = &self.place.facts;
+        let talked = self.answered.map_or(0, |at| milliseconds(at.elapsed()));
+        let code = match reason {
+            EndReason::Refused(code) => Some(code),
+            _ => None,
+        };
+        tracing::info!(
+            call.id = %facts.guid,
+            agent = facts.agent,
+            reason = reason.name(),
+            code,
+            duration_ms = talked,
+            "call ended"
+        );
+    }
+
+    fn now_ms(&self) -> u64 {
+        milliseconds(self.began.elapsed())
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Two ids for our `o=` lines, not to be guessed from one another (RFC 8866 section 5.2).
+fn session_ids() -> [u64; 2] {
+    // Below 2^62, as some phones read the number as signed.
+    let (high, low) = Uuid::new_v4().as_u64_pair();
+    [high >> 2, low >> 2]
+}
+
+fn side(leg: Leg) -> Side {
+    match leg {
+        Leg::Customer => Side::Customer,
+        Leg::Agent => Side::Agent,
+    }
+}
+
+fn leg_params(agreed: &Negotiated) -> LegParams {
+    LegParams {
+        remote: agreed.remote,
+        law: agreed.law,
+        payload_type: agreed.payload_type,
+        event_payload_type: agreed.event_receive.or(agreed.event_send),
+        comfort_noise: agreed.comfort_noise,
+        flow: match agreed.direction {
+            Direction::SendRecv => Flow::Both,
+            Direction::SendOnly => Flow::Send,
+            Direction::RecvOnly => Flow::Receive,
+            Direction::Inactive => Flow::Nothing,
+        },
+        nat: false,
+    }
+}

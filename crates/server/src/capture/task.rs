@@ -1,0 +1,449 @@
+//! The life of one provider session: keys come in, the agent asks, an attempt runs, the call ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hushpad_card::{Capture, Card, Rules};
+use hushpad_domain::attempt::{Attempt, DeclineClass, Verdict};
+use hushpad_domain::field::Field;
+use hushpad_domain::ids::GatewayName;
+use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
+use hushpad_domain::ports::{ActError, Launch, World};
+use hushpad_domain::session::{Session, SessionState};
+use hushpad_domain::time::Tick;
+use hushpad_telephony::key_queue::Alarm;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use super::{Line, Shared, view};
+use crate::payments::{Progress, StillThere};
+
+/// How long the page of an ended session can still be looked at.
+const AFTER_THE_END: Duration = Duration::from_secs(120);
+/// An attempt sends at most two messages.
+const PROGRESS_MAX: usize = 4;
+/// The most lenient time zone is twelve hours behind UTC: a card is valid there longest.
+const LENIENT_ZONE: Duration = Duration::from_secs(12 * 3600);
+
+/// What is asked of a session.
+pub(super) enum Command {
+    /// The agent's page was opened.
+    PageOpened,
+    /// The agent does something.
+    Act(AgentAction, oneshot::Sender<Result<(), ActError>>),
+}
+
+/// One provider session. Owns the card data of its customer.
+pub(super) struct ProviderSession {
+    shared: Arc<Shared>,
+    session: Session,
+    gateway: GatewayName,
+    capture: Capture,
+    line: Option<Line>,
+    stage: Stage,
+    notice: Option<Notice>,
+    still_there: StillThere,
+    attempt: Option<mpsc::Receiver<Progress>>,
+    deadline: Tick,
+    page: watch::Sender<PageState>,
+}
+
+/// Where the payment stands here; the committed truth is in the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Fields are keyed; after a decline, how.
+    Entry(Option<DeclineClass>),
+    /// The attempt is at the gateway.
+    Paying,
+    /// It may have been charged.
+    Unknown,
+    /// Over.
+    Ended(EndView),
+}
+
+enum Woken {
+    Command(Option<Command>),
+    Keys,
+    CallEnded,
+    Progress(Option<Progress>),
+    Time,
+}
+
+impl ProviderSession {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        launch: Launch,
+        line: Option<Line>,
+    ) -> (Self, watch::Receiver<PageState>) {
+        let flow = launch.configuration.flow;
+        let capture = Capture::new(Rules {
+            fields: flow.fields,
+            brands: flow.brands,
+            first_key_time_out: flow.first_key_time_out,
+            between_keys_time_out: flow.between_keys_time_out,
+        });
+        let stage = Stage::Entry(None);
+        let first = view::page(0, &launch.session, &capture, stage, None);
+        let (page, watcher) = watch::channel(first);
+        let deadline = shared.world.tick().plus(flow.session_time_out);
+        let task = Self {
+            shared,
+            session: launch.session,
+            gateway: launch.configuration.gateway,
+            capture,
+            line,
+            stage,
+            notice: None,
+            still_there: StillThere::yes(),
+            attempt: None,
+            deadline,
+            page,
+        };
+        (task, watcher)
+    }
+
+    /// Runs until the session is over and its page has been seen.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while !self.is_over() {
+            match self.wait(&mut inbox).await {
+                Woken::Command(Some(command)) => self.command(command).await,
+                Woken::Command(None) => break,
+                Woken::Keys => self.take_keys().await,
+                Woken::CallEnded => self.call_ended().await,
+                Woken::Progress(progress) => self.progress(progress).await,
+                Woken::Time => self.time_passed().await,
+            }
+            self.show();
+        }
+        self.capture.wipe();
+        self.release_call().await;
+        info!(
+            session.id = %self.session.guid,
+            state = self.session.state_name(),
+            outcome = self.session.outcome().word(),
+            "session ended"
+        );
+        self.linger(inbox).await;
+        self.shared.forget(self.session.provider);
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+
+    async fn wait(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Woken {
+        let deadline = match self.capture.deadline() {
+            Some(entry) => entry.min(self.deadline),
+            None => self.deadline,
+        };
+        let deadline = self.shared.world.instant_of(deadline);
+        // While an attempt runs, the session's own time-out waits for it.
+        let timed = !matches!(self.stage, Stage::Paying | Stage::Unknown);
+        let (line, attempt) = (self.line.as_ref(), self.attempt.as_mut());
+        tokio::select! {
+            biased;
+            progress = next_progress(attempt) => Woken::Progress(progress),
+            ended = line_wakes(line) => if ended { Woken::CallEnded } else { Woken::Keys },
+            command = inbox.recv() => Woken::Command(command),
+            () = tokio::time::sleep_until(deadline), if timed => Woken::Time,
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::PageOpened => self.begin().await,
+            Command::Act(action, done) => {
+                let result = self.act(action).await;
+                // The page shows it whether or not the asker still waits.
+                let _ = done.send(result);
+            }
+        }
+    }
+
+    /// The agent has begun. When that cannot be written now, the intent will say so later.
+    async fn begin(&mut self) {
+        if let Ok(change) = self.session.clone().begin(self.shared.world.now()) {
+            let after = change.after.clone();
+            match self.shared.payments.books.store().commit(change).await {
+                Ok(()) => self.session = after,
+                Err(error) => warn!(session.id = %self.session.guid, %error, "begin was not written"),
+            }
+        }
+    }
+
+    async fn act(&mut self, action: AgentAction) -> Result<(), ActError> {
+        match (self.stage, action) {
+            (Stage::Entry(_), AgentAction::Start(field)) => self.open_field(field, false),
+            (Stage::Entry(_), AgentAction::Redo(field)) => self.open_field(field, true),
+            (Stage::Entry(_), AgentAction::TestKey(key)) if self.line.is_none() => {
+                self.key(key);
+                Ok(())
+            }
+            (Stage::Entry(_), AgentAction::Pay) => self.pay(),
+            (Stage::Entry(_), AgentAction::Cancel) => {
+                self.end(EndView::Cancelled, Session::cancel).await;
+                Ok(())
+            }
+            (Stage::Entry(_) | Stage::Paying | Stage::Unknown, _) => Err(ActError::NotNow),
+            (Stage::Ended(_), _) => Err(ActError::Gone),
+        }
+    }
+
+    fn open_field(&mut self, field: Field, anew: bool) -> Result<(), ActError> {
+        self.notice = None;
+        let now = self.shared.world.tick();
+        let opened = if anew { self.capture.redo(field, now) } else { self.capture.start(field, now) };
+        opened.map_err(|_| ActError::NotNow)
+    }
+
+    fn key(&mut self, key: u8) {
+        let (now, today) = (self.shared.world.tick(), self.today());
+        self.capture.key(key, now, today);
+        self.shared.metrics.key_taken();
+    }
+
+    /// The year and month where it is earliest.
+    fn today(&self) -> (i32, u8) {
+        let now = self.shared.world.now().as_micros();
+        let lenient = i64::try_from(LENIENT_ZONE.as_micros()).unwrap_or(0);
+        hushpad_domain::time::Timestamp::from_micros(now - lenient).year_month()
+    }
+
+    async fn take_keys(&mut self) {
+        let Some(line) = &self.line else { return };
+        let keys = Arc::clone(&line.keys);
+        while let Some(alarm) = keys.take_alarm() {
+            self.alarmed(alarm).await;
+        }
+        while let Some(report) = keys.pop() {
+            // Keys outside entry are dropped, and hidden all the same.
+            if matches!(self.stage, Stage::Entry(_)) {
+                self.key(report.key.ascii());
+            }
+        }
+    }
+
+    /// Keys that cannot be trusted stop the entry of the field; the call lives.
+    async fn alarmed(&mut self, alarm: Alarm) {
+        warn!(session.id = %self.session.guid, ?alarm, "entry stopped");
+        self.shared.metrics.entry_alarm(alarm);
+        self.capture.stop();
+        self.notice = Some(match alarm {
+            Alarm::ForeignSource | Alarm::StreamChanged => Notice::ForeignSource,
+            Alarm::TooFast | Alarm::QueueFull => Notice::TooFast,
+        });
+        if let (Alarm::StreamChanged, Some(line)) = (alarm, &self.line) {
+            // The customer's phone began a new stream: its keys count again from here on.
+            if line.call.secure(Arc::clone(&line.keys)).await.is_err() {
+                info!(session.id = %self.session.guid, "the call ended before it was secured again");
+            }
+        }
+    }
+
+    fn pay(&mut self) -> Result<(), ActError> {
+        if !self.capture.is_complete() {
+            return Err(ActError::NotNow);
+        }
+        let card = self.capture.take().ok_or(ActError::NotNow)?;
+        let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
+        self.attempt = Some(receiver);
+        self.notice = None;
+        self.stage = Stage::Paying;
+        let (session, gateway) = (self.session.clone(), self.gateway.clone());
+        self.shared.payments.pay(session, gateway, card, self.still_there.clone(), sender);
+        Ok(())
+    }
+
+    async fn progress(&mut self, progress: Option<Progress>) {
+        match progress {
+            Some(Progress::NotBegun(_, card)) => {
+                self.reread().await;
+                self.back_to_entry(card, &[], Some(Notice::StoreUnavailable));
+            }
+            Some(Progress::NotSent(session, card)) => {
+                self.session = *session;
+                self.back_to_entry(card, &[], Some(Notice::NotSent));
+            }
+            Some(Progress::Answered(session, card)) => {
+                self.session = *session;
+                self.answered(card);
+            }
+            Some(Progress::Unknown(session)) => {
+                self.session = *session;
+                self.stage = Stage::Unknown;
+                // The card went with the attempt: what is keyed next is a new entry.
+                self.capture.wipe();
+                return;
+            }
+            Some(Progress::Resolved(session)) => {
+                self.session = *session;
+                self.resolved();
+            }
+            None => {
+                warn!(session.id = %self.session.guid, "an attempt ended without a word");
+                self.reread().await;
+                self.stage = view::stage_of(&self.session);
+            }
+        }
+        self.attempt = None;
+        if !self.is_over() && self.line.is_none() && self.session.call.is_some() {
+            // The call ended while the attempt ran, and the attempt left the session open.
+            self.end(EndView::CallEnded, Session::cancel).await;
+        }
+    }
+
+    fn answered(&mut self, card: Card) {
+        match (&self.session.state, last_decline(&self.session)) {
+            (SessionState::Ended { .. }, _) => {
+                drop(card);
+                self.stage = view::stage_of(&self.session);
+            }
+            (_, Some(class)) => {
+                match class {
+                    DeclineClass::Rekey(field) => self.capture.give_back(card, &[field]),
+                    DeclineClass::TryLater => self.capture.give_back(card, &[]),
+                    DeclineClass::OtherCard | DeclineClass::Never => {
+                        drop(card);
+                        self.capture.wipe();
+                    }
+                }
+                self.stage = Stage::Entry(Some(class));
+            }
+            (_, None) => self.back_to_entry(card, &[], None),
+        }
+    }
+
+    fn resolved(&mut self) {
+        self.stage = view::stage_of(&self.session);
+        if let Stage::Entry(None) = self.stage {
+            self.notice = Some(Notice::NotCharged);
+        }
+    }
+
+    fn back_to_entry(&mut self, card: Card, blamed: &[Field], notice: Option<Notice>) {
+        self.capture.give_back(card, blamed);
+        self.stage = view::stage_of(&self.session);
+        self.notice = notice;
+    }
+
+    async fn reread(&mut self) {
+        let stored = self.shared.payments.books.store().provider_session(self.session.provider).await;
+        if let Ok(Some(stored)) = stored {
+            self.session = stored;
+        }
+    }
+
+    async fn call_ended(&mut self) {
+        self.still_there.gone();
+        self.line = None;
+        self.capture.wipe();
+        match self.stage {
+            Stage::Entry(_) => self.end(EndView::CallEnded, Session::cancel).await,
+            Stage::Paying | Stage::Unknown => self.notice = Some(Notice::CallEnded),
+            Stage::Ended(_) => {}
+        }
+    }
+
+    async fn time_passed(&mut self) {
+        let now = self.shared.world.tick();
+        if now >= self.deadline {
+            self.end(EndView::TimedOut, Session::time_out).await;
+        } else {
+            let today = self.today();
+            self.capture.tick(now, today);
+        }
+    }
+
+    /// Ends the session: the card is wiped and the page told at once, then it is written down.
+    async fn end(
+        &mut self,
+        seen_as: EndView,
+        change: fn(
+            Session,
+            hushpad_domain::time::Timestamp,
+        ) -> Result<hushpad_domain::change::Change, hushpad_domain::session::WrongState>,
+    ) {
+        self.capture.wipe();
+        self.session = self.shared.payments.books.write(self.session.clone(), change).await;
+        self.stage = match view::stage_of(&self.session) {
+            // It ended by itself or by us; the reason that we know is the better word.
+            Stage::Ended(EndView::Cancelled) | Stage::Entry(_) => Stage::Ended(seen_as),
+            other => other,
+        };
+    }
+
+    async fn release_call(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        line.keys.close();
+        if line.call.release().await.is_err() {
+            info!(session.id = %self.session.guid, "the call ended before it was released");
+        }
+    }
+
+    fn show(&self) {
+        let revision = self.page.borrow().revision + 1;
+        let state = view::page(revision, &self.session, &self.capture, self.stage, self.notice);
+        self.page.send_if_modified(|shown| {
+            let changed = PageState { revision: shown.revision, ..state.clone() } != *shown;
+            if changed {
+                *shown = state;
+            }
+            changed
+        });
+    }
+
+    /// Keeps the last page for whoever looks again.
+    async fn linger(&self, mut inbox: mpsc::Receiver<Command>) {
+        let over = tokio::time::sleep(AFTER_THE_END);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                command = inbox.recv() => match command {
+                    Some(Command::Act(_, done)) => {
+                        let _ = done.send(Err(ActError::Gone));
+                    }
+                    Some(Command::PageOpened) => {}
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+async fn next_progress(attempt: Option<&mut mpsc::Receiver<Progress>>) -> Option<Progress> {
+    match attempt {
+        Some(attempt) => attempt.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// True when the call has ended, false when there may be keys.
+async fn line_wakes(line: Option<&Line>) -> bool {
+    let Some(line) = line else { return std::future::pending().await };
+    let mut ended = line.call.ended();
+    tokio::select! {
+        // A sender that is gone went with its call.
+        _ = ended.wait_for(|ended| *ended) => true,
+        () = line.keys.ready() => line.keys.is_closed(),
+    }
+}
+
+fn last_decline(session: &Session) -> Option<DeclineClass> {
+    match session.attempts.last().and_then(Attempt::answer)?.verdict {
+        Verdict::Declined { class } => Some(class),
+        Verdict::Approved | Verdict::Review => None,
+    }
+}
+
+/// The phase of the page for a stage.
+pub(super) fn phase(stage: Stage, capture: &Capture) -> Phase {
+    match stage {
+        Stage::Entry(_) if capture.is_complete() => Phase::ReadyToPay,
+        Stage::Entry(Some(class)) => Phase::Declined { class, active: capture.active() },
+        Stage::Entry(None) => Phase::Entry { active: capture.active() },
+        Stage::Paying => Phase::Paying,
+        Stage::Unknown => Phase::Unknown,
+        Stage::Ended(end) => Phase::Ended(end),
+    }
+}

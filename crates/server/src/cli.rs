@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::log::LogFormat;
+
+/// Card payments on the phone: the customer keys the card, the agent hears nothing of it.
+#[derive(Parser)]
+#[command(
+    name = "hushpad",
+    version,
+    after_help = "Start here:\n  hushpad demo                      the whole story on this machine, in the browser\n  hushpad demo --once               the same in the terminal, by itself\n  hushpad check-config -c FILE      every mistake in a config file\n  hushpad serve -c FILE             run"
+)]
+pub struct Cli {
+    /// What is logged: error, warn, info, debug, or tracing directives.
+    #[arg(long, global = true, env = "HUSHPAD_LOG", default_value = "info")]
+    pub log: String,
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Runs the product: Payment API, agent page, calls.
+    Serve(ConfigArgs),
+    /// Reads a config file and tells every mistake in it.
+    CheckConfig(ConfigArgs),
+    /// API clients: who may call the Payment API.
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// The main job on this machine: a customer's phone, an agent's phone, a shop, a gateway.
+    Demo(DemoArgs),
+    /// A sandbox gateway with a ledger, for tests. It moves no money.
+    GatewaySim(GatewaySimArgs),
+    /// Measures this build on this machine: sessions, key presses, calls.
+    Bench(BenchArgs),
+}
+
+/// Which config file.
+#[derive(Args, Clone)]
+pub struct ConfigArgs {
+    /// The config file.
+    #[arg(short, long, default_value = "hushpad.toml", env = "HUSHPAD_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// What to do with API clients.
+#[derive(Subcommand)]
+pub enum ClientCommand {
+    /// Makes a client and shows its secret, this once.
+    Create {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// The account that it acts for.
+        #[arg(long)]
+        account: String,
+        /// Binds it to one agent: a browser-side caller.
+        #[arg(long)]
+        agent: Option<String>,
+        /// What you call it.
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// Lists the clients, without secrets.
+    List {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+    },
+    /// Revokes a client: it gets no token any more.
+    Revoke {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+    },
+}
+
+/// How the demo runs.
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Plays the story once in the terminal; ends with 0 only if the payment was approved and no tone
+    /// reached the agent.
+    #[arg(long)]
+    pub once: bool,
+    /// The port of the shop page on 127.0.0.1.
+    #[arg(long, default_value_t = 8700)]
+    pub port: u16,
+}
+
+/// How the sandbox gateway runs.
+#[derive(Args)]
+pub struct GatewaySimArgs {
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1:8900")]
+    pub listen: std::net::SocketAddr,
+    /// Keeps the ledger in this file, so that it survives a restart. It holds no card number.
+    #[arg(long)]
+    pub ledger: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// `sessions`, `keys`, `calls`, or `all`.
+    #[arg(default_value = "all")]
+    pub what: String,
+}

@@ -1,0 +1,329 @@
+//! From the file's words to final types. Collects every mistake before it gives up.
+
+use std::time::Duration;
+
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::field::Field;
+use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
+use hushpad_domain::masked_card::Brand;
+use hushpad_gateways::{GatewayConfig, GatewayKind};
+use hushpad_telephony::guard::{Fill, GuardConfig};
+use hushpad_web::WebLimits;
+
+use super::routes::RouteTable;
+use super::{Config, ConfigMistakes, HttpListener, raw, secret};
+use crate::calls::{CallsConfig, Route};
+use crate::media::MediaConfig;
+use crate::sip::{Listener, Network, Peer, PeerKind, Transport};
+
+/// The look-back that the guard can work with: below, tones leak; above, the delay disturbs the talk.
+const LOOK_BACK_MS: std::ops::RangeInclusive<u16> = 40..=120;
+
+pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
+    let mut mistakes = Mistakes(Vec::new());
+    let master_key =
+        mistakes.take("secrets.master_key", secret::read_key(&raw.secrets.master_key, raw.test_mode));
+    let api = listener(&mut mistakes, "api", &raw.api);
+    let page = listener(&mut mistakes, "page", &raw.page);
+    let calls = calls(&mut mistakes, &raw.sip);
+    let media = media(&mut mistakes, &raw.media);
+    let web_limits = web_limits(&mut mistakes, &raw.limits);
+    let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
+    let (accounts, routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
+    match (master_key, mistakes.0.is_empty()) {
+        (Some(master_key), true) => Ok(Config {
+            test_mode: raw.test_mode,
+            master_key,
+            api,
+            page,
+            admin: raw.admin.listen,
+            store_path: raw.store.path,
+            calls,
+            web_limits,
+            max_sessions: raw.limits.max_sessions,
+            media,
+            gateways,
+            directory: Directory::new(accounts),
+            routes,
+        }),
+        _ => Err(ConfigMistakes(mistakes.0)),
+    }
+}
+
+struct Mistakes(Vec<(String, String)>);
+
+impl Mistakes {
+    fn add(&mut self, path: &str, problem: impl Into<String>) {
+        self.0.push((path.to_owned(), problem.into()));
+    }
+
+    fn take<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|problem| self.add(path, problem)).ok()
+    }
+}
+
+fn listener(mistakes: &mut Mistakes, path: &str, raw: &raw::Listener) -> HttpListener {
+    if !is_origin(&raw.public_url) {
+        mistakes.add(
+            &format!("{path}.public_url"),
+            "must be scheme://host or scheme://host:port, such as \"https://pay.example.com\"",
+        );
+    }
+    HttpListener { listen: raw.listen, public_url: raw.public_url.clone() }
+}
+
+/// `http(s)://host[:port]`, in small letters, nothing after it.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        let host_characters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+        !rest.is_empty() && rest.chars().all(host_characters)
+    })
+}
+
+fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
+    let listeners = raw.listen.iter().enumerate().filter_map(|(index, text)| {
+        let listener = text.split_once(':').and_then(|(transport, address)| {
+            let transport = match transport {
+                "udp" => Transport::Udp,
+                "tcp" => Transport::Tcp,
+                _ => return None,
+            };
+            Some(Listener { transport, bind: address.parse().ok()? })
+        });
+        let wrong = "must be a transport and an address, such as \"udp:0.0.0.0:5060\"".to_owned();
+        mistakes.take(&format!("sip.listen[{index}]"), listener.ok_or(wrong))
+    });
+    let listeners: Vec<_> = listeners.collect();
+    if raw.listen.is_empty() {
+        mistakes.add("sip.listen", "must name at least one listener, such as \"udp:0.0.0.0:5060\"");
+    }
+    if raw.advertised_address.is_unspecified() {
+        mistakes.add("sip.advertised_address", "must be the address that peers reach us by, not 0.0.0.0");
+    }
+    if raw.max_calls == 0 {
+        mistakes.add("sip.max_calls", "must be at least 1");
+    }
+    CallsConfig {
+        listeners,
+        advertised: Some(raw.advertised_address),
+        max_calls: raw.max_calls,
+        ring_time_out: Duration::from_secs(raw.ring_time_out_s),
+        max_duration: Duration::from_secs(raw.max_call_duration_s),
+        peers: raw.peers.iter().enumerate().map(|(index, raw)| peer(mistakes, index, raw)).collect(),
+        ..CallsConfig::default()
+    }
+}
+
+fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {
+    let networks = raw.networks.iter().enumerate().filter_map(|(n, text)| {
+        let network = text.parse::<Network>().map_err(|error| error.to_string());
+        mistakes.take(&format!("sip.peers[{index}].networks[{n}]"), network)
+    });
+    Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx }
+}
+
+fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaConfig {
+    let advertised_address = raw.advertised_address.unwrap_or(raw.bind_address);
+    if advertised_address.is_unspecified() {
+        mistakes.add("media.advertised_address", "must be the address that peers send RTP to, not 0.0.0.0");
+    }
+    if !LOOK_BACK_MS.contains(&raw.look_back_ms) {
+        mistakes.add(
+            "media.look_back_ms",
+            format!("must be from {} to {}", LOOK_BACK_MS.start(), LOOK_BACK_MS.end()),
+        );
+    }
+    if !raw.port_min.is_multiple_of(2) || raw.port_min < 1024 || raw.port_max.saturating_sub(raw.port_min) < 3
+    {
+        mistakes.add("media.port_min", "must be even, at least 1024, and leave room up to port_max");
+    }
+    if !(1..=64).contains(&raw.workers) {
+        mistakes.add("media.workers", "must be from 1 to 64");
+    }
+    let fill = match raw.fill {
+        raw::Fill::Silence => Fill::Silence,
+        raw::Fill::ComfortNoise => Fill::ComfortNoise,
+        raw::Fill::Beep => Fill::Beep,
+    };
+    MediaConfig {
+        bind_address: raw.bind_address,
+        advertised_address,
+        port_min: raw.port_min,
+        port_max: raw.port_max,
+        workers: raw.workers,
+        guard: GuardConfig { look_back_ms: raw.look_back_ms, fill },
+    }
+}
+
+fn web_limits(mistakes: &mut Mistakes, raw: &raw::Limits) -> WebLimits {
+    if raw.client_burst == 0 || raw.client_requests_per_s == 0 || raw.max_sessions == 0 {
+        mistakes.add("limits", "must each be at least 1");
+    }
+    WebLimits {
+        client_burst: raw.client_burst,
+        client_refill: Duration::from_secs(1) / raw.client_requests_per_s.max(1),
+        ..WebLimits::default()
+    }
+}
+
+fn gateways(mistakes: &mut Mistakes, raw: &[raw::Gateway], test_mode: bool) -> Vec<GatewayConfig> {
+    let mut gateways = Vec::new();
+    for (index, gateway) in raw.iter().enumerate() {
+        let path = |name: &str| format!("gateways[{index}].{name}");
+        if gateway.name.is_empty() || raw[..index].iter().any(|other| other.name == gateway.name) {
+            mistakes.add(&path("name"), "must be there and be used once");
+        }
+        for (name, url) in [("url", Some(gateway.url.as_str())), ("query_url", gateway.query_url.as_deref())]
+        {
+            let taken = |url: &str| url.starts_with("https://") || (test_mode && url.starts_with("http://"));
+            if !url.is_none_or(taken) {
+                mistakes.add(&path(name), "must be an https URL (http is taken in test mode only)");
+            }
+        }
+        let password = mistakes.take(&path("password"), secret::read(&gateway.password));
+        let kind = match gateway.kind {
+            raw::GatewayKind::Generic => GatewayKind::Generic {
+                url: gateway.url.clone(),
+                query_url: gateway.query_url.clone(),
+                user: gateway.user.clone(),
+                password: password.map(|text| text.to_string()).unwrap_or_default(),
+            },
+        };
+        if gateway.time_out_s == 0 || gateway.settle_time_s < gateway.time_out_s {
+            mistakes.add(&path("settle_time_s"), "must not be less than time_out_s, which must be above 0");
+        }
+        let mut config = GatewayConfig::new(GatewayName(gateway.name.clone()), kind);
+        config.patience.whole = Duration::from_secs(gateway.time_out_s);
+        config.settle_time = Duration::from_secs(gateway.settle_time_s);
+        config.allow_plain_http = test_mode;
+        gateways.push(config);
+    }
+    gateways
+}
+
+fn accounts(
+    mistakes: &mut Mistakes,
+    raw: &[raw::Account],
+    gateways: &[raw::Gateway],
+) -> (Vec<Account>, RouteTable) {
+    let mut routes = RouteTable::default();
+    let mut accounts = Vec::new();
+    if raw.is_empty() {
+        mistakes.add("accounts", "must have at least one account");
+    }
+    for (index, account) in raw.iter().enumerate() {
+        let path = format!("accounts[{index}]");
+        if account.id.is_empty() || raw[..index].iter().any(|other| other.id == account.id) {
+            mistakes.add(&format!("{path}.id"), "must be there and be used once");
+        }
+        add_routes(mistakes, &path, account, &mut routes);
+        let configurations: Vec<_> = account
+            .configurations
+            .iter()
+            .enumerate()
+            .map(|(n, raw)| configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, gateways))
+            .collect();
+        let default_configuration = ConfigurationId(account.default_configuration);
+        if !configurations.iter().any(|configuration| configuration.id == default_configuration) {
+            mistakes.add(
+                &format!("{path}.default_configuration"),
+                format!("there is no configuration {default_configuration}"),
+            );
+        }
+        accounts.push(Account {
+            id: AccountId(account.id.clone()),
+            default_configuration,
+            configurations,
+            agents: account.agents.iter().map(|agent| AgentId(agent.id.clone())).collect(),
+            any_agent: account.default_phone.is_some(),
+        });
+    }
+    (accounts, routes)
+}
+
+fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, routes: &mut RouteTable) {
+    for (n, agent) in account.agents.iter().enumerate() {
+        let path = |name: &str| format!("{path}.agents[{n}].{name}");
+        if agent.id.is_empty() {
+            mistakes.add(&path("id"), "must not be empty");
+        }
+        if !agent.phone.starts_with("sip:") || !agent.phone.contains('@') {
+            mistakes.add(&path("phone"), "must be a SIP URI, such as \"sip:1234@10.0.0.5:5060\"");
+        }
+        let user = agent.user.clone().unwrap_or_else(|| agent.id.clone());
+        let route =
+            Route { account: account.id.clone(), agent: agent.id.clone(), agent_uri: agent.phone.clone() };
+        if !routes.add(user, route) {
+            mistakes.add(&path("user"), "is dialled for another agent already");
+        }
+    }
+    if let Some(phone) = &account.default_phone {
+        if !phone.starts_with("sip:{agent}@") {
+            mistakes.add(
+                &format!("{path}.default_phone"),
+                "must be a SIP URI with {agent} as its user, such as \"sip:{agent}@10.0.0.5:5060\"",
+            );
+        }
+        if !routes.set_default(account.id.clone(), phone.clone()) {
+            mistakes.add(&format!("{path}.default_phone"), "can be set for one account only");
+        }
+    }
+}
+
+fn configuration(
+    mistakes: &mut Mistakes,
+    path: &str,
+    raw: &raw::Configuration,
+    gateways: &[raw::Gateway],
+) -> AccountConfiguration {
+    if !gateways.iter().any(|gateway| gateway.name == raw.gateway) {
+        mistakes.add(&format!("{path}.gateway"), "must be the name of one of the gateways");
+    }
+    for (n, origin) in raw.allowed_origins.iter().enumerate() {
+        if !is_origin(origin) {
+            mistakes.add(
+                &format!("{path}.allowed_origins[{n}]"),
+                "must be an origin, such as \"https://shop.example.com\": no path, no slash at the end",
+            );
+        }
+    }
+    AccountConfiguration {
+        id: ConfigurationId(raw.id),
+        test: raw.test,
+        flow: PaymentFlow {
+            fields: fields(mistakes, path, &raw.fields),
+            brands: brands(mistakes, path, &raw.brands),
+            first_key_time_out: Duration::from_secs(raw.first_key_time_out_s),
+            between_keys_time_out: Duration::from_secs(raw.between_keys_time_out_s),
+            session_time_out: Duration::from_secs(raw.session_time_out_s),
+        },
+        gateway: GatewayName(raw.gateway.clone()),
+        allowed_origins: raw.allowed_origins.clone(),
+    }
+}
+
+fn fields(mistakes: &mut Mistakes, path: &str, names: &[String]) -> Vec<Field> {
+    let fields: Vec<_> = names.iter().filter_map(|name| Field::from_name(name)).collect();
+    let in_order = fields.is_sorted_by_key(|field| Field::ALL.iter().position(|other| other == field));
+    if fields.len() != names.len() || fields.first() != Some(&Field::CardNumber) || !in_order {
+        mistakes.add(
+            &format!("{path}.fields"),
+            "must be card_number, expiry, security_code, in this order; the last two may be left out",
+        );
+    }
+    fields
+}
+
+fn brands(mistakes: &mut Mistakes, path: &str, names: &[String]) -> Vec<Brand> {
+    let name_of = |brand: &Brand| format!("{brand:?}").to_lowercase();
+    let brands: Vec<_> = names
+        .iter()
+        .filter_map(|name| Brand::ALL.into_iter().find(|brand| name_of(brand) == *name))
+        .collect();
+    if brands.len() != names.len() || brands.is_empty() {
+        let known: Vec<_> = Brand::ALL.iter().map(name_of).collect();
+        mistakes.add(&format!("{path}.brands"), format!("must be some of: {}", known.join(", ")));
+    }
+    brands
+}

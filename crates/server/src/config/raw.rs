@@ -1,0 +1,232 @@
+//! The config file as it is written. Types here mirror the TOML; meaning is checked in `check.rs`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    #[serde(default)]
+    pub(super) test_mode: bool,
+    pub(super) secrets: Secrets,
+    pub(super) api: Listener,
+    pub(super) page: Listener,
+    pub(super) admin: Admin,
+    pub(super) store: Store,
+    pub(super) sip: Sip,
+    pub(super) media: Media,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) gateways: Vec<Gateway>,
+    #[serde(default)]
+    pub(super) accounts: Vec<Account>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secrets {
+    pub(super) master_key: SecretRef,
+}
+
+/// Where a secret is. Never the secret itself.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretRef {
+    pub(super) file: Option<PathBuf>,
+    pub(super) env: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) listen: SocketAddr,
+    pub(super) public_url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) path: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sip {
+    pub(super) listen: Vec<String>,
+    pub(super) advertised_address: IpAddr,
+    #[serde(default = "max_calls")]
+    pub(super) max_calls: usize,
+    #[serde(default = "ring_time_out_s")]
+    pub(super) ring_time_out_s: u64,
+    #[serde(default = "max_call_duration_s")]
+    pub(super) max_call_duration_s: u64,
+    #[serde(default)]
+    pub(super) peers: Vec<Peer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Peer {
+    pub(super) name: String,
+    pub(super) networks: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Media {
+    pub(super) bind_address: IpAddr,
+    pub(super) advertised_address: Option<IpAddr>,
+    #[serde(default = "port_min")]
+    pub(super) port_min: u16,
+    #[serde(default = "port_max")]
+    pub(super) port_max: u16,
+    #[serde(default = "workers")]
+    pub(super) workers: usize,
+    #[serde(default = "look_back_ms")]
+    pub(super) look_back_ms: u16,
+    #[serde(default)]
+    pub(super) fill: Fill,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) client_burst: u32,
+    pub(super) client_requests_per_s: u32,
+    pub(super) max_sessions: usize,
+}
+
+impl Default for Limits {
+    /// A back end that asks once a second for each of 200 agents stays below. More sessions at one time than
+    /// 10,000 are an attack or a fault.
+    fn default() -> Self {
+        Self { client_burst: 1_000, client_requests_per_s: 200, max_sessions: 10_000 }
+    }
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fill {
+    #[default]
+    Silence,
+    ComfortNoise,
+    Beep,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) name: String,
+    pub(super) kind: GatewayKind,
+    pub(super) url: String,
+    pub(super) query_url: Option<String>,
+    pub(super) user: String,
+    pub(super) password: SecretRef,
+    #[serde(default = "time_out_s")]
+    pub(super) time_out_s: u64,
+    #[serde(default = "settle_time_s")]
+    pub(super) settle_time_s: u64,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum GatewayKind {
+    Generic,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Account {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) default_configuration: u32,
+    pub(super) default_phone: Option<String>,
+    #[serde(default)]
+    pub(super) agents: Vec<Agent>,
+    #[serde(default)]
+    pub(super) configurations: Vec<Configuration>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Agent {
+    pub(super) id: String,
+    pub(super) user: Option<String>,
+    pub(super) phone: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Configuration {
+    pub(super) id: u32,
+    pub(super) gateway: String,
+    #[serde(default)]
+    pub(super) test: bool,
+    #[serde(default)]
+    pub(super) allowed_origins: Vec<String>,
+    #[serde(default = "fields")]
+    pub(super) fields: Vec<String>,
+    #[serde(default = "brands")]
+    pub(super) brands: Vec<String>,
+    #[serde(default = "first_key_time_out_s")]
+    pub(super) first_key_time_out_s: u64,
+    #[serde(default = "between_keys_time_out_s")]
+    pub(super) between_keys_time_out_s: u64,
+    #[serde(default = "session_time_out_s")]
+    pub(super) session_time_out_s: u64,
+}
+
+fn max_calls() -> usize {
+    500
+}
+fn ring_time_out_s() -> u64 {
+    60
+}
+/// Longer than any call that is still a conversation.
+fn max_call_duration_s() -> u64 {
+    4 * 3600
+}
+/// An agent and a customer wait for it.
+fn time_out_s() -> u64 {
+    20
+}
+/// Three times the time-out: what was still on its way has arrived or is lost.
+fn settle_time_s() -> u64 {
+    60
+}
+fn port_min() -> u16 {
+    20_000
+}
+fn port_max() -> u16 {
+    29_999
+}
+fn workers() -> usize {
+    1
+}
+fn look_back_ms() -> u16 {
+    40
+}
+fn fields() -> Vec<String> {
+    vec!["card_number".into(), "expiry".into(), "security_code".into()]
+}
+fn brands() -> Vec<String> {
+    vec!["visa".into(), "mastercard".into(), "amex".into()]
+}
+fn first_key_time_out_s() -> u64 {
+    60
+}
+fn between_keys_time_out_s() -> u64 {
+    20
+}
+fn session_time_out_s() -> u64 {
+    15 * 60
+}

@@ -1,0 +1,144 @@
+//! One call in a worker's hands: its sockets, and the bridge between them.
+
+use super::ports::LegSockets;
+use super::worker::Leftover;
+use hushpad_telephony::relay::{Bridge, BridgeStats, Emit, LegParams, MAX_PACKET_BYTES, SecureMode, Side};
+use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One byte more than a packet may have, so that a larger one shows.
+pub(super) const BUFFER_BYTES: usize = MAX_PACKET_BYTES + 1;
+
+/// A fault of ours while a packet is handled ends with that packet: the process and the other calls go on,
+/// and in secure mode this call's agent hears nothing more.
+pub(super) struct Call {
+    sockets: Sockets,
+    bridge: Bridge,
+}
+
+struct Sockets {
+    customer: LegSockets,
+    agent: LegSockets,
+}
+
+/// Which of a call's four sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    Rtp(Side),
+    Rtcp(Side),
+}
+
+pub(super) const PORTS: [Port; 4] =
+    [Port::Rtp(Side::Customer), Port::Rtcp(Side::Customer), Port::Rtp(Side::Agent), Port::Rtcp(Side::Agent)];
+
+/// A call's number and one of its ports in one word.
+#[derive(Clone, Copy)]
+pub(super) struct Token(pub(super) u64);
+
+impl Token {
+    pub(super) fn new(number: usize, port: Port) -> Self {
+        let port = PORTS.iter().position(|known| *known == port).unwrap_or(0);
+        Self((number * PORTS.len() + port) as u64)
+    }
+
+    pub(super) fn parts(self) -> Option<(usize, Port)> {
+        let word = usize::try_from(self.0).ok()?;
+        Some((word / PORTS.len(), PORTS[word % PORTS.len()]))
+    }
+}
+
+impl Call {
+    pub(super) fn new(customer: LegSockets, agent: LegSockets, bridge: Bridge) -> Self {
+        Self { sockets: Sockets { customer, agent }, bridge }
+    }
+
+    pub(super) fn socket(&self, port: Port) -> &UdpSocket {
+        match port {
+            Port::Rtp(side) => &self.sockets.leg(side).rtp,
+            Port::Rtcp(side) => &self.sockets.leg(side).rtcp,
+        }
+    }
+
+    /// Takes one packet. If there are more, epoll tells again, after the other calls had their turn.
+    pub(super) fn receive(&mut self, port: Port, now_us: u64, buffer: &mut [u8; BUFFER_BYTES]) {
+        let Ok((length, from)) = self.socket(port).recv_from(buffer) else { return };
+        let bytes = buffer.get(..length).unwrap_or(buffer);
+        match port {
+            Port::Rtp(side) => {
+                self.sending(|bridge, emit| bridge.packet(now_us, side, from, bytes, emit));
+            }
+            Port::Rtcp(side) => self.bridge.rtcp(side),
+        }
+    }
+
+    /// Sends what its time has come for.
+    pub(super) fn deadline(&mut self, now_us: u64) {
+        if self.next_deadline_us().is_some_and(|deadline_us| deadline_us <= now_us) {
+            self.sending(|bridge, emit| bridge.deadline(now_us, emit));
+        }
+    }
+
+    pub(super) fn next_deadline_us(&self) -> Option<u64> {
+        self.bridge.next_deadline_us()
+    }
+
+    pub(super) fn set_leg(&mut self, side: Side, params: LegParams) -> Option<()> {
+        contained(&mut self.bridge, |bridge| bridge.set_leg(side, params))
+    }
+
+    pub(super) fn secure(&mut self, secure: Box<SecureMode>) -> Option<Leftover> {
+        contained(&mut self.bridge, |bridge| bridge.secure(secure))
+    }
+
+    pub(super) fn release(&mut self, now_us: u64) -> Option<Leftover> {
+        self.sending(|bridge, emit| bridge.release(now_us, emit))
+    }
+
+    pub(super) fn stats(&self) -> BridgeStats {
+        self.bridge.stats()
+    }
+
+    fn sending<T>(&mut self, action: impl FnOnce(&mut Bridge, Emit<'_>) -> T) -> Option<T> {
+        let Self { sockets, bridge } = self;
+        contained(bridge, |bridge| {
+            action(bridge, &mut |to, address, packet| sockets.send(to, address, packet))
+        })
+    }
+}
+
+impl Sockets {
+    fn leg(&self, side: Side) -> &LegSockets {
+        match side {
+            Side::Customer => &self.customer,
+            Side::Agent => &self.agent,
+        }
+    }
+
+    fn send(&self, side: Side, to: SocketAddr, packet: &[u8]) {
+        // A full buffer or an unreachable peer loses the packet, as any network may.
+        let _lost = self.leg(side).rtp.send_to(packet, to);
+    }
+}
+
+fn contained<T>(bridge: &mut Bridge, action: impl FnOnce(&mut Bridge) -> T) -> Option<T> {
+    // After a fault the bridge sends nothing that came through the broken part: see `Bridge::fault`.
+    let result = catch_unwind(AssertUnwindSafe(|| action(bridge)));
+    if result.is_err() {
+        bridge.fault();
+    }
+    result.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_the_call_and_the_port() {
+        for number in [0, 1, 16_383] {
+            for port in PORTS {
+                assert_eq!(Token::new(number, port).parts(), Some((number, port)));
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the operator can measure, as OpenMetrics text.
+
+use std::sync::atomic::AtomicU64;
+
+use hushpad_gateways::Submission;
+use hushpad_telephony::key_queue::Alarm;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Request durations in seconds: from a memory read to a stuck disk.
+const DURATION_BUCKETS_S: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
+
+/// Every metric of the process. Counting takes no lock.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histogram,
+    attempts: Family<AttemptLabels, Counter>,
+    keys: Counter,
+    alarms: Family<AlarmLabels, Counter>,
+    live: Gauges,
+}
+
+/// Numbers that are read when they are asked for.
+#[derive(Clone, Default)]
+#[expect(missing_docs, reason = "the help texts in `Metrics::new` say it")]
+pub struct Gauges {
+    pub calls: Gauge,
+    pub sessions: Gauge,
+    pub pages: Gauge,
+    pub redacted_lines: Gauge<u64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AttemptLabels {
+    result: AttemptResult,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+enum AttemptResult {
+    Answered,
+    NotSent,
+    Unknown,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AlarmLabels {
+    alarm: String,
+}
+
+impl Metrics {
+    /// Every metric at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("hushpad");
+        let metrics = (
+            Family::<RequestLabels, Counter>::default(),
+            Histogram::new(DURATION_BUCKETS_S),
+            Family::<AttemptLabels, Counter>::default(),
+            Counter::default(),
+            Family::<AlarmLabels, Counter>::default(),
+            Gauges::default(),
+        );
+        let (requests, request_seconds, attempts, keys, alarms, live) = metrics;
+        registry.register("http_requests", "HTTP requests by route and status", requests.clone());
+        registry.register("http_request_seconds", "Time to answer a request", request_seconds.clone());
+        registry.register("attempts", "Attempts by what came of the request", attempts.clone());
+        registry.register("keys", "Keys taken for entry", keys.clone());
+        registry.register("entry_alarms", "Entries stopped, by reason", alarms.clone());
+        registry.register("calls", "Live calls", live.calls.clone());
+        registry.register("sessions", "Provider sessions with a task", live.sessions.clone());
+        registry.register("pages", "Live agent pages", live.pages.clone());
+        registry.register(
+            "log_lines_redacted",
+            "Log lines that held a card number: must stay 0",
+            live.redacted_lines.clone(),
+        );
+        Self { registry, requests, request_seconds, attempts, keys, alarms, live }
+    }
+
+    /// A request was answered.
+    pub fn request_done(&self, route: &str, status: u16, seconds: f64) {
+        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
+        self.request_seconds.observe(seconds);
+    }
+
+    /// An attempt's request came to its end.
+    pub fn attempt_ended(&self, submission: &Submission) {
+        let result = match submission {
+            Submission::Answered(_) => AttemptResult::Answered,
+            Submission::NotSent(_) => AttemptResult::NotSent,
+            Submission::Unknown(_) => AttemptResult::Unknown,
+        };
+        self.attempts.get_or_create(&AttemptLabels { result }).inc();
+    }
+
+    /// A key was taken for entry. How many, never which.
+    pub fn key_taken(&self) {
+        self.keys.inc();
+    }
+
+    /// An entry was stopped.
+    pub fn entry_alarm(&self, alarm: Alarm) {
+        self.alarms.get_or_create(&AlarmLabels { alarm: format!("{alarm:?}") }).inc();
+    }
+
+    /// The numbers that are set just before the text is made.
+    #[must_use]
+    pub fn live(&self) -> &Gauges {
+        &self.live
+    }
+
+    /// All metrics as OpenMetrics text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a `String` does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,78 @@
+//! Writing down what has happened, for as long as it takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hushpad_domain::change::Change;
+use hushpad_domain::ports::{CommitError, Sessions, World};
+use hushpad_domain::session::{Session, WrongState};
+use hushpad_domain::time::Timestamp;
+use tracing::{error, warn};
+
+use crate::world::RealWorld;
+
+/// Between two tries; doubles up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+/// Long enough to spare a store that comes back, short enough for an agent who waits.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Writes changes that must not be lost. Cheap to clone.
+#[derive(Clone)]
+pub struct Books {
+    store: Arc<dyn Sessions>,
+    world: RealWorld,
+}
+
+impl Books {
+    /// Books in this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Sessions>, world: RealWorld) -> Self {
+        Self { store, world }
+    }
+
+    /// The store, for changes that may be refused.
+    #[must_use]
+    pub fn store(&self) -> &dyn Sessions {
+        &*self.store
+    }
+
+    /// Writes what `change` makes of the session, trying until the store takes it. Gives the session as it is
+    /// then; unchanged when `change` no longer applies to it, because someone else was first.
+    pub async fn write(
+        &self,
+        mut session: Session,
+        change: impl Fn(Session, Timestamp) -> Result<Change, WrongState>,
+    ) -> Session {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let next = match change(session.clone(), self.world.now()) {
+                Ok(next) => next,
+                Err(_) => return session,
+            };
+            let after = next.after.clone();
+            match self.store.commit(next).await {
+                Ok(()) => return after,
+                Err(CommitError::Conflict) => session = self.read_again(session).await,
+                Err(error @ CommitError::Fenced) => {
+                    error!(session.id = %session.guid, %error, "a change was left to the new owner of the store");
+                    return session;
+                }
+                Err(error @ (CommitError::Unavailable(_) | CommitError::CallTaken)) => {
+                    warn!(session.id = %session.guid, %error, "a change could not be written; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn read_again(&self, session: Session) -> Session {
+        match self.store.provider_session(session.provider).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) | Err(_) => {
+                tokio::time::sleep(PAUSE_FIRST).await;
+                session
+            }
+        }
+    }
+}

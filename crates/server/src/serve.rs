@@ -1,0 +1,175 @@
+//! The parts put together: sockets are bound, tasks started, and everything is ended in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hushpad_domain::ids::{AccountId, AgentId, CallGuid};
+use hushpad_domain::ports::{Calls as CallsPort, NoLiveCall, Sessions, World};
+use hushpad_gateways::Gateways;
+use hushpad_store::{SqliteOptions, SqliteStore};
+use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admin::{self, Admin};
+use crate::calls::Calls;
+use crate::capture::SecureDesk;
+use crate::config::{Config, HttpListener};
+use crate::http;
+use crate::log::Redactor;
+use crate::media::MediaPlane;
+use crate::metrics::Metrics;
+use crate::payments::{Books, Payments, recovery};
+use crate::world::RealWorld;
+
+/// How often what is past its retention is wiped. The query hides it at once; this makes it gone.
+const PURGE_PERIOD: Duration = Duration::from_secs(60);
+
+/// A running Hushpad.
+pub struct Running {
+    stop: CancellationToken,
+    calls: Calls,
+    store: Arc<SqliteStore>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts everything. When this returns, calls and requests are taken.
+///
+/// # Errors
+/// What could not be started, and why.
+pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running> {
+    let world = RealWorld::new();
+    let metrics = Arc::new(Metrics::new());
+    let store = SqliteStore::open(&config.store_path, SqliteOptions::default())
+        .await
+        .map(Arc::new)
+        .with_context(|| format!("the store {}", config.store_path.display()))?;
+    let media = MediaPlane::start(config.media).context("the media plane")?;
+    let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
+    let gateways = Arc::new(Gateways::new(config.gateways.clone()).context("gateways")?);
+    let sessions: Arc<dyn Sessions> = store.clone();
+    let books = Books::new(Arc::clone(&sessions), world.clone());
+    let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
+    recovery::recover(&payments).await.context("recovery of earlier sessions")?;
+    let secure_side =
+        SecureDesk::new(calls.clone(), payments, world.clone(), Arc::clone(&metrics), config.max_sessions);
+    let web = Arc::new(WebParts {
+        directory: Arc::new(config.directory.clone()),
+        sessions: Arc::clone(&sessions),
+        clients: store.clone(),
+        calls: Arc::new(CallTable(calls.clone())),
+        secure_side: Arc::new(secure_side.clone()),
+        world: Arc::new(world.clone()),
+        keys: TokenKeys::from_master(&config.master_key),
+        settings: WebSettings {
+            issuer: config.api.public_url.clone(),
+            api_base_url: config.api.public_url.clone(),
+            page_base_url: config.page.public_url.clone(),
+            limits: config.web_limits,
+        },
+        observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
+    });
+    let admin = admin::router(Admin {
+        metrics,
+        calls: calls.clone(),
+        secure_side,
+        sessions: Arc::clone(&sessions),
+        redactor,
+    });
+    let stop = CancellationToken::new();
+    let tasks = vec![
+        serve(&config.api, "Payment API", hushpad_web::api_router(Arc::clone(&web)), &stop).await?,
+        serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
+        serve_on(config.admin, "admin", admin, &stop).await?,
+        tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
+    ];
+    Ok(Running { stop, calls, store, tasks })
+}
+
+impl Running {
+    /// Ends it in order: no new requests or calls, live calls finish or are ended, the store is closed.
+    pub async fn shut_down(self) {
+        self.stop.cancel();
+        self.calls.shut_down().await;
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                warn!(%error, "a task did not end well");
+            }
+        }
+        self.store.close().await;
+    }
+}
+
+async fn serve(
+    listener: &HttpListener,
+    what: &'static str,
+    router: axum::Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    info!(listen = %listener.listen, url = %listener.public_url, "{what}");
+    serve_on(listener.listen, what, router, stop).await
+}
+
+async fn serve_on(
+    address: SocketAddr,
+    what: &'static str,
+    router: axum::Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("{what}: cannot listen on {address}"))?;
+    Ok(tokio::spawn(http::serve(listener, router, stop.clone())))
+}
+
+async fn purge_now_and_then(sessions: Arc<dyn Sessions>, world: RealWorld, stop: CancellationToken) {
+    loop {
+        match sessions.purge(world.now()).await {
+            Ok(0) => {}
+            Ok(count) => info!(sessions = count, "results past their retention wiped"),
+            Err(error) => warn!(%error, "results past their retention could not be wiped"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PURGE_PERIOD) => {}
+        }
+    }
+}
+
+/// The live calls, as the domain asks for them.
+struct CallTable(Calls);
+
+impl CallsPort for CallTable {
+    fn live_call(&self, account: &AccountId, agent: &AgentId) -> Result<CallGuid, NoLiveCall> {
+        let calls = self.0.live_calls(account.as_str(), agent.as_str());
+        match calls.as_slice() {
+            [] => Err(NoLiveCall::None),
+            [call] => Ok(CallGuid(call.guid())),
+            [_, _, ..] => Err(NoLiveCall::Several),
+        }
+    }
+}
+
+/// Requests, as the operator counts them.
+struct Requests {
+    metrics: Arc<Metrics>,
+    world: RealWorld,
+}
+
+impl Observer for Requests {
+    fn request_begins(&self) -> u64 {
+        self.world.elapsed_us()
+    }
+
+    fn request_done(&self, route: &str, status: u16, begun: u64) {
+        let taken_us = self.world.elapsed_us().saturating_sub(begun);
+        self.metrics.request_done(route, status, Duration::from_micros(taken_us).as_secs_f64());
+    }
+
+    fn pages_live(&self, count: usize) {
+        self.metrics.live().pages.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

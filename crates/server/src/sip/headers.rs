@@ -1,0 +1,98 @@
+//! Between the stack's headers and our words.
+
+use hushpad_telephony::call::{SessionTimer, TimerFields};
+use rsipstack::sip::{HasHeaders, Header, HeadersExt};
+
+/// What we answer in `Allow`.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+/// Longest user part we take over; numbers have 15 digits, names seldom 30 letters.
+const MAX_USER: usize = 64;
+
+pub(super) fn allow() -> Header {
+    Header::Allow(ALLOW.into())
+}
+
+pub(super) fn supported() -> Header {
+    Header::Supported("timer".into())
+}
+
+/// The headers of a description we send.
+pub(super) fn with_sdp(timer: Option<SessionTimer>) -> Vec<Header> {
+    let mut headers = vec![Header::ContentType("application/sdp".into())];
+    headers.extend(session(timer));
+    headers
+}
+
+/// The headers every answer or request about a session carries.
+pub(super) fn session(timer: Option<SessionTimer>) -> Vec<Header> {
+    let mut headers = vec![allow(), supported()];
+    headers.extend(timer.map(|timer| Header::SessionExpires(timer.to_string().into())));
+    headers
+}
+
+/// What a message says of session timers.
+pub(super) fn timer_fields(message: &impl HasHeaders) -> TimerFields {
+    let headers = message.headers();
+    let session = headers.iter().find_map(|header| match header {
+        Header::SessionExpires(value) => SessionTimer::read(value.value()),
+        _ => None,
+    });
+    let min_se_s = headers.iter().find_map(|header| match header {
+        Header::MinSE(value) => value.value().split(';').next()?.trim().parse().ok(),
+        _ => None,
+    });
+    let supported = tokens(message, is_supported_or_require).any(|token| token.eq_ignore_ascii_case("timer"));
+    TimerFields { session, min_se_s, supported }
+}
+
+/// What the sender requires and we do not know (RFC 3261 section 8.2.2.3).
+pub(super) fn unknown_requirements(message: &impl HasHeaders) -> Vec<String> {
+    tokens(message, |header| match header {
+        Header::Require(value) => Some(value.value()),
+        _ => None,
+    })
+    .filter(|token| !token.eq_ignore_ascii_case("timer"))
+    .map(clean)
+    .collect()
+}
+
+/// The description in a message, if it holds one.
+pub(super) fn sdp_of(message: &impl HasHeaders, body: &[u8]) -> Option<Vec<u8>> {
+    let is_sdp = content_type(message).eq_ignore_ascii_case("application/sdp");
+    (is_sdp && !body.is_empty()).then(|| body.to_vec())
+}
+
+/// The Content-Type without its parameters.
+pub(super) fn content_type(message: &impl HasHeaders) -> &str {
+    let value = message.headers().iter().find_map(|header| match header {
+        Header::ContentType(value) => Some(value.value()),
+        _ => None,
+    });
+    value.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
+/// The sequence number of a message.
+pub(super) fn sequence(message: &impl HeadersExt) -> Option<u32> {
+    message.cseq_header().ok()?.seq().ok()
+}
+
+/// What of a user part or name may go on to the other side or into a log.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || "+*#-_.".contains(*c)).take(MAX_USER).collect()
+}
+
+fn is_supported_or_require(header: &Header) -> Option<&str> {
+    match header {
+        Header::Supported(value) => Some(value.value()),
+        Header::Require(value) => Some(value.value()),
+        _ => None,
+    }
+}
+
+fn tokens<'a, M: HasHeaders>(
+    message: &'a M,
+    value: impl Fn(&'a Header) -> Option<&'a str> + 'a,
+) -> impl Iterator<Item = &'a str> + 'a {
+    let values = message.headers().iter().filter_map(value);
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}

@@ -1,0 +1,528 @@
+//! The two dialogs of one call, in the words of the call core.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hushpad_telephony::call::{Dtmf, Input, Leg, MIN_SE_S, RequestId, SessionTimer, TimerFields};
+use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle};
+use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
+use rsipstack::dialog::invite_dialog::InviteDialog;
+use rsipstack::sip::{Auth, Header, HeadersExt, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{SipError, Stack, headers};
+
+/// Answers to our own requests that wait to be read: one change and the keys under way.
+const WAITING_ANSWERS: usize = 32;
+/// In-dialog requests that wait for our answer; more at once are refused with 500.
+const MAX_PENDING: usize = 16;
+
+/// What happened on a leg. The owned form of the dialog part of [`Input`].
+///
+/// No `Debug`: the body of an INFO may be a card digit.
+pub enum LegEvent {
+    /// See [`Input::Progress`].
+    Progress(Option<Vec<u8>>),
+    /// See [`Input::Answered`].
+    Answered(Option<Vec<u8>>, TimerFields),
+    /// See [`Input::Refused`].
+    Refused(u16, TimerFields),
+    /// See [`Input::Cancelled`].
+    Cancelled,
+    /// See [`Input::Acked`].
+    Acked(Leg, Option<Vec<u8>>),
+    /// See [`Input::Bye`].
+    Bye(Leg),
+    /// See [`Input::Lost`].
+    Lost(Leg),
+    /// See [`Input::Modify`].
+    Modify {
+        /// On which leg.
+        leg: Leg,
+        /// Which request.
+        request: RequestId,
+        /// The offer.
+        sdp: Option<Vec<u8>>,
+        /// Whether it is an UPDATE.
+        update: bool,
+        /// Its session timer.
+        timer: TimerFields,
+    },
+    /// See [`Input::ModifyAnswered`].
+    ModifyAnswered(Leg, u16, Option<Vec<u8>>, TimerFields),
+    /// See [`Input::Info`].
+    Info {
+        /// On which leg.
+        leg: Leg,
+        /// Which request.
+        request: RequestId,
+        /// Its Content-Type.
+        content_type: String,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// See [`Input::InfoAnswered`].
+    InfoAnswered(Leg, RequestId, u16),
+}
+
+impl LegEvent {
+    /// As the call core takes it.
+    #[must_use]
+    pub fn as_input(&self) -> Input<'_> {
+        match self {
+            Self::Progress(sdp) => Input::Progress { sdp: sdp.as_deref() },
+            Self::Answered(sdp, timer) => Input::Answered { sdp: sdp.as_deref(), timer: *timer },
+            Self::Refused(code, timer) => Input::Refused { code: *code, timer: *timer },
+            Self::Cancelled => Input::Cancelled,
+            Self::Acked(leg, sdp) => Input::Acked { leg: *leg, sdp: sdp.as_deref() },
+            Self::Bye(leg) => Input::Bye { leg: *leg },
+            Self::Lost(leg) => Input::Lost { leg: *leg },
+            Self::Modify { leg, request, sdp, update, timer } => Input::Modify {
+                leg: *leg,
+                request: *request,
+                sdp: sdp.as_deref(),
+                update: *update,
+                timer: *timer,
+            },
+            Self::ModifyAnswered(leg, code, sdp, timer) => {
+                Input::ModifyAnswered { leg: *leg, code: *code, sdp: sdp.as_deref(), timer: *timer }
+            }
+            Self::Info { leg, request, content_type, body } => {
+                Input::Info { leg: *leg, request: *request, content_type, body }
+            }
+            Self::InfoAnswered(leg, request, code) => {
+                Input::InfoAnswered { leg: *leg, request: *request, code: *code }
+            }
+        }
+    }
+}
+
+/// The dialogs of one call. Dropping it removes them from the stack.
+pub struct CallLegs {
+    stack: Arc<Stack>,
+    customer: Line,
+    agent: Option<AgentLine>,
+    caller: String,
+    pending: BTreeMap<RequestId, Pending>,
+    next_request: u64,
+    answers: mpsc::Sender<LegEvent>,
+    answered: mpsc::Receiver<LegEvent>,
+}
+
+struct Line {
+    dialog: InviteDialog,
+    events: DialogStateReceiver,
+    /// The CSeq of the last ACK told of; the stack reports the state, not the ACK.
+    last_ack: Option<u32>,
+    /// Our BYE is under way; the dialog is forgotten when it is answered, so that one of theirs that
+    /// crosses it still finds it.
+    hanging_up: bool,
+}
+
+struct AgentLine {
+    line: Line,
+    /// The INVITE under way; gone once it ended.
+    invite: Option<JoinHandle<InviteAsyncResult>>,
+    answered: bool,
+}
+
+struct Pending {
+    handle: TransactionHandle,
+    /// Where the far end wants to be reached from now on, if we accept (RFC 3261 section 12.2).
+    target: Option<Uri>,
+    /// Whether an answer is about the session.
+    about_session: bool,
+}
+
+/// One step of [`CallLegs::next`].
+enum Step {
+    Customer(Option<DialogState>),
+    Agent(Option<DialogState>),
+    Invite(Result<InviteAsyncResult, tokio::task::JoinError>),
+    Answer(Option<LegEvent>),
+}
+
+impl CallLegs {
+    pub(super) fn new(
+        stack: Arc<Stack>,
+        dialog: InviteDialog,
+        events: DialogStateReceiver,
+        caller: String,
+    ) -> Self {
+        let (answers, answered) = mpsc::channel(WAITING_ANSWERS);
+        Self {
+            stack,
+            customer: Line { dialog, events, last_ack: None, hanging_up: false },
+            agent: None,
+            caller,
+            pending: BTreeMap::new(),
+            next_request: 0,
+            answers,
+            answered,
+        }
+    }
+
+    /// Waits for the next thing to happen. May be dropped and called again.
+    pub async fn next(&mut self) -> LegEvent {
+        loop {
+            let step = tokio::select! {
+                // In order: an answer of ours must not overtake the dialog's own story.
+                biased;
+                state = self.customer.events.recv() => Step::Customer(state),
+                step = agent_step(&mut self.agent) => step,
+                event = self.answered.recv() => Step::Answer(event),
+            };
+            let event = match step {
+                Step::Customer(Some(state)) => self.customer_state(state).await,
+                Step::Agent(Some(state)) => self.agent_state(state).await,
+                Step::Invite(ended) => invite_failed(ended),
+                Step::Answer(event) => event,
+                // The stack holds the other end as long as the dialogs live.
+                Step::Customer(None) => Some(LegEvent::Lost(Leg::Customer)),
+                Step::Agent(None) => Some(LegEvent::Lost(Leg::Agent)),
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+
+    /// 180, or 183 with early media.
+    pub fn ring(&self, sdp: Option<Vec<u8>>) {
+        let fields = sdp.as_ref().map(|_| headers::with_sdp(None));
+        report("ring", self.customer.dialog.ringing(fields, sdp));
+    }
+
+    /// 200 to the customer.
+    pub fn answer(&self, sdp: Vec<u8>, timer: Option<SessionTimer>) {
+        let fields = with_required_timer(headers::with_sdp(timer), timer);
+        report("answer", self.customer.dialog.accept(Some(fields), Some(sdp)));
+    }
+
+    /// A refusal to the customer.
+    pub fn reject(&self, code: u16) {
+        report("reject", self.customer.dialog.reject(Some(StatusCode::from(code)), None));
+    }
+
+    /// Calls the agent.
+    ///
+    /// # Errors
+    /// The address cannot be used; nothing was sent.
+    pub fn invite(&mut self, to: &str, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
+        self.drop_agent();
+        let contact = self.stack.contact();
+        let user = if self.caller.is_empty() { "anonymous".to_owned() } else { self.caller.clone() };
+        let caller = Uri {
+            scheme: Some(Scheme::Sip),
+            auth: Some(Auth { user, password: None }),
+            host_with_port: contact.host_with_port.clone(),
+            ..Uri::default()
+        };
+        let mut fields = headers::session(Some(timer));
+        fields.push(Header::MinSE(MIN_SE_S.to_string().into()));
+        let option = InviteOption {
+            caller,
+            callee: Uri::try_from(to).map_err(rsipstack::Error::from)?,
+            offer: Some(sdp),
+            contact,
+            headers: Some(fields),
+            // The stack's own Call-IDs end in its vendor's domain.
+            call_id: Some(uuid::Uuid::new_v4().to_string()),
+            ..InviteOption::default()
+        };
+        let (sender, events) = self.stack.dialogs.new_dialog_state_channel();
+        let (dialog, invite) = self.stack.dialogs.do_invite_async(option, sender)?;
+        let line = Line { dialog, events, last_ack: None, hanging_up: false };
+        self.agent = Some(AgentLine { line, invite: Some(invite), answered: false });
+        Ok(())
+    }
+
+    /// The agent's address cannot be used: [`CallLegs::next`] will say so as a refusal.
+    pub fn agent_cannot_be_called(&self) {
+        // The channel is empty so early; if it is not, the ring time ends the call.
+        drop(self.answers.try_send(LegEvent::Refused(404, TimerFields::default())));
+    }
+
+    /// Gives up calling the agent; a 200 that crosses is acknowledged and ended with BYE.
+    pub fn cancel(&mut self) {
+        self.drop_agent();
+    }
+
+    /// Hangs up a leg.
+    pub fn bye(&mut self, leg: Leg) {
+        let line = match leg {
+            Leg::Customer => &mut self.customer,
+            Leg::Agent => match &mut self.agent {
+                Some(agent) => &mut agent.line,
+                None => return,
+            },
+        };
+        line.hanging_up = true;
+        let (stack, dialog) = (Arc::clone(&self.stack), line.dialog.clone());
+        tokio::spawn(async move {
+            if let Err(error) = dialog.bye().await {
+                tracing::debug!(%error, leg = leg.name(), "a BYE failed");
+            }
+            stack.forget(&dialog.id());
+        });
+    }
+
+    /// A re-INVITE of ours.
+    pub fn modify(&self, leg: Leg, sdp: Vec<u8>, timer: Option<SessionTimer>) {
+        let Some(dialog) = self.dialog(leg).cloned() else { return };
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let answer = dialog.reinvite(Some(headers::with_sdp(timer)), Some(sdp)).await;
+            let event = match answer {
+                Ok(Some(answer)) => {
+                    if answer.status_code.kind() == StatusCodeKind::Successful {
+                        adopt_target(&dialog, target(&answer));
+                    }
+                    let (sdp, timer) =
+                        (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
+                    LegEvent::ModifyAnswered(leg, u16::from(answer.status_code.clone()), sdp, timer)
+                }
+                Ok(None) | Err(_) => LegEvent::ModifyAnswered(leg, 408, None, TimerFields::default()),
+            };
+            drop(answers.send(event).await);
+        });
+    }
+
+    /// Answers an in-dialog request.
+    pub async fn respond(
+        &mut self,
+        leg: Leg,
+        request: RequestId,
+        code: u16,
+        sdp: Option<Vec<u8>>,
+        timer: Option<SessionTimer>,
+    ) {
+        let Some(pending) = self.pending.remove(&request) else { return };
+        let status = StatusCode::from(code);
+        let mut fields = match (&sdp, code) {
+            (Some(_), _) => headers::with_sdp(timer),
+            (None, 200..=299) if pending.about_session => headers::session(timer),
+            (None, 422) => vec![Header::MinSE(timer.map_or(MIN_SE_S, |t| t.expires_s).to_string().into())],
+            (None, 415) => vec![Header::Accept("application/dtmf-relay, application/dtmf".into())],
+            (None, _) => vec![],
+        };
+        if status.kind() == StatusCodeKind::Successful {
+            fields = with_required_timer(fields, timer);
+            if let Some(dialog) = self.dialog(leg) {
+                adopt_target(dialog, pending.target);
+            }
+        }
+        if pending.handle.respond(status, Some(fields), sdp).await.is_err() {
+            tracing::debug!(leg = leg.name(), code, "a request was gone before its answer");
+        }
+    }
+
+    /// Passes a key on to the leg across from `from`.
+    pub fn info(&self, from: Leg, request: RequestId, dtmf: Dtmf) {
+        let (dialog, body) = (self.dialog(from.other()).cloned(), dtmf.write_relay());
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let answer = match (dialog, body) {
+                (Some(dialog), Some(body)) => {
+                    let fields = vec![Header::ContentType("application/dtmf-relay".into())];
+                    dialog.info(Some(fields), Some(body)).await.ok().flatten()
+                }
+                _ => None,
+            };
+            let code = answer.map_or(408, |answer| u16::from(answer.status_code));
+            drop(answers.send(LegEvent::InfoAnswered(from, request, code)).await);
+        });
+    }
+
+    fn dialog(&self, leg: Leg) -> Option<&InviteDialog> {
+        match leg {
+            Leg::Customer => Some(&self.customer.dialog),
+            Leg::Agent => self.agent.as_ref().map(|agent| &agent.line.dialog),
+        }
+    }
+
+    /// Lets the agent's dialog go; if its INVITE is still open, the stack cancels it when its task ends.
+    fn drop_agent(&mut self) {
+        let Some(agent) = self.agent.take() else { return };
+        let (stack, dialog) = (Arc::clone(&self.stack), agent.line.dialog);
+        let Some(invite) = agent.invite else { return stack.forget(&dialog.id()) };
+        invite.abort();
+        tokio::spawn(async move {
+            // It may have been answered just now, too late for CANCEL.
+            if matches!(invite.await, Ok(Ok(_))) && dialog.state().is_confirmed() {
+                drop(dialog.bye().await);
+            }
+            stack.forget(&dialog.id());
+        });
+    }
+
+    async fn customer_state(&mut self, state: DialogState) -> Option<LegEvent> {
+        match state {
+            DialogState::Terminated(_, reason) => match reason {
+                TerminatedReason::UacBye => Some(LegEvent::Bye(Leg::Customer)),
+                TerminatedReason::UacCancel | TerminatedReason::UasDecline => Some(LegEvent::Cancelled),
+                // Our own BYE.
+                TerminatedReason::UasBye => None,
+                _ => Some(LegEvent::Lost(Leg::Customer)),
+            },
+            other => self.dialog_state(Leg::Customer, other).await,
+        }
+    }
+
+    async fn agent_state(&mut self, state: DialogState) -> Option<LegEvent> {
+        let agent = self.agent.as_mut()?;
+        match state {
+            DialogState::Early(_, answer) if !agent.answered => {
+                Some(LegEvent::Progress(headers::sdp_of(&answer, &answer.body)))
+            }
+            DialogState::Confirmed(_, answer) if !agent.answered => {
+                agent.answered = true;
+                let (sdp, timer) = (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
+                Some(LegEvent::Answered(sdp, timer))
+            }
+            DialogState::Terminated(_, TerminatedReason::UasBye) => Some(LegEvent::Bye(Leg::Agent)),
+            // Before the answer the end of the INVITE tells more; after it, our own BYE is no news.
+            DialogState::Terminated(_, TerminatedReason::UacBye | TerminatedReason::UacCancel) => None,
+            DialogState::Terminated(..) => agent.answered.then_some(LegEvent::Lost(Leg::Agent)),
+            other => self.dialog_state(Leg::Agent, other).await,
+        }
+    }
+
+    /// What may happen on either leg once the dialog stands.
+    async fn dialog_state(&mut self, leg: Leg, state: DialogState) -> Option<LegEvent> {
+        match state {
+            DialogState::Confirmed(..) => self.acked(leg),
+            DialogState::Updated(_, request, handle) => self.modification(leg, &request, handle).await,
+            DialogState::Info(_, mut message, handle) => {
+                let request = self.wait_for_answer(handle, None, false).await?;
+                let content_type = headers::content_type(&message).to_owned();
+                Some(LegEvent::Info { leg, request, content_type, body: std::mem::take(&mut message.body) })
+            }
+            DialogState::Options(_, _, handle) => {
+                drop(handle.respond(StatusCode::OK, Some(vec![headers::allow()]), None).await);
+                None
+            }
+            DialogState::Refer(_, _, handle)
+            | DialogState::Notify(_, _, handle)
+            | DialogState::Message(_, _, handle)
+            | DialogState::Publish(_, _, handle) => {
+                drop(handle.respond(StatusCode::MethodNotAllowed, Some(vec![headers::allow()]), None).await);
+                None
+            }
+            DialogState::Calling(_)
+            | DialogState::Trying(_)
+            | DialogState::Early(..)
+            | DialogState::WaitAck(..)
+            | DialogState::Terminated(..) => None,
+        }
+    }
+
+    /// The stack says "confirmed" after many things; a new ACK is what counts.
+    fn acked(&mut self, leg: Leg) -> Option<LegEvent> {
+        let line = match leg {
+            Leg::Customer => &mut self.customer,
+            Leg::Agent => &mut self.agent.as_mut()?.line,
+        };
+        let ack = line.dialog.last_remote_ack()?;
+        let sequence = headers::sequence(&ack);
+        if sequence.is_none() || sequence == line.last_ack {
+            return None;
+        }
+        line.last_ack = sequence;
+        Some(LegEvent::Acked(leg, headers::sdp_of(&ack, &ack.body)))
+    }
+
+    async fn modification(
+        &mut self,
+        leg: Leg,
+        message: &Request,
+        handle: TransactionHandle,
+    ) -> Option<LegEvent> {
+        let request = self.wait_for_answer(handle, target(message), true).await?;
+        Some(LegEvent::Modify {
+            leg,
+            request,
+            sdp: headers::sdp_of(message, &message.body),
+            update: message.method == Method::Update,
+            timer: headers::timer_fields(message),
+        })
+    }
+
+    async fn wait_for_answer(
+        &mut self,
+        handle: TransactionHandle,
+        target: Option<Uri>,
+        about_session: bool,
+    ) -> Option<RequestId> {
+        if self.pending.len() >= MAX_PENDING {
+            drop(handle.reply(StatusCode::ServerInternalError).await);
+            return None;
+        }
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.pending.insert(request, Pending { handle, target, about_session });
+        Some(request)
+    }
+}
+
+impl Drop for CallLegs {
+    fn drop(&mut self) {
+        let lines = [Some(&self.customer), self.agent.as_ref().map(|agent| &agent.line)];
+        for line in lines.into_iter().flatten().filter(|line| !line.hanging_up) {
+            self.stack.forget(&line.dialog.id());
+        }
+        if let Some(invite) = self.agent.as_ref().and_then(|agent| agent.invite.as_ref()) {
+            invite.abort();
+        }
+    }
+}
+
+async fn agent_step(agent: &mut Option<AgentLine>) -> Step {
+    let Some(AgentLine { line, invite, .. }) = agent else { return std::future::pending().await };
+    let Some(task) = invite else { return Step::Agent(line.events.recv().await) };
+    let ended = tokio::select! {
+        biased;
+        state = line.events.recv() => return Step::Agent(state),
+        ended = task => ended,
+    };
+    *invite = None;
+    Step::Invite(ended)
+}
+
+/// An INVITE that succeeded was told of by its dialog.
+fn invite_failed(ended: Result<InviteAsyncResult, tokio::task::JoinError>) -> Option<LegEvent> {
+    match ended {
+        Ok(Ok((_, Some(answer)))) if answer.status_code == StatusCode::OK => None,
+        Ok(Ok((_, Some(answer)))) => {
+            let timer = headers::timer_fields(&answer);
+            Some(LegEvent::Refused(u16::from(answer.status_code), timer))
+        }
+        Ok(Ok((_, None)) | Err(_)) | Err(_) => Some(LegEvent::Refused(408, TimerFields::default())),
+    }
+}
+
+/// RFC 4028 section 9: whoever is to refresh as client must be told that it has to know how.
+fn with_required_timer(mut fields: Vec<Header>, timer: Option<SessionTimer>) -> Vec<Header> {
+    use hushpad_telephony::call::Refresher;
+    if timer.is_some_and(|timer| timer.refresher == Some(Refresher::Uac)) {
+        fields.push(Header::Require("timer".into()));
+    }
+    fields
+}
+
+fn target(message: &impl HeadersExt) -> Option<Uri> {
+    message.typed_contact_headers().ok()?.into_iter().next().map(|contact| contact.uri)
+}
+
+fn adopt_target(dialog: &InviteDialog, target: Option<Uri>) {
+    if let Some(uri) = target {
+        rsipstack::dialog::dialog::Dialog::Invite(dialog.clone()).set_remote_target(uri, None);
+    }
+}
+
+fn report(what: &'static str, done: rsipstack::Result<()>) {
+    if let Err(error) = done {
+        tracing::debug!(%error, what, "an answer to an INVITE could not be sent");
+    }
+}

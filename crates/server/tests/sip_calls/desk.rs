@@ -1,0 +1,203 @@
+//! A running telephone side, and SIPp on both ends of it.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hushpad::calls::{CallHandle, Calls, CallsConfig, Route, RouteRefused, Routes};
+use hushpad::media::MediaPlane;
+use hushpad::sip::{Listener, Peer, PeerKind, Transport};
+
+/// How long anything may take before the test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Everybody who dials `agent…` reaches one phone; everybody else nobody.
+struct OnePhone(SocketAddr);
+
+impl Routes for OnePhone {
+    fn route(&self, dialled: &str, header: Option<&str>, _peer: &str) -> Result<Route, RouteRefused> {
+        let agent = header.unwrap_or(dialled);
+        if !agent.starts_with("agent") {
+            return Err(RouteRefused);
+        }
+        let agent_uri = format!("sip:{agent}@{}", self.0);
+        Ok(Route { account: "shop".to_owned(), agent: agent.to_owned(), agent_uri })
+    }
+}
+
+pub struct Desk {
+    pub calls: Calls,
+    pub agent: SocketAddr,
+}
+
+impl Desk {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut CallsConfig)) -> Self {
+        let agent = free_address();
+        let mut config = CallsConfig {
+            listeners: vec![Listener { transport: Transport::Udp, bind: "127.0.0.1:0".parse().unwrap() }],
+            peers: vec![Peer {
+                name: "loopback".to_owned(),
+                networks: vec!["127.0.0.1".parse().unwrap()],
+                kind: PeerKind::Pbx,
+            }],
+            drain_time_out: Duration::ZERO,
+            ..CallsConfig::default()
+        };
+        change(&mut config);
+        let calls = Calls::start(config, Arc::new(OnePhone(agent)), MediaPlane::default()).await.unwrap();
+        Self { calls, agent }
+    }
+
+    pub fn sip(&self) -> SocketAddr {
+        self.calls.addresses()[0]
+    }
+
+    /// The agent's one live call, as soon as there is one.
+    pub async fn live_call(&self, agent: &str) -> CallHandle {
+        let mut found = None;
+        until("a live call", || {
+            found = self.calls.live_calls("shop", agent).pop();
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+
+    /// Waits until nothing of any call is left, in our table and in the stack's.
+    pub async fn is_quiet(&self) {
+        until("no call is left", || self.calls.count() == 0 && self.calls.dialogs() == 0).await;
+    }
+
+    /// Plays a customer against an agent; both scenarios must run through to their ends.
+    pub async fn play(&self, customer: &str, agent: &str) {
+        let agent = Sipp::new(agent).port(self.agent.port()).start(self.sip());
+        let customer = Sipp::new(customer).start(self.sip());
+        customer.succeeds().await;
+        agent.succeeds().await;
+        self.is_quiet().await;
+    }
+}
+
+/// One SIPp scenario of `tests/sipp`.
+pub struct Sipp {
+    name: String,
+    port: u16,
+    code: Option<u16>,
+    dialled: &'static str,
+    source: &'static str,
+    transport: &'static str,
+}
+
+impl Sipp {
+    pub fn new(name: &str) -> Self {
+        let port = free_address().port();
+        let name = name.to_owned();
+        Self { name, port, code: None, dialled: "agent1", source: "127.0.0.1", transport: "u1" }
+    }
+
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    pub fn hears(mut self, code: u16) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    pub fn dials(mut self, user: &'static str) -> Self {
+        self.dialled = user;
+        self
+    }
+
+    pub fn from(mut self, source: &'static str) -> Self {
+        self.source = source;
+        self
+    }
+
+    pub fn over_tcp(mut self) -> Self {
+        self.transport = "t1";
+        self
+    }
+
+    pub fn start(self, to: SocketAddr) -> Running {
+        let scenarios = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sipp");
+        let text = std::fs::read_to_string(scenarios.join(format!("{}.xml", self.name))).unwrap();
+        let text = text.replace("response=\"CODE\"", &format!("response=\"{}\"", self.code.unwrap_or(200)));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("scenario.xml");
+        std::fs::write(&file, text).unwrap();
+        let media = free_address().port() & !1;
+        let mut command = Command::new("sipp");
+        command.arg(to.to_string()).args(["-sf", "scenario.xml", "-m", "1", "-nostdin", "-nd", "-aa"]);
+        command.args(["-i", self.source, "-p", &self.port.to_string(), "-mp", &media.to_string()]);
+        command.args(["-s", self.dialled, "-t", self.transport, "-timeout", "20", "-timeout_error"]);
+        command.args([
+            "-trace_err",
+            "-error_file",
+            "errors.log",
+            "-trace_msg",
+            "-message_file",
+            "messages.log",
+        ]);
+        command
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn().expect("SIPp is installed (Debian: sip-tester)");
+        Running {
+            name: self.name,
+            child: tokio::task::spawn_blocking(move || child.wait_with_output()),
+            directory,
+        }
+    }
+}
+
+/// A SIPp that runs; it ends by itself after 20 s at most.
+pub struct Running {
+    name: String,
+    child: tokio::task::JoinHandle<std::io::Result<Output>>,
+    directory: tempfile::TempDir,
+}
+
+impl Running {
+    pub async fn succeeds(self) {
+        let output = self.child.await.unwrap().unwrap();
+        let read = |name: &str| std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
+        let (errors, messages) = (read("errors.log"), read("messages.log"));
+        assert!(
+            output.status.success(),
+            "{}: {}\n{errors}\n{messages}\n{}",
+            self.name,
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// The scenario does not come to its end.
+    pub async fn fails(self) {
+        assert!(!self.child.await.unwrap().unwrap().status.success(), "{} succeeded", self.name);
+    }
+}
+
+/// Waits for a condition, at most [`PATIENCE`].
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}
+
+/// An address that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,173 @@
+//! A phone of a few lines, for what SIPp cannot wait for or must not know.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+
+use crate::desk::PATIENCE;
+
+/// Offered and answered by every phone here.
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                   m=audio 9 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+/// A message that came, as text.
+#[derive(Clone)]
+pub struct Message(pub String);
+
+impl Message {
+    pub fn header(&self, name: &str) -> &str {
+        let prefix = format!("{}:", name.to_ascii_lowercase());
+        let line = self.0.lines().find(|line| line.to_ascii_lowercase().starts_with(&prefix));
+        line.map(|line| line[prefix.len()..].trim()).unwrap_or_default()
+    }
+
+    pub fn is(&self, start: &str) -> bool {
+        self.0.starts_with(start)
+    }
+
+    /// The answer to this request.
+    fn answer(&self, code: &str, contact: SocketAddr, body: &str) -> String {
+        let vias: Vec<_> = self.0.lines().filter(|line| line.starts_with("Via:")).collect();
+        let to = self.header("To");
+        let tag = if to.contains(";tag=") { "" } else { ";tag=phone" };
+        format!(
+            "SIP/2.0 {code}\r\n{}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:phone@{contact}>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            vias.join("\r\n"),
+            self.header("From"),
+            self.header("Call-ID"),
+            self.header("CSeq"),
+            body.len(),
+        )
+    }
+}
+
+/// One phone, one dialog.
+pub struct Phone {
+    socket: UdpSocket,
+    server: SocketAddr,
+    call_id: String,
+    user: String,
+    to: String,
+    sequence: u32,
+}
+
+impl Phone {
+    pub async fn at(bind: &str, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(bind).await.unwrap();
+        let call_id = format!("phone-{}", socket.local_addr().unwrap().port());
+        Self { socket, server, call_id, user: String::new(), to: String::new(), sequence: 0 }
+    }
+
+    pub async fn options(&mut self) {
+        self.request("OPTIONS", "", "").await;
+    }
+
+    /// Sends an INVITE to a user.
+    pub async fn invite(&mut self, user: &str, sdp: Option<&str>) {
+        self.user = user.to_owned();
+        self.request("INVITE", "Content-Type: application/sdp\r\n", sdp.unwrap_or(SDP)).await;
+    }
+
+    /// Sends a request in the dialog, or the one that begins it.
+    pub async fn request(&mut self, method: &str, headers: &str, body: &str) {
+        if method != "ACK" {
+            self.sequence += 1;
+        }
+        let (here, server, user) = (self.socket.local_addr().unwrap(), self.server, &self.user);
+        let to = if self.to.is_empty() { format!("<sip:{user}@{server}>") } else { self.to.clone() };
+        let (call_id, sequence) = (&self.call_id, self.sequence);
+        let text = format!(
+            "{method} sip:{user}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}{method}{sequence}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:customer@{here}>;tag=c1\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
+             CSeq: {sequence} {method}\r\nContact: <sip:customer@{here}>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        self.raw(text.as_bytes()).await;
+    }
+
+    pub async fn raw(&self, bytes: &[u8]) {
+        self.socket.send_to(bytes, self.server).await.unwrap();
+    }
+
+    /// Calls and acknowledges the answer.
+    pub async fn calls(&mut self, user: &str) {
+        self.invite(user, None).await;
+        let answer = self.hears("SIP/2.0 200").await;
+        self.joins(&answer);
+        self.request("ACK", "", "").await;
+    }
+
+    /// Takes the tag of an answer: what follows is in the dialog.
+    pub fn joins(&mut self, answer: &Message) {
+        self.to = answer.header("To").to_owned();
+    }
+
+    /// Cancels the INVITE that was sent last.
+    pub async fn cancel(&mut self) {
+        let (here, server, user) = (self.socket.local_addr().unwrap(), self.server, &self.user);
+        let (call_id, sequence) = (&self.call_id, self.sequence);
+        let text = format!(
+            "CANCEL sip:{user}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}INVITE{sequence}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:customer@{here}>;tag=c1\r\nTo: <sip:{user}@{server}>\r\nCall-ID: {call_id}\r\n\
+             CSeq: {sequence} CANCEL\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.raw(text.as_bytes()).await;
+    }
+
+    /// Sends an INFO with a key and gives the answer.
+    pub async fn key(&mut self, key: char) -> Message {
+        let body = format!("Signal={key}\r\nDuration=160\r\n");
+        self.request("INFO", "Content-Type: application/dtmf-relay\r\n", &body).await;
+        self.hears("SIP/2.0").await
+    }
+
+    /// The next message that begins so; others are passed over.
+    pub async fn hears(&self, start: &str) -> Message {
+        let wait = async {
+            loop {
+                let message = self.next().await;
+                if message.is(start) {
+                    return message;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never heard {start}"))
+    }
+
+    pub async fn next(&self) -> Message {
+        let mut bytes = vec![0; 65_536];
+        let (len, _) = self.socket.recv_from(&mut bytes).await.unwrap();
+        Message(String::from_utf8_lossy(&bytes[..len]).into_owned())
+    }
+
+    pub fn heard_nothing(&self) -> bool {
+        self.socket.try_recv_from(&mut [0; 16]).is_err()
+    }
+
+    pub async fn answers(&self, request: &Message, code: &str) {
+        let body = if code.starts_with("200") && request.is("INVITE") { SDP } else { "" };
+        let text = request.answer(code, self.socket.local_addr().unwrap(), body);
+        self.raw(text.as_bytes()).await;
+    }
+
+    /// An agent's phone: answers everything, and keeps what it hears, until the BYE.
+    pub async fn serves(self) -> Vec<Message> {
+        let mut heard = Vec::new();
+        let wait = async {
+            loop {
+                let message = self.next().await;
+                heard.push(message.clone());
+                if !message.is("ACK") && !message.is("SIP/2.0") {
+                    self.answers(&message, "200 OK").await;
+                }
+                if message.is("BYE") {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE + Duration::from_secs(10), wait).await.expect("the agent hears a BYE");
+        heard
+    }
+}

@@ -1,0 +1,258 @@
+//! The store over one SQLite file, in write-ahead mode: one writer, a few readers.
+
+mod clients;
+mod migrate;
+mod purge;
+mod queue;
+mod rows;
+mod sessions;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hushpad_domain::change::Change;
+use hushpad_domain::client::ApiClient;
+use hushpad_domain::event::Event;
+use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ports::{Clients, CommitError, Sessions, StoreUnavailable};
+use hushpad_domain::session::Session;
+use hushpad_domain::time::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
+
+use crate::error::OpenError;
+use migrate::Schema;
+use queue::{Job, Queue};
+use writer::{Role, Writer};
+
+/// Reading connections. A read takes well under a millisecond, and each connection is a thread.
+const READERS_MAX: u32 = 4;
+/// How long a read waits for a free connection, and any statement for a lock, before it is unavailable.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The write-ahead log is cut to this after a checkpoint: a burst does not keep its disk space.
+const LOG_BYTES_KEPT: &str = "8388608";
+/// SQLite's page, which `size_max_bytes` is counted in.
+const PAGE_BYTES: u32 = 4_096;
+
+/// Sessions and API clients in one SQLite file.
+///
+/// Writes need a running tokio runtime. Dropping the store stops its writer after what waits; `close`
+/// waits for that.
+pub struct SqliteStore {
+    path: PathBuf,
+    queue: Queue,
+    readers: SqlitePool,
+}
+
+/// How to open a store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SqliteOptions {
+    /// As what.
+    pub ownership: Ownership,
+    /// The size in bytes that the file may have; `None` for what the disk has. At the bound, commits are
+    /// unavailable until a purge makes room.
+    pub size_max_bytes: Option<u64>,
+}
+
+/// As what a store is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// As its one owner; refused while another process is.
+    #[default]
+    Exclusive,
+    /// As its one owner, from now on: an owner that still runs is fenced and can write no more.
+    TakeOver,
+    /// Beside the owner, for the command line: reads, and writes of API clients only.
+    Guest,
+}
+
+/// Sizes for metrics, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSizes {
+    /// The database file.
+    pub database: u64,
+    /// Its write-ahead log.
+    pub log: u64,
+}
+
+impl SqliteStore {
+    /// Opens the store in the file at `path`, creates it if need be, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`]: what the operator must mend.
+    pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
+        let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
+        create_private(path).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
+        let mut lock = try_lock(path)?;
+        match (options.ownership, &lock) {
+            (Ownership::Exclusive, None) => return Err(OpenError::Owned { path: path.to_owned() }),
+            (Ownership::Exclusive, Some(_)) | (Ownership::TakeOver | Ownership::Guest, _) => {}
+        }
+        let connect = connect_options(path);
+        let mut connection = connect.connect().await.map_err(broken)?;
+        // A guest may set up a store that nobody runs: `client add` before the first start.
+        let schema = match options.ownership {
+            Ownership::Guest if lock.is_none() => Schema::Check,
+            Ownership::Guest | Ownership::Exclusive | Ownership::TakeOver => Schema::Upgrade,
+        };
+        migrate::migrate(&mut connection, path, schema).await?;
+        let role = match options.ownership {
+            Ownership::Guest => {
+                lock = None;
+                Role::Guest
+            }
+            Ownership::Exclusive | Ownership::TakeOver => {
+                Role::Owner { epoch: next_epoch(&mut connection).await.map_err(broken)? }
+            }
+        };
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .min_connections(1)
+            .acquire_timeout(PATIENCE)
+            // A connection to a file does not go stale: asking it first would double each read's hops.
+            .test_before_acquire(false)
+            .connect_with(connect_options(path).read_only(true))
+            .await
+            .map_err(broken)?;
+        let (queue, jobs) = Queue::new();
+        tokio::spawn(Writer::new(connect, options.size_max_bytes, connection, role, jobs, lock).run());
+        Ok(Self { path: path.to_owned(), queue, readers })
+    }
+
+    /// Writes what waits, then closes the file. Later calls are unavailable.
+    pub async fn close(&self) {
+        // Readers first: the last connection to close folds the log into the file, and must be able to write.
+        self.readers.close().await;
+        self.queue.close().await;
+    }
+
+    /// Writes that wait now, of at most 1,024.
+    #[must_use]
+    pub fn queue_depth(&self) -> usize {
+        self.queue.depth()
+    }
+
+    /// The sizes of the database file and its log.
+    ///
+    /// # Errors
+    /// The database file is gone or cannot be looked at.
+    pub fn file_sizes(&self) -> io::Result<FileSizes> {
+        let database = self.path.metadata()?.len();
+        // No log: nothing was written since the last close.
+        let log = beside(&self.path, "-wal").metadata().map_or(0, |file| file.len());
+        Ok(FileSizes { database, log })
+    }
+}
+
+#[async_trait]
+impl Sessions for SqliteStore {
+    async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        self.queue.ask(Box::new(change), Job::Commit).await
+    }
+
+    async fn session(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+    ) -> Result<Option<Session>, StoreUnavailable> {
+        sessions::by_guid(&self.readers, account, guid).await
+    }
+
+    async fn provider_session(&self, guid: ProviderSessionGuid) -> Result<Option<Session>, StoreUnavailable> {
+        sessions::by_provider(&self.readers, guid).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
+        sessions::unfinished(&self.readers).await
+    }
+
+    async fn events(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+        after: u32,
+    ) -> Result<Vec<Event>, StoreUnavailable> {
+        sessions::events(&self.readers, account, guid, after).await
+    }
+
+    async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
+        self.queue.ask(now, Job::Purge).await
+    }
+}
+
+#[async_trait]
+impl Clients for SqliteStore {
+    async fn add(&self, client: ApiClient) -> Result<(), StoreUnavailable> {
+        self.queue.ask(Box::new(client), Job::AddClient).await
+    }
+
+    async fn list(&self) -> Result<Vec<ApiClient>, StoreUnavailable> {
+        clients::list(&self.readers).await
+    }
+
+    async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable> {
+        self.queue.ask((id.clone(), at), Job::RevokeClient).await
+    }
+
+    async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
+        clients::find(&self.readers, id).await
+    }
+}
+
+/// Creates the file for its owner's eyes only; SQLite gives the log the same mode.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// The lock that says "this store has an owner"; `None` when another process holds it. The system frees it
+/// when its process ends, however it ends.
+fn try_lock(path: &Path) -> Result<Option<File>, OpenError> {
+    let path = beside(path, ".lock");
+    let not_writable = |source| OpenError::NotWritable { path: path.clone(), source };
+    let file = create_private(&path).map_err(not_writable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(not_writable(source)),
+    }
+}
+
+fn connect_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .page_size(PAGE_BYTES)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+        .pragma("secure_delete", "ON")
+        // What is held must not pass through a file in /tmp.
+        .pragma("temp_store", "MEMORY")
+        .pragma("journal_size_limit", LOG_BYTES_KEPT)
+        .disable_statement_logging()
+}
+
+async fn next_epoch(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let (epoch,): (i64,) = sqlx::query_as("UPDATE owner SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch")
+        .fetch_one(connection)
+        .await?;
+    Ok(epoch)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn unavailable(error: sqlx::Error) -> StoreUnavailable {
+    StoreUnavailable(error.to_string())
+}

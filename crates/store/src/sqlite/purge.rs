@@ -1,0 +1,136 @@
+//! What is forgotten, and how it leaves the file for good.
+//!
+//! A page that SQLite rebuilds can keep stale bytes of rows it moved away, `secure_delete` or not. So what
+//! must vanish lies in the table `held`, whose rows are never moved while they hold anything: appended,
+//! wiped in place at the same length, and removed only once no live row can share or neighbour their page.
+
+use std::time::Duration;
+
+use hushpad_domain::session::RESULT_RETENTION;
+use hushpad_domain::time::Timestamp;
+use sqlx::SqliteConnection;
+
+/// How long a session's ids, times and outcome are kept after its end.
+pub(super) const SESSION_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Sessions in one transaction of a purge: few milliseconds, so that waiting commits are not held up.
+const BATCH_SESSIONS: i64 = 200;
+/// Wiped rows removed in one transaction, at most.
+const BATCH_WIPED: i64 = 1_000;
+/// How far a wiped row must be from every live one to be removed. A row takes at least 10 of the 4,096
+/// bytes of a page and SQLite rebalances at most three neighbouring pages: 1,228 rows.
+const LIVE_DISTANCE: i64 = 2_000;
+
+/// What one batch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// Sessions that lost data.
+    pub(super) sessions: u64,
+    /// Whether there may be more to do.
+    pub(super) more: bool,
+}
+
+/// Forgets one batch of what is past its retention at `now`. Inside the writer's transaction.
+pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> Result<Batch, sqlx::Error> {
+    let wiped = wipe(connection, before(now, RESULT_RETENTION)).await?;
+    let removed = remove(connection, before(now, SESSION_RETENTION)).await?;
+    let swept = sweep(connection).await?;
+    Ok(Batch {
+        sessions: wiped.cast_unsigned() + removed.cast_unsigned(),
+        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || swept == BATCH_WIPED.cast_unsigned(),
+    })
+}
+
+/// Moves the write-ahead log into the file and cuts it to nothing; false when a reader hindered it.
+pub(super) async fn empty_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let (hindered, _, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await?;
+    Ok(hindered == 0)
+}
+
+/// Overwrites payment data and gateway results of sessions that ended at or before `ended_on`.
+async fn wipe(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64, sqlx::Error> {
+    let (count, sessions): (i64, String) = sqlx::query_as(
+        "SELECT count(*), json_group_array(id)
+           FROM (SELECT id
+                   FROM session
+                  WHERE held IS NOT NULL
+                    AND ended_on <= $1
+                  ORDER BY held
+                  LIMIT $2)",
+    )
+    .bind(ended_on)
+    .bind(BATCH_SESSIONS)
+    .fetch_one(&mut *connection)
+    .await?;
+    if count > 0 {
+        sqlx::query(
+            "UPDATE held
+                SET data = zeroblob(length(data))
+              WHERE id IN (SELECT held FROM session WHERE id IN (SELECT value FROM json_each($1))
+                           UNION ALL
+                           SELECT held FROM attempt WHERE session IN (SELECT value FROM json_each($1)));
+             UPDATE attempt
+                SET held = NULL
+              WHERE session IN (SELECT value FROM json_each($1));
+             UPDATE session
+                SET held = NULL
+              WHERE id IN (SELECT value FROM json_each($1));",
+        )
+        .bind(sessions)
+        .execute(connection)
+        .await?;
+    }
+    Ok(count)
+}
+
+/// Removes the rows of sessions that ended at or before `ended_on`.
+async fn remove(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64, sqlx::Error> {
+    let (count, sessions): (i64, String) = sqlx::query_as(
+        "SELECT count(*), json_group_array(id)
+           FROM (SELECT id
+                   FROM session
+                  WHERE held IS NULL
+                    AND ended_on <= $1
+                  ORDER BY ended_on
+                  LIMIT $2)",
+    )
+    .bind(ended_on)
+    .bind(BATCH_SESSIONS)
+    .fetch_one(&mut *connection)
+    .await?;
+    if count > 0 {
+        sqlx::query(
+            "DELETE FROM event WHERE session IN (SELECT value FROM json_each($1));
+             DELETE FROM attempt WHERE session IN (SELECT value FROM json_each($1));
+             DELETE FROM session WHERE id IN (SELECT value FROM json_each($1));",
+        )
+        .bind(sessions)
+        .execute(connection)
+        .await?;
+    }
+    Ok(count)
+}
+
+/// Removes wiped rows that are far from every live one.
+async fn sweep(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    // A session's own row is older than those of its attempts: the oldest live row is a session's.
+    sqlx::query(
+        "DELETE FROM held
+          WHERE id IN (SELECT id
+                         FROM held
+                        WHERE id < (SELECT coalesce(min(held) - $1, 9223372036854775807)
+                                      FROM session
+                                     WHERE held IS NOT NULL)
+                        ORDER BY id
+                        LIMIT $2)",
+    )
+    .bind(LIVE_DISTANCE)
+    .bind(BATCH_WIPED)
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+fn before(now: Timestamp, retention: Duration) -> i64 {
+    now.as_micros().saturating_sub(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,241 @@
+//! How a session looks in its rows.
+
+use std::collections::BTreeMap;
+
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer};
+use hushpad_domain::ids::{
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, ProviderSessionGuid,
+    SessionGuid,
+};
+use hushpad_domain::masked_card::MaskedCard;
+use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::payment_data::PaymentData;
+use hushpad_domain::ports::StoreUnavailable;
+use hushpad_domain::session::{Ending, Outcome, Session, SessionState};
+use hushpad_domain::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+/// A session as it is read: one row, with its attempts as JSON.
+#[derive(FromRow)]
+pub(super) struct SessionRow {
+    guid: Vec<u8>,
+    provider: Vec<u8>,
+    account: String,
+    configuration: u32,
+    agent: String,
+    call: Option<Vec<u8>>,
+    amount_minor: i64,
+    currency: String,
+    state: String,
+    attempt: Option<u16>,
+    ended_on: Option<i64>,
+    ending: Option<String>,
+    created_on: i64,
+    updated_on: i64,
+    version: i64,
+    events: u32,
+    payment_data: Option<Vec<u8>>,
+    attempts: String,
+}
+
+impl SessionRow {
+    /// The session that the row means.
+    ///
+    /// # Errors
+    /// The row was not written by us; the text names the column, never a value.
+    pub(super) fn read(self) -> Result<Session, StoreUnavailable> {
+        let amount = money(self.amount_minor, &self.currency)?;
+        // Wiped after its retention: then only the amount is known, which has its own columns.
+        let values = match &self.payment_data {
+            Some(data) => json("payment data", data)?,
+            None => BTreeMap::new(),
+        };
+        let attempts: Vec<AttemptRow> = json("the attempts", self.attempts.as_bytes())?;
+        let mut attempts = attempts.into_iter().map(AttemptRow::read).collect::<Result<Vec<_>, _>>()?;
+        attempts.sort_by_key(|attempt| attempt.no);
+        Ok(Session {
+            guid: SessionGuid(guid(&self.guid)?),
+            provider: ProviderSessionGuid(guid(&self.provider)?),
+            account: AccountId(self.account),
+            configuration: ConfigurationId(self.configuration),
+            agent: AgentId(self.agent),
+            call: self.call.as_deref().map(guid).transpose()?.map(CallGuid),
+            payment_data: PaymentData::from_stored(values, amount),
+            attempts,
+            state: read_state(&self.state, self.attempt, self.ended_on, self.ending.as_deref())?,
+            created_on: Timestamp::from_micros(self.created_on),
+            updated_on: Timestamp::from_micros(self.updated_on),
+            version: self.version.cast_unsigned(),
+            events: self.events,
+        })
+    }
+}
+
+/// A state in its columns.
+pub(super) struct StateColumns {
+    pub(super) state: &'static str,
+    pub(super) attempt: Option<u16>,
+    pub(super) ended_on: Option<i64>,
+    pub(super) ending: Option<&'static str>,
+}
+
+impl StateColumns {
+    pub(super) fn of(state: &SessionState) -> Self {
+        let plain = |state| Self { state, attempt: None, ended_on: None, ending: None };
+        match state {
+            SessionState::Created => plain("created"),
+            SessionState::InProgress => plain("in_progress"),
+            SessionState::Processing { attempt } => Self { attempt: Some(attempt.0), ..plain("processing") },
+            SessionState::Ended { at, ending } => {
+                Self { ended_on: Some(at.as_micros()), ending: Some(ending_word(*ending)), ..plain("ended") }
+            }
+        }
+    }
+}
+
+/// What a gateway answered that must be gone after its retention.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredAnswer {
+    result: BTreeMap<String, String>,
+    card: Option<MaskedCard>,
+}
+
+impl StoredAnswer {
+    pub(super) fn of(answer: &GatewayAnswer) -> Self {
+        Self { result: answer.result.clone(), card: answer.card.clone() }
+    }
+
+    pub(super) fn text(&self) -> Result<String, StoreUnavailable> {
+        text("a gateway's result", self)
+    }
+}
+
+/// The state of an attempt without what [`StoredAnswer`] holds.
+pub(super) fn attempt_state_text(state: &AttemptState) -> Result<String, StoreUnavailable> {
+    match state {
+        AttemptState::Answered { answer, resolved } => {
+            let answer = GatewayAnswer {
+                verdict: answer.verdict.clone(),
+                gateway_reference: answer.gateway_reference.clone(),
+                result: BTreeMap::new(),
+                card: None,
+            };
+            text("an attempt", &AttemptState::Answered { answer, resolved: *resolved })
+        }
+        AttemptState::Intent
+        | AttemptState::NotSent { .. }
+        | AttemptState::Unknown { .. }
+        | AttemptState::NotCharged => text("an attempt", state),
+    }
+}
+
+/// Payment data as it is stored.
+pub(super) fn payment_data_text(data: &PaymentData) -> Result<String, StoreUnavailable> {
+    text("payment data", data.values())
+}
+
+/// Reads stored JSON. `what` names it in the error.
+pub(super) fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, StoreUnavailable> {
+    // serde's own text may quote the value: only its place is told.
+    serde_json::from_slice(bytes).map_err(|error| {
+        StoreUnavailable(format!("{what} cannot be read (line {}, column {})", error.line(), error.column()))
+    })
+}
+
+#[derive(Deserialize)]
+struct AttemptRow {
+    id: Uuid,
+    no: AttemptNo,
+    amount_minor: i64,
+    currency: String,
+    gateway: GatewayName,
+    intended_on: Timestamp,
+    updated_on: Timestamp,
+    state: AttemptState,
+    held: Option<StoredAnswer>,
+}
+
+impl AttemptRow {
+    fn read(self) -> Result<Attempt, StoreUnavailable> {
+        let mut state = self.state;
+        if let (AttemptState::Answered { answer, .. }, Some(held)) = (&mut state, self.held) {
+            answer.result = held.result;
+            answer.card = held.card;
+        }
+        Ok(Attempt {
+            id: AttemptId(self.id),
+            no: self.no,
+            amount: money(self.amount_minor, &self.currency)?,
+            gateway: self.gateway,
+            intended_on: self.intended_on,
+            updated_on: self.updated_on,
+            state,
+        })
+    }
+}
+
+fn ending_word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Finished(Outcome::Approved) => "approved",
+        Ending::Finished(Outcome::Declined) => "declined",
+        Ending::Finished(Outcome::Review) => "review",
+        Ending::Finished(Outcome::Cancelled) => "cancelled",
+        Ending::Finished(Outcome::Unknown) => "unknown",
+        Ending::Finished(Outcome::None) => "none",
+        Ending::Error => "error",
+        Ending::TimeOut => "time_out",
+        Ending::ExpiredOnProviderSide => "expired",
+    }
+}
+
+fn read_state(
+    state: &str,
+    attempt: Option<u16>,
+    ended_on: Option<i64>,
+    ending: Option<&str>,
+) -> Result<SessionState, StoreUnavailable> {
+    match (state, attempt, ended_on, ending) {
+        ("created", None, None, None) => Ok(SessionState::Created),
+        ("in_progress", None, None, None) => Ok(SessionState::InProgress),
+        ("processing", Some(no), None, None) => Ok(SessionState::Processing { attempt: AttemptNo(no) }),
+        ("ended", None, Some(at), Some(word)) => {
+            Ok(SessionState::Ended { at: Timestamp::from_micros(at), ending: read_ending(word)? })
+        }
+        _ => Err(unreadable("a session's state")),
+    }
+}
+
+fn read_ending(word: &str) -> Result<Ending, StoreUnavailable> {
+    Ok(match word {
+        "approved" => Ending::Finished(Outcome::Approved),
+        "declined" => Ending::Finished(Outcome::Declined),
+        "review" => Ending::Finished(Outcome::Review),
+        "cancelled" => Ending::Finished(Outcome::Cancelled),
+        "unknown" => Ending::Finished(Outcome::Unknown),
+        "none" => Ending::Finished(Outcome::None),
+        "error" => Ending::Error,
+        "time_out" => Ending::TimeOut,
+        "expired" => Ending::ExpiredOnProviderSide,
+        _ => return Err(unreadable("a session's ending")),
+    })
+}
+
+fn money(minor: i64, currency: &str) -> Result<Money, StoreUnavailable> {
+    let currency = Currency::from_code(currency).map_err(|_| unreadable("a currency"))?;
+    Money::from_minor(minor, currency).map_err(|_| unreadable("an amount"))
+}
+
+fn guid(bytes: &[u8]) -> Result<Uuid, StoreUnavailable> {
+    Uuid::from_slice(bytes).map_err(|_| unreadable("a guid"))
+}
+
+fn text<T: Serialize>(what: &str, value: &T) -> Result<String, StoreUnavailable> {
+    serde_json::to_string(value).map_err(|error| StoreUnavailable(format!("{what}: {error}")))
+}
+
+fn unreadable(what: &str) -> StoreUnavailable {
+    StoreUnavailable(format!("{what} cannot be read: the file was changed by another program"))
+}

@@ -1,0 +1,347 @@
+//! What every engine must keep, written against the ports alone. A new engine adds one line at the end.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
+
+mod story;
+
+use std::sync::Arc;
+
+use hushpad_domain::attempt::Unknown;
+use hushpad_domain::change::Change;
+use hushpad_domain::client::ApiClient;
+use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ports::{Clients, CommitError, Sessions};
+use hushpad_domain::session::{Outcome, Session};
+use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
+use story::{account, approved, declined, intended, minute, opened, opened_on};
+use uuid::Uuid;
+
+const MINUTE: i64 = 60 * 1_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// One engine's empty database, which can be opened several times over.
+trait Engine {
+    async fn new() -> Self;
+    /// The ports of an owner that takes the store over from any earlier one.
+    async fn open(&self) -> Ports;
+}
+
+struct Ports {
+    sessions: Arc<dyn Sessions>,
+    clients: Arc<dyn Clients>,
+}
+
+impl Ports {
+    async fn commit(&self, change: Change) -> Session {
+        let after = change.after.clone();
+        self.sessions.commit(change).await.unwrap();
+        after
+    }
+
+    async fn read(&self, session: &Session) -> Session {
+        self.sessions.session(&session.account, session.guid).await.unwrap().expect("the session is there")
+    }
+}
+
+async fn every_state_reads_back_as_it_was_written<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let created = ports.commit(opened("acme", "A1", minute(0))).await;
+    assert_eq!(ports.read(&created).await, created);
+    let begun = ports.commit(created.begin(minute(1)).unwrap()).await;
+    assert_eq!(ports.read(&begun).await, begun);
+    let first = ports.commit(intended(begun, minute(2))).await;
+    assert_eq!(ports.read(&first).await, first);
+    let declined = ports.commit(declined(first, "A1", minute(3))).await;
+    assert_eq!(ports.read(&declined).await, declined);
+    let second = ports.commit(intended(declined, minute(4))).await;
+    let unknown = ports.commit(second.unknown(Unknown::TimedOut, minute(5)).unwrap()).await;
+    assert_eq!(ports.read(&unknown).await, unknown);
+    let paid = ports.commit(approved(unknown, "A1", minute(6))).await;
+    assert_eq!(ports.read(&paid).await, paid);
+    assert_eq!(ports.sessions.provider_session(paid.provider).await.unwrap(), Some(paid.clone()));
+    // Another connection, the same truth.
+    assert_eq!(engine.open().await.read(&paid).await, paid);
+}
+
+async fn every_ending_reads_back<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let new = || opened_on(None, "acme", "A1", minute(0)).after;
+    let begun = || new().begin(minute(1)).unwrap().after;
+    for (before, ending) in [
+        (vec![], new().cancel(minute(2)).unwrap()),
+        (vec![], new().fail(minute(2)).unwrap()),
+        (vec![], new().time_out(minute(2)).unwrap()),
+        (vec![()], begun().time_out(minute(2)).unwrap()),
+    ] {
+        // The same session again, step by step, so that each version is committed.
+        let mut opening = opened_on(None, "acme", "A1", minute(0));
+        opening.after.guid = ending.after.guid;
+        opening.after.provider = ending.after.provider;
+        let opened = ports.commit(opening).await;
+        for () in before {
+            ports.commit(opened.clone().begin(minute(1)).unwrap()).await;
+        }
+        let ended = ports.commit(ending).await;
+        assert_eq!(ports.read(&ended).await, ended);
+    }
+}
+
+async fn events_are_told_in_order_after_a_number<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let steps = |at| minute(at);
+    let mut told = Vec::new();
+    let mut commit = async |change: Change| {
+        told.extend(change.events.clone());
+        ports.commit(change).await
+    };
+    let session = commit(opened("acme", "A1", steps(0))).await;
+    let session = commit(session.begin(steps(1)).unwrap()).await;
+    let session = commit(intended(session, steps(2))).await;
+    let session = commit(approved(session, "A1", steps(3))).await;
+    for after in 0..=session.events {
+        let events = ports.sessions.events(&session.account, session.guid, after).await.unwrap();
+        assert_eq!(events, told[after as usize..]);
+    }
+}
+
+async fn accounts_do_not_see_or_touch_each_other<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let session = ports.commit(opened("acme", "A1", minute(0))).await;
+    let other = account("globex");
+    assert_eq!(ports.sessions.session(&other, session.guid).await.unwrap(), None);
+    assert_eq!(ports.sessions.events(&other, session.guid, 0).await.unwrap(), vec![]);
+    let mut theft = session.clone().begin(minute(1)).unwrap();
+    theft.after.account = other;
+    assert!(matches!(ports.sessions.commit(theft).await, Err(CommitError::Conflict)));
+    assert_eq!(ports.read(&session).await, session);
+}
+
+async fn what_is_not_there_is_none<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let guid = Uuid::new_v4();
+    assert_eq!(ports.sessions.session(&account("acme"), SessionGuid(guid)).await.unwrap(), None);
+    assert_eq!(ports.sessions.provider_session(ProviderSessionGuid(guid)).await.unwrap(), None);
+    assert_eq!(ports.sessions.events(&account("acme"), SessionGuid(guid), 0).await.unwrap(), vec![]);
+    assert_eq!(ports.clients.client(&ClientId("nobody".to_owned())).await.unwrap(), None);
+    let unwritten = opened("acme", "A1", minute(0)).after.begin(minute(1)).unwrap();
+    assert!(matches!(ports.sessions.commit(unwritten).await, Err(CommitError::Conflict)));
+}
+
+async fn of_two_changes_to_one_version_one_wins_whole<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let session = ports.commit(opened("acme", "A1", minute(0))).await;
+    let session = ports.commit(session.begin(minute(1)).unwrap()).await;
+    let pay = intended(session.clone(), minute(2));
+    let cancel = session.cancel(minute(2)).unwrap();
+    let (winner, loser) = tokio::join!(
+        ports.sessions.commit(pay.clone()),
+        // Never before the other: the queue keeps the order.
+        ports.sessions.commit(cancel),
+    );
+    winner.unwrap();
+    assert!(matches!(loser, Err(CommitError::Conflict)));
+    assert_eq!(ports.read(&pay.after).await, pay.after);
+    let events = ports.sessions.events(&pay.after.account, pay.after.guid, 0).await.unwrap();
+    assert_eq!(events.last(), pay.events.last());
+    assert_eq!(events.len(), pay.after.events as usize);
+}
+
+async fn the_same_change_twice_is_a_conflict<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let opening = opened("acme", "A1", minute(0));
+    let session = ports.commit(opening.clone()).await;
+    assert!(matches!(
+        ports.sessions.commit(opening).await,
+        Err(CommitError::Conflict | CommitError::CallTaken)
+    ));
+    let keypad = opened_on(None, "acme", "A2", minute(0));
+    ports.commit(keypad.clone()).await;
+    assert!(matches!(ports.sessions.commit(keypad).await, Err(CommitError::Conflict)));
+    let intent = intended(ports.commit(session.begin(minute(1)).unwrap()).await, minute(2));
+    let paying = ports.commit(intent.clone()).await;
+    assert!(matches!(ports.sessions.commit(intent).await, Err(CommitError::Conflict)));
+    assert_eq!(ports.read(&paying).await, paying);
+}
+
+async fn a_call_has_one_open_session<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let call = CallGuid(Uuid::new_v4());
+    let first = ports.commit(opened_on(Some(call), "acme", "A1", minute(0))).await;
+    let second = opened_on(Some(call), "acme", "A2", minute(1));
+    assert!(matches!(ports.sessions.commit(second.clone()).await, Err(CommitError::CallTaken)));
+    assert_eq!(ports.sessions.session(&account("acme"), second.after.guid).await.unwrap(), None);
+    ports.commit(first.cancel(minute(2)).unwrap()).await;
+    ports.commit(second).await;
+    // Sessions without a call are never in each other's way.
+    ports.commit(opened_on(None, "acme", "A3", minute(3))).await;
+    ports.commit(opened_on(None, "acme", "A4", minute(3))).await;
+}
+
+async fn unfinished_sessions_are_found_with_their_attempts<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let open = ports.commit(opened_on(None, "acme", "A1", minute(0))).await;
+    let paying = ports.commit(opened("globex", "A2", minute(1))).await;
+    let paying = ports.commit(intended(paying, minute(2))).await;
+    let over = ports.commit(opened("acme", "A3", minute(3))).await;
+    ports.commit(over.cancel(minute(4)).unwrap()).await;
+    assert_eq!(ports.sessions.unfinished().await.unwrap(), vec![open, paying]);
+}
+
+async fn a_hundred_commits_at_once_are_all_there_after_opening_again<E: Engine>() {
+    let engine = E::new().await;
+    let ports = Arc::new(engine.open().await);
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let ports = Arc::clone(&ports);
+            tokio::spawn(async move {
+                let session = ports.commit(opened("acme", "A1", minute(0))).await;
+                let session = ports.commit(intended(session, minute(1))).await;
+                ports.commit(approved(session, "A1", minute(2))).await
+            })
+        })
+        .collect();
+    let mut written = Vec::new();
+    for task in tasks {
+        written.push(task.await.unwrap());
+    }
+    let again = engine.open().await;
+    for session in written {
+        assert_eq!(again.read(&session).await, session);
+        let events = again.sessions.events(&session.account, session.guid, 0).await.unwrap();
+        let numbers: Vec<u32> = events.iter().map(|event| event.seq).collect();
+        assert_eq!(numbers, (1..=session.events).collect::<Vec<_>>());
+    }
+}
+
+async fn an_owner_that_was_replaced_cannot_write<E: Engine>() {
+    let engine = E::new().await;
+    let old = engine.open().await;
+    let session = old.commit(opened("acme", "A1", minute(0))).await;
+    let new = engine.open().await;
+    let late = intended(session.clone(), minute(1));
+    assert!(matches!(old.sessions.commit(late.clone()).await, Err(CommitError::Fenced)));
+    assert!(old.sessions.purge(minute(1_000_000)).await.is_err());
+    assert_eq!(new.read(&session).await, session);
+    new.commit(late).await;
+}
+
+async fn after_its_retention_a_session_keeps_no_data_and_later_is_gone<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let session = ports.commit(opened("acme", "A1", minute(0))).await;
+    let session = ports.commit(intended(session, minute(1))).await;
+    let paid = ports.commit(approved(session, "A1", minute(2))).await;
+    let open = ports.commit(opened("acme", "A2", minute(0))).await;
+    let after_end = |micros: i64| minute(2).as_micros() + micros;
+    let at = hushpad_domain::time::Timestamp::from_micros;
+
+    assert_eq!(ports.sessions.purge(at(after_end(15 * MINUTE - 1))).await.unwrap(), 0);
+    assert_eq!(ports.read(&paid).await, paid);
+
+    assert_eq!(ports.sessions.purge(at(after_end(15 * MINUTE))).await.unwrap(), 1);
+    let kept = ports.read(&paid).await;
+    assert!(kept.payment_data.values().is_empty());
+    let answer = kept.attempts[0].answer().expect("the answer is still known");
+    assert!(answer.result.is_empty());
+    assert_eq!(answer.card, None);
+    assert_eq!(kept.amount(), paid.amount());
+    assert_eq!((kept.state.clone(), kept.outcome()), (paid.state.clone(), Outcome::Approved));
+    assert_eq!((kept.created_on, kept.updated_on), (paid.created_on, paid.updated_on));
+    assert_eq!((kept.provider, kept.call, &kept.agent), (paid.provider, paid.call, &paid.agent));
+    assert_eq!(ports.sessions.events(&paid.account, paid.guid, 0).await.unwrap().len(), 4);
+    assert_eq!(ports.sessions.purge(at(after_end(16 * MINUTE))).await.unwrap(), 0);
+
+    assert_eq!(ports.sessions.purge(at(after_end(90 * DAY - 1))).await.unwrap(), 0);
+    assert_eq!(ports.sessions.purge(at(after_end(90 * DAY))).await.unwrap(), 1);
+    assert_eq!(ports.sessions.session(&paid.account, paid.guid).await.unwrap(), None);
+    assert_eq!(ports.sessions.events(&paid.account, paid.guid, 0).await.unwrap(), vec![]);
+    // What has not ended is never forgotten.
+    assert_eq!(ports.read(&open).await, open);
+}
+
+async fn clients_are_added_listed_found_and_revoked<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let client = |id: &str, agent: Option<&str>, at| ApiClient {
+        id: ClientId(id.to_owned()),
+        account: AccountId("acme".to_owned()),
+        agent: agent.map(|agent| AgentId(agent.to_owned())),
+        secret_hash: [7; 32],
+        label: "the shop".to_owned(),
+        created_on: minute(at),
+        revoked_on: None,
+    };
+    let (young, old) = (client("a", Some("agent1234"), 2), client("b", None, 1));
+    ports.clients.add(young.clone()).await.unwrap();
+    ports.clients.add(old.clone()).await.unwrap();
+    assert_eq!(ports.clients.list().await.unwrap(), vec![old.clone(), young.clone()]);
+    assert!(ports.clients.add(young.clone()).await.is_err(), "an id is given once");
+
+    assert!(ports.clients.revoke(&old.id, minute(3)).await.unwrap());
+    assert!(!ports.clients.revoke(&old.id, minute(4)).await.unwrap());
+    assert!(!ports.clients.revoke(&ClientId("nobody".to_owned()), minute(4)).await.unwrap());
+    let revoked = ApiClient { revoked_on: Some(minute(3)), ..old.clone() };
+    assert_eq!(engine.open().await.clients.client(&old.id).await.unwrap(), Some(revoked));
+    assert_eq!(ports.clients.client(&young.id).await.unwrap(), Some(young));
+}
+
+/// The whole suite for one engine.
+macro_rules! contract {
+    ($engine:ident in $module:ident: $($test:ident),+ $(,)?) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test::<super::$engine>().await;
+                }
+            )+
+        }
+    };
+}
+
+macro_rules! contract_of {
+    ($engine:ident in $module:ident) => {
+        contract! { $engine in $module:
+            every_state_reads_back_as_it_was_written,
+            every_ending_reads_back,
+            events_are_told_in_order_after_a_number,
+            accounts_do_not_see_or_touch_each_other,
+            what_is_not_there_is_none,
+            of_two_changes_to_one_version_one_wins_whole,
+            the_same_change_twice_is_a_conflict,
+            a_call_has_one_open_session,
+            unfinished_sessions_are_found_with_their_attempts,
+            a_hundred_commits_at_once_are_all_there_after_opening_again,
+            an_owner_that_was_replaced_cannot_write,
+            after_its_retention_a_session_keeps_no_data_and_later_is_gone,
+            clients_are_added_listed_found_and_revoked,
+        }
+    };
+}
+
+struct Sqlite {
+    directory: tempfile::TempDir,
+}
+
+impl Engine for Sqlite {
+    async fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    async fn open(&self) -> Ports {
+        let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
+        let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
+        let store = Arc::new(store);
+        Ports { sessions: store.clone(), clients: store }
+    }
+}
+
+contract_of!(Sqlite in sqlite);

@@ -1,0 +1,124 @@
+//! The media side of one leg: what we told it, what it told us.
+
+use std::net::SocketAddr;
+
+use crate::g711::Law;
+use crate::sdp::{self, Described, Direction, Layout, Negotiated, Ours, SdpError};
+
+use super::timer::Watch;
+
+/// What one leg has agreed so far.
+#[derive(Clone, Debug)]
+pub(super) struct Side {
+    local: SocketAddr,
+    session_id: u64,
+    version: u64,
+    layout: Layout,
+    /// The last description we sent; sent again unchanged as a refresh (RFC 4028 section 7.4).
+    last: Option<Vec<u8>>,
+    /// What we last said we do.
+    told: Direction,
+    /// What the far end last said it does.
+    theirs: Direction,
+    agreed: Option<Negotiated>,
+    pub(super) watch: Watch,
+}
+
+impl Side {
+    pub(super) fn new(local: SocketAddr, session_id: u64) -> Self {
+        Self {
+            local,
+            session_id,
+            version: 1,
+            layout: Layout::default(),
+            last: None,
+            told: Direction::SendRecv,
+            theirs: Direction::SendRecv,
+            agreed: None,
+            watch: Watch::Off,
+        }
+    }
+
+    pub(super) fn agreed(&self) -> Option<Negotiated> {
+        self.agreed
+    }
+
+    pub(super) fn theirs(&self) -> Direction {
+        self.theirs
+    }
+
+    pub(super) fn told(&self) -> Direction {
+        self.told
+    }
+
+    pub(super) fn law(&self) -> Option<Law> {
+        self.agreed.map(|agreed| agreed.law)
+    }
+
+    pub(super) fn ptime_ms(&self) -> Option<u8> {
+        self.agreed.and_then(|agreed| agreed.ptime_ms)
+    }
+
+    /// Our answer to `offered`.
+    pub(super) fn answer(
+        &mut self,
+        offered: &Described,
+        direction: Direction,
+        law: Option<Law>,
+        ptime_ms: Option<u8>,
+    ) -> Result<Vec<u8>, SdpError> {
+        let law = law.or(self.law());
+        let mut made = sdp::answer(offered, &self.ours(direction, ptime_ms), law)?;
+        if self.last.as_ref().is_some_and(|last| *last != made.0) {
+            self.version += 1;
+            made = sdp::answer(offered, &self.ours(direction, ptime_ms), law)?;
+        }
+        let (text, agreed) = made;
+        self.layout = offered.layout();
+        self.theirs = offered.direction();
+        self.told = agreed.direction;
+        self.agreed = Some(agreed);
+        self.last = Some(text.clone());
+        Ok(text)
+    }
+
+    /// A new offer of ours.
+    pub(super) fn offer(&mut self, direction: Direction, law: Option<Law>, ptime_ms: Option<u8>) -> Vec<u8> {
+        let law = law.or(self.law()).unwrap_or(Law::A);
+        let mut text = sdp::offer(&self.ours(direction, ptime_ms), &self.layout, law);
+        if self.last.as_ref().is_some_and(|last| *last != text) {
+            self.version += 1;
+            text = sdp::offer(&self.ours(direction, ptime_ms), &self.layout, law);
+        }
+        self.last = Some(text.clone());
+        text
+    }
+
+    /// Our last offer was refused: what was agreed before stays (RFC 3261 section 14.1).
+    pub(super) fn withdraw(&mut self) {
+        self.version += 1;
+        self.last = None;
+    }
+
+    /// The last description once more: a refresh that changes nothing.
+    pub(super) fn repeat(&mut self) -> Vec<u8> {
+        match self.last.clone() {
+            Some(text) => text,
+            None => self.offer(self.told, None, None),
+        }
+    }
+
+    /// Their answer to our offer made with `offered`.
+    pub(super) fn accept(&mut self, body: &[u8], offered: Direction) -> Result<Negotiated, SdpError> {
+        let described = Described::parse(body)?;
+        let agreed = described.accepted(&self.layout, offered)?;
+        self.theirs = described.direction();
+        self.told = offered;
+        self.agreed = Some(agreed);
+        Ok(agreed)
+    }
+
+    fn ours(&self, direction: Direction, ptime_ms: Option<u8>) -> Ours {
+        Ours { address: self.local, session_id: self.session_id, version: self.version, direction, ptime_ms }
+    }
+}

@@ -1,1 +1,0 @@
-//! SDP offers and answers (RFC 3264).

@@ -1,0 +1,60 @@
+//! Who is calling: the access token, and the client's allowance of requests.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use hushpad_domain::client::Principal;
+
+use super::Api;
+use crate::error::ApiError;
+use crate::rate::Left;
+use crate::tokens::read_access;
+
+/// Lets a request through with its [`Principal`] among its extensions, or not at all.
+pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let principal = match principal(&api, request.headers()) {
+        Ok(principal) => principal,
+        Err(error) => return error.into_response(),
+    };
+    let taken = api.per_client.take(&principal.client, api.parts.world.now());
+    request.extensions_mut().insert(principal);
+    let (mut response, left) = match taken {
+        Ok(left) => (next.run(request).await, left),
+        Err(exhausted) => (
+            ApiError::RateLimited(exhausted).into_response(),
+            Left { remaining: 0, full_in_s: api.per_client.window_s() },
+        ),
+    };
+    tell_allowance(&api, left, response.headers_mut());
+    response
+}
+
+/// The token is taken from the header only: never from the query string or the body (RFC 9700, 4.3.2).
+fn principal(api: &Api, headers: &HeaderMap) -> Result<Principal, ApiError> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (all.next(), all.next()) else {
+        return Err(ApiError::TokenMissing);
+    };
+    let (scheme, token) =
+        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(ApiError::TokenMissing)?;
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(ApiError::TokenMissing);
+    }
+    read_access(&api.parts, token.trim()).map_err(ApiError::Token)
+}
+
+/// draft-ietf-httpapi-ratelimit-headers-10.
+fn tell_allowance(api: &Api, left: Left, headers: &mut HeaderMap) {
+    let allowances = &api.per_client;
+    let policy = format!(r#""client";q={};w={}"#, allowances.burst(), allowances.window_s());
+    let now = format!(r#""client";r={};t={}"#, left.remaining, left.full_in_s);
+    for (name, text) in [("ratelimit-policy", policy), ("ratelimit", now)] {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `POST /v1/session`: opens an agent assist session.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use hushpad_domain::client::Principal;
+use hushpad_domain::ids::{AgentId, ConfigurationId};
+use hushpad_domain::open_session::{Doors, OpenRequest, Opened, open_session};
+use hushpad_domain::text::holds_card_number;
+use serde_json::json;
+
+use super::Api;
+use super::json::{Object, read_json};
+use crate::WebParts;
+use crate::error::ApiError;
+use crate::tokens::issue_page_pair;
+
+/// Longer than any login name.
+const AGENT_CHARS_MAX: usize = 128;
+
+/// Opens the session; the reply means that its call is ready for capture.
+pub(super) async fn create_session(
+    State(api): State<Arc<Api>>,
+    Extension(principal): Extension<Principal>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    let body = read_json(&head.headers, body).await?;
+    let request = read_request(&body)?;
+    let parts = &api.parts;
+    let session_life = session_life(parts, &principal, request.configuration);
+    let doors = Doors {
+        directory: &parts.directory,
+        sessions: &*parts.sessions,
+        calls: &*parts.calls,
+        secure_side: &*parts.secure_side,
+        world: &*parts.world,
+    };
+    let opened = open_session(doors, &principal, request).await?;
+    let (access, refresh) = issue_page_pair(parts, opened.provider, session_life);
+    Ok(reply(parts, opened, &access, &refresh))
+}
+
+fn read_request(body: &[u8]) -> Result<OpenRequest, ApiError> {
+    let object = Object::parse(body)?;
+    // Unknown fields are ignored, but a card number in one is a mistake that must come out at once.
+    if object.strings().any(|text| holds_card_number(&text)) {
+        return Err(ApiError::CardNumber("a text in the body"));
+    }
+    let agent = object.text("agentId")?.filter(|agent| !agent.is_empty());
+    if let Some(agent) = &agent {
+        check_agent(agent)?;
+    }
+    let payment_data = object
+        .object("paymentData")?
+        .ok_or(ApiError::Malformed("paymentData is missing".into()))?
+        .texts("paymentData")?;
+    Ok(OpenRequest {
+        agent: agent.map(AgentId),
+        configuration: object.number("accountConfigurationId")?.map(ConfigurationId),
+        payment_data,
+        skip_call_transfer: object.boolean("skipCallTransfer")?.unwrap_or(false),
+    })
+}
+
+fn check_agent(agent: &str) -> Result<(), ApiError> {
+    if holds_card_number(agent) {
+        return Err(ApiError::CardNumber("agentId"));
+    }
+    if agent.chars().count() > AGENT_CHARS_MAX || agent.chars().any(char::is_control) {
+        return Err(ApiError::Malformed("agentId is too long or holds a control character".into()));
+    }
+    Ok(())
+}
+
+/// How long the session may last by its configuration; no matter when there is none, as no session opens.
+fn session_life(
+    parts: &WebParts,
+    principal: &Principal,
+    asked: Option<ConfigurationId>,
+) -> std::time::Duration {
+    let account = parts.directory.account(&principal.account);
+    let configuration =
+        account.and_then(|account| account.configuration(asked.unwrap_or(account.default_configuration)));
+    configuration.map(|configuration| configuration.flow.session_time_out).unwrap_or_default()
+}
+
+fn reply(parts: &WebParts, opened: Opened, access: &str, refresh: &str) -> Response {
+    let form_url = format!("{}/view/{}", parts.settings.page_base_url, opened.provider);
+    let mut body = json!({
+        "sessionGuid": opened.session,
+        "agentAccessToken": access,
+        "agentRefreshToken": refresh,
+        "iframeUrl": format!("{form_url}/framed"),
+        "providerSessionGuid": opened.provider,
+        "paymentFormUrl": form_url,
+    });
+    if let (Some(call), Some(members)) = (opened.call, body.as_object_mut()) {
+        members.insert("callGuid".to_owned(), json!(call));
+    }
+    ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,158 @@
+//! The Payment API's routes, and what surrounds every request: its id, its metrics, its refusal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hushpad_domain::ids::ClientId;
+use hushpad_domain::text::holds_card_number;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::WebParts;
+use crate::error::ApiError;
+use crate::rate::Allowances;
+
+mod caller;
+mod create;
+mod json;
+mod status;
+mod token;
+
+/// Both prefixes are in use by clients of the published API.
+const PREFIXES: [&str; 3] = ["", "/globalpci", "/api"];
+/// The published path of the token endpoint; clients write it in any case.
+const TOKEN_PATH: &str = "/Auth/connect/token";
+/// As long as two guids; longer ids come from nobody who means well.
+const REQUEST_ID_CHARS_MAX: usize = 72;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Hand-kept; the router tests compare its paths with the routes.
+const OPENAPI: &str = include_str!("../../openapi.json");
+
+/// What the handlers share.
+pub(crate) struct Api {
+    parts: Arc<WebParts>,
+    per_client: Allowances<ClientId>,
+    token_failures: token::Failures,
+}
+
+/// The Payment API with its OAuth endpoint and its OpenAPI document.
+pub fn api_router(parts: Arc<WebParts>) -> Router {
+    let limits = parts.settings.limits;
+    let api = Arc::new(Api {
+        parts,
+        per_client: Allowances::new(limits.client_burst, limits.client_refill),
+        token_failures: token::Failures::new(),
+    });
+    let mut sessions = Router::new();
+    for prefix in PREFIXES {
+        let path = |rest: &str| format!("{prefix}/v1/session{rest}");
+        sessions = sessions
+            .route(&path(""), post(create::create_session))
+            .route(&path("/{guid}"), get(status::session_status))
+            .route(&path("/{guid}/cancel"), post(status::cancel_session))
+            .route(&path("/{guid}/events"), get(status::session_events));
+    }
+    sessions
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .route_layer(middleware::from_fn_with_state(api.clone(), caller::authorise))
+        .route("/oauth/token", post(token::issue))
+        .route(TOKEN_PATH, post(token::issue))
+        .route("/openapi.json", get(openapi))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .fallback(elsewhere)
+        .layer(CatchPanicLayer::custom(|_| ApiError::Internal.into_response()))
+        .layer(middleware::from_fn_with_state(api.clone(), frame))
+        .with_state(api)
+}
+
+/// Handles what no route matches: the token endpoint in other spellings, and nothing else.
+async fn elsewhere(state: State<Arc<Api>>, request: Request) -> Response {
+    if !request.uri().path().eq_ignore_ascii_case(TOKEN_PATH) {
+        return ApiError::NoSuchPath.into_response();
+    }
+    if request.method() != Method::POST {
+        return ApiError::MethodNotAllowed.into_response();
+    }
+    token::issue(state, request).await
+}
+
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// Around every request: gives it its id, renders its refusal, tells the metrics.
+async fn frame(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let begun = api.parts.observer.request_begins();
+    let route = route_of(&request);
+    let id = request_id(&api.parts, request.headers());
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
+        let headers = std::mem::take(response.headers_mut());
+        response = error.problem(&id);
+        response.headers_mut().extend(headers.into_iter().filter_map(|(name, value)| {
+            // What the refusal says of itself wins; what was laid around it, such as RateLimit, stays.
+            name.filter(|name| *name != CONTENT_TYPE && *name != http::header::CONTENT_LENGTH)
+                .map(|name| (name, value))
+        }));
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    api.parts.observer.request_done(&route, response.status().as_u16(), begun);
+    response
+}
+
+/// The route's pattern; paths that match none share one name, so that metrics stay bounded.
+fn route_of(request: &Request) -> String {
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    matched.unwrap_or_else(|| {
+        let token = request.uri().path().eq_ignore_ascii_case(TOKEN_PATH);
+        (if token { TOKEN_PATH } else { "other" }).to_owned()
+    })
+}
+
+/// The caller's own id for the request when it is harmless, else a new one.
+fn request_id(parts: &WebParts, headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    given
+        .filter(|id| {
+            (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+                && !holds_card_number(id)
+        })
+        .map_or_else(|| parts.world.guid().to_string(), str::to_owned)
+}
+
+/// Reads a whole body of at most `limit` bytes.
+async fn read_body(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
+    /// A body of 64 KiB over a bad line takes a second or two.
+    const BODY_TIME_OUT: Duration = Duration::from_secs(10);
+    let read = axum::body::to_bytes(body, limit);
+    match tokio::time::timeout(BODY_TIME_OUT, read).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_large(&error) => Err(ApiError::BodyTooLarge),
+        Ok(Err(_)) => Err(ApiError::Malformed("the body ended early".into())),
+        Err(_) => Err(ApiError::BodyTooSlow),
+    }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

@@ -1,0 +1,220 @@
+//! Every refusal of the Payment API, decided in one match, told as problem details (RFC 9457).
+//!
+//! No detail ever holds a value that came in: only names we know, and texts of our own.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use hushpad_domain::open_session::OpenError;
+use hushpad_domain::ports::{LaunchError, NoLiveCall, StoreUnavailable};
+use serde_json::json;
+use thiserror::Error;
+
+use crate::rate::Exhausted;
+use crate::tokens::AccessFault;
+
+/// Why a request of the Payment API is refused, sorted by who must act.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    /// The caller's mistake in the request's form; the text tells which, without any value.
+    #[error("{0}")]
+    Malformed(Cow<'static, str>),
+    /// A text outside `paymentData` holds a card number.
+    #[error("{0} holds a card number: card data must never be sent here")]
+    CardNumber(&'static str),
+    /// No `Authorization: Bearer`.
+    #[error("an access token is needed: Authorization: Bearer …")]
+    TokenMissing,
+    /// A token that is not good enough.
+    #[error("the access token is refused")]
+    Token(AccessFault),
+    /// No such path.
+    #[error("there is nothing at this path")]
+    NoSuchPath,
+    /// Another method would do.
+    #[error("the method is not allowed on this path")]
+    MethodNotAllowed,
+    /// No such session, or another account's.
+    #[error("there is no session with this guid")]
+    NoSuchSession,
+    /// The body is too large.
+    #[error("the body is larger than 64 KiB")]
+    BodyTooLarge,
+    /// The body did not come in time.
+    #[error("the body did not arrive in time")]
+    BodyTooSlow,
+    /// Not JSON by its content type.
+    #[error("the body must be JSON, with Content-Type: application/json")]
+    NotJson,
+    /// Too many requests.
+    #[error("too many requests: try again later")]
+    RateLimited(Exhausted),
+    /// The session could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Too late to cancel: an attempt went out.
+    #[error("a payment attempt was sent to the gateway: the session can no longer be cancelled")]
+    AttemptSent,
+    /// Too late to cancel: it is over.
+    #[error("the session has ended")]
+    Ended,
+    /// The session changed at the same moment.
+    #[error("the session changed at the same moment: ask for its status")]
+    Conflict,
+    /// Nothing can be read or written now.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+    /// Our bug.
+    #[error("an internal error")]
+    Internal,
+}
+
+/// What a refusal looks like.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: Cow<'static, str>,
+    /// `WWW-Authenticate` (RFC 6750, section 3).
+    challenge: Option<&'static str>,
+}
+
+impl Refusal {
+    fn challenge(self, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+}
+
+impl ApiError {
+    /// The one place where HTTP statuses of the Payment API are decided.
+    fn refusal(&self) -> Refusal {
+        let own = || Cow::Owned(self.to_string());
+        match self {
+            Self::Malformed(_) => refusal(400, "malformed_request", "Malformed request", own()),
+            Self::CardNumber(_) => refusal(400, "card_data", "Card data refused", own()),
+            Self::Open(OpenError::PaymentData(mistakes)) => {
+                let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+                refusal(400, "invalid_payment_data", "Invalid paymentData", told.join("; ").into())
+            }
+            Self::Open(OpenError::AgentMissing) => refusal(400, "agent_missing", "Missing agentId", own()),
+            Self::Open(OpenError::NoConfiguration { .. }) => {
+                refusal(400, "unknown_configuration", "Unknown account configuration", own())
+            }
+            Self::Open(OpenError::NotATestConfiguration) => {
+                refusal(400, "not_a_test_configuration", "Not a test configuration", own())
+            }
+            Self::TokenMissing => refusal(401, "token_missing", "Unauthorized", own()).challenge("Bearer"),
+            Self::Token(AccessFault::Invalid) => {
+                refusal(401, "token_invalid", "Unauthorized", "the access token is not valid".into())
+                    .challenge(r#"Bearer error="invalid_token""#)
+            }
+            Self::Token(AccessFault::Expired) => {
+                refusal(401, "token_expired", "Unauthorized", "the access token has expired".into())
+                    .challenge(r#"Bearer error="invalid_token""#)
+            }
+            Self::Token(AccessFault::ScopeMissing) => {
+                let detail = "the access token lacks the scope globalpci";
+                refusal(403, "scope_missing", "Forbidden", detail.into())
+                    .challenge(r#"Bearer error="insufficient_scope", scope="globalpci""#)
+            }
+            Self::Open(OpenError::OtherAgent) => refusal(403, "other_agent", "Forbidden", own()),
+            Self::NoSuchPath => refusal(404, "no_such_path", "Not found", own()),
+            Self::NoSuchSession => refusal(404, "no_such_session", "Not found", own()),
+            Self::Open(OpenError::AgentUnknown) => refusal(404, "agent_unknown", "Agent unknown", own()),
+            Self::MethodNotAllowed => refusal(405, "method_not_allowed", "Method not allowed", own()),
+            Self::BodyTooSlow => refusal(408, "body_too_slow", "Request time-out", own()),
+            Self::Open(OpenError::NoLiveCall(NoLiveCall::None)) => {
+                refusal(409, "no_live_call", "No live call", own())
+            }
+            Self::Open(OpenError::NoLiveCall(NoLiveCall::Several)) => {
+                refusal(409, "several_live_calls", "Several live calls", own())
+            }
+            Self::Open(OpenError::CallTaken) => {
+                refusal(409, "call_has_session", "The call has an open session", own())
+            }
+            Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
+            Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
+            Self::Conflict => refusal(409, "conflict", "Conflict", own()),
+            Self::BodyTooLarge => refusal(413, "body_too_large", "Body too large", own()),
+            Self::NotJson => refusal(415, "not_json", "Not JSON", own()),
+            Self::RateLimited(_) => refusal(429, "rate_limited", "Too many requests", own()),
+            Self::Internal => refusal(500, "internal", "Internal error", own()),
+            Self::Open(OpenError::Launch(LaunchError::Refused(word))) => {
+                // The published text, with its dots.
+                let text = format!(
+                    "Provider's authorization endpoint returned error message '{}'...",
+                    error_word(word)
+                );
+                refusal(502, "provider_refused", "Provider refused", text.into())
+            }
+            // The call went while its session was opened; `open_session` tells it as `NoLiveCall`.
+            Self::Open(OpenError::Launch(LaunchError::CallGone)) => {
+                refusal(409, "no_live_call", "No live call", "the agent's call has ended".into())
+            }
+            Self::Open(OpenError::Launch(LaunchError::Unavailable)) => {
+                let detail = "the provider side is not available";
+                refusal(503, "provider_unavailable", "Provider unavailable", detail.into())
+            }
+            // The store's own text is for the operator's log.
+            Self::Open(OpenError::Store(_)) | Self::Store(_) => {
+                let detail = "the service cannot store anything just now";
+                refusal(503, "store_unavailable", "Service unavailable", detail.into())
+            }
+            Self::Open(OpenError::Launch(LaunchError::TimedOut)) => {
+                let detail = "the provider side did not answer in time";
+                refusal(504, "provider_timed_out", "Provider timed out", detail.into())
+            }
+        }
+    }
+
+    /// The problem document for the request with this id.
+    pub(crate) fn problem(&self, request_id: &str) -> Response {
+        let Refusal { status, code, title, detail, challenge } = self.refusal();
+        if status.is_server_error() {
+            tracing::error!(request.id = request_id, code, error = %self, "request failed");
+        }
+        let body = json!({
+            "type": format!("urn:hushpad:problem:{code}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
+            "requestId": request_id,
+        });
+        let mut response = (status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Self::RateLimited(exhausted) = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(exhausted.retry_after_s));
+        }
+        response
+    }
+}
+
+/// Carries the error out to the frame around every request, which knows the request's id.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.refusal().status.into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+fn refusal(status: u16, code: &'static str, title: &'static str, detail: Cow<'static, str>) -> Refusal {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Refusal { status, code, title, detail, challenge: None }
+}
+
+/// An OAuth error code (RFC 6749, 5.2) and nothing else: the word comes from another system.
+fn error_word(word: &str) -> &str {
+    let sane = !word.is_empty()
+        && word.len() <= 64
+        && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if sane { word } else { "server_error" }
+}
