@@ -16,6 +16,10 @@ use thiserror::Error;
 use crate::rate::Exhausted;
 use crate::tokens::AccessFault;
 
+/// Challenges of RFC 6750, section 3.1.
+const INVALID_TOKEN: &str = r#"Bearer error="invalid_token""#;
+const SCOPE_MISSING: &str = r#"Bearer error="insufficient_scope", scope="globalpci""#;
+
 /// Why a request of the Payment API is refused, sorted by who must act.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
@@ -29,7 +33,7 @@ pub(crate) enum ApiError {
     #[error("an access token is needed: Authorization: Bearer …")]
     TokenMissing,
     /// A token that is not good enough.
-    #[error("the access token is refused")]
+    #[error(transparent)]
     Token(AccessFault),
     /// No such path.
     #[error("there is nothing at this path")]
@@ -108,17 +112,13 @@ impl ApiError {
             }
             Self::TokenMissing => refusal(401, "token_missing", "Unauthorized", own()).challenge("Bearer"),
             Self::Token(AccessFault::Invalid) => {
-                refusal(401, "token_invalid", "Unauthorized", "the access token is not valid".into())
-                    .challenge(r#"Bearer error="invalid_token""#)
+                refusal(401, "token_invalid", "Unauthorized", own()).challenge(INVALID_TOKEN)
             }
             Self::Token(AccessFault::Expired) => {
-                refusal(401, "token_expired", "Unauthorized", "the access token has expired".into())
-                    .challenge(r#"Bearer error="invalid_token""#)
+                refusal(401, "token_expired", "Unauthorized", own()).challenge(INVALID_TOKEN)
             }
             Self::Token(AccessFault::ScopeMissing) => {
-                let detail = "the access token lacks the scope globalpci";
-                refusal(403, "scope_missing", "Forbidden", detail.into())
-                    .challenge(r#"Bearer error="insufficient_scope", scope="globalpci""#)
+                refusal(403, "scope_missing", "Forbidden", own()).challenge(SCOPE_MISSING)
             }
             Self::Open(OpenError::OtherAgent) => refusal(403, "other_agent", "Forbidden", own()),
             Self::NoSuchPath => refusal(404, "no_such_path", "Not found", own()),

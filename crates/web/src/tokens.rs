@@ -9,6 +9,7 @@ use hushpad_domain::client::{ApiClient, Principal, SCOPE_GLOBALPCI};
 use hushpad_domain::ids::{AccountId, AgentId, ClientId, ProviderSessionGuid};
 use hushpad_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use uuid::Uuid;
 
 use crate::keys::TokenKeys;
@@ -20,13 +21,16 @@ pub(crate) const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(7200);
 const PAGE_ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(300);
 
 /// Why an access token is refused. The texts are told to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum AccessFault {
     /// Not issued by us for this API, or changed.
+    #[error("the access token is not valid")]
     Invalid,
     /// Its time is over.
+    #[error("the access token has expired")]
     Expired,
     /// It is good, and lacks the scope.
+    #[error("the access token lacks the scope globalpci")]
     ScopeMissing,
 }
 

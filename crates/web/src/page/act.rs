@@ -1,0 +1,51 @@
+//! `POST /view/{guid}/act`: what the agent does on the page.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use http::StatusCode;
+use hushpad_domain::field::Field;
+use hushpad_domain::page::AgentAction;
+use hushpad_domain::ports::ActError;
+
+use super::open::form_fields;
+use super::refusal::PageRefusal;
+use super::{PageHost, page_handle, session_guid};
+
+/// `action=redo&field=security_code` fits many times.
+const FORM_BYTES_MAX: usize = 1024;
+
+/// Hands the action on to the secure side. What it changes comes by the live page.
+pub(super) async fn act(
+    State(host): State<Arc<PageHost>>,
+    Path(guid): Path<String>,
+    request: Request,
+) -> Result<StatusCode, PageRefusal> {
+    let guid = session_guid(&guid)?;
+    let (head, body) = request.into_parts();
+    let handle = page_handle(&host, &head.headers)?;
+    host.pages.check(guid, handle, host.parts.world.now())?;
+    let form = form_fields(&head.headers, body, FORM_BYTES_MAX).await?;
+    let action = read_action(&form).ok_or(PageRefusal::Malformed)?;
+    match host.parts.secure_side.act(guid, action).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(ActError::NotNow) => Err(PageRefusal::NotNow),
+        Err(ActError::Gone) => Err(PageRefusal::Gone),
+    }
+}
+
+fn read_action(form: &[(String, String)]) -> Option<AgentAction> {
+    let get = |wanted: &str| form.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let field = || get("field").and_then(Field::from_name);
+    match get("action")? {
+        "start" => field().map(AgentAction::Start),
+        "redo" => field().map(AgentAction::Redo),
+        "pay" => Some(AgentAction::Pay),
+        "cancel" => Some(AgentAction::Cancel),
+        "key" => match get("key")?.as_bytes() {
+            [key @ (b'0'..=b'9' | b'*' | b'#')] => Some(AgentAction::TestKey(*key)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

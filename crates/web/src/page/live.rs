@@ -1,0 +1,112 @@
+//! `GET /view/{guid}/live`: the page as it changes, as server-sent events.
+//!
+//! Each event holds the whole page, so a lost one does no harm: the newest wins.
+//! Names: `state` (the page), `end` (the payment is over; nothing follows), `closed` (the page is open
+//! elsewhere now). Between them a comment line every heartbeat.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::header::CONTENT_TYPE;
+use hushpad_domain::page::{PageState, Phase};
+use hushpad_domain::ports::PageStream;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::opening::Seat;
+use super::refusal::PageRefusal;
+use super::{PageHost, page_handle, session_guid, view};
+
+/// A faster heartbeat would only cost.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+
+/// Streams the page until the payment is over, the page is opened elsewhere, or the browser leaves.
+pub(super) async fn live(
+    State(host): State<Arc<PageHost>>,
+    Path(guid): Path<String>,
+    request: Request,
+) -> Result<Response, PageRefusal> {
+    let guid = session_guid(&guid)?;
+    let handle = page_handle(&host, request.headers())?;
+    let seat = host.pages.take_seat(guid, handle, host.parts.world.now())?;
+    let pages = host.parts.secure_side.watch(guid).ok_or(PageRefusal::Gone)?;
+    let mut beat = tokio::time::interval(host.parts.settings.limits.heartbeat.max(HEARTBEAT_MIN));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let reader = Reader { stage: Stage::Running, pages, seat, beat, _counted: Counted::new(host) };
+    let events = stream::unfold(reader, async |mut reader| {
+        let event = reader.next_event().await?;
+        Some((Ok::<_, Infallible>(event), reader))
+    });
+    let headers = [(CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
+    Ok((headers, Body::from_stream(events)).into_response())
+}
+
+struct Reader {
+    stage: Stage,
+    pages: PageStream,
+    seat: Seat,
+    beat: Interval,
+    _counted: Counted,
+}
+
+enum Stage {
+    Running,
+    /// The last page was sent; its `end` follows.
+    Ending,
+    Over,
+}
+
+impl Reader {
+    /// The next event, or `None` after the last.
+    async fn next_event(&mut self) -> Option<Bytes> {
+        match self.stage {
+            Stage::Running => {}
+            Stage::Ending => {
+                self.stage = Stage::Over;
+                return Some(Bytes::from_static(b"event: end\ndata: {}\n\n"));
+            }
+            Stage::Over => return None,
+        }
+        tokio::select! {
+            biased;
+            () = self.seat.lost() => {
+                self.stage = Stage::Over;
+                Some(Bytes::from_static(b"event: closed\ndata: {}\n\n"))
+            }
+            // When the stream ends before the payment, the browser asks again and is told why.
+            page = self.pages.next() => Some(self.tell(&page?)),
+            _ = self.beat.tick() => Some(Bytes::from_static(b": beat\n\n")),
+        }
+    }
+
+    fn tell(&mut self, page: &PageState) -> Bytes {
+        if matches!(page.phase, Phase::Ended(_)) {
+            self.stage = Stage::Ending;
+        }
+        Bytes::from(format!("event: state\ndata: {}\n\n", view::live_data(page)))
+    }
+}
+
+/// Counts a live page as long as it is there.
+struct Counted(Arc<PageHost>);
+
+impl Counted {
+    fn new(host: Arc<PageHost>) -> Self {
+        let count = host.live_pages.fetch_add(1, Ordering::Relaxed) + 1;
+        host.parts.observer.pages_live(count);
+        Self(host)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let count = self.0.live_pages.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.0.parts.observer.pages_live(count);
+    }
+}

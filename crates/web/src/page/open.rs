@@ -1,0 +1,159 @@
+//! Opening the page: two tokens in, one page with a handle out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{Html, IntoResponse, Response};
+use futures_util::StreamExt;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method};
+use hushpad_domain::account::AccountConfiguration;
+use hushpad_domain::ids::ProviderSessionGuid;
+use hushpad_domain::session::Session;
+
+use super::opening::{Handle, Tokens};
+use super::refusal::PageRefusal;
+use super::{PageHost, origin_of, session_guid, view};
+use crate::tokens::{PageTokenUse, check_page};
+
+/// Two tokens of 600 characters fit many times.
+const FORM_BYTES_MAX: usize = 16 * 1024;
+/// A form of a kilobyte over a bad line takes a second.
+const FORM_TIME_OUT: Duration = Duration::from_secs(10);
+/// The secure side has the page's state in memory; more than a moment means that it is stuck.
+const STATE_TIME_OUT: Duration = Duration::from_secs(2);
+/// After the session's own time the page stays for the resolver's answer to an unknown payment.
+const AFTER_SESSION: Duration = Duration::from_secs(3600);
+/// Names of the form fields and of the headers.
+const ACCESS_NAME: &str = "x-bearer-token";
+const REFRESH_NAME: &str = "x-refresh-token";
+
+/// `/view/{guid}/framed`: in a frame of an allowed origin.
+pub(super) async fn open_framed(
+    State(host): State<Arc<PageHost>>,
+    Path(guid): Path<String>,
+    request: Request,
+) -> Result<Response, PageRefusal> {
+    open(&host, &guid, Shape::Framed, request).await
+}
+
+/// `/view/{guid}`: the same page as a window of its own, framed by nobody.
+pub(super) async fn open_pop_up(
+    State(host): State<Arc<PageHost>>,
+    Path(guid): Path<String>,
+    request: Request,
+) -> Result<Response, PageRefusal> {
+    open(&host, &guid, Shape::PopUp, request).await
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    Framed,
+    PopUp,
+}
+
+async fn open(host: &PageHost, guid: &str, shape: Shape, request: Request) -> Result<Response, PageRefusal> {
+    // A HEAD request would spend a token and show nothing.
+    if request.method() == Method::HEAD {
+        return Err(PageRefusal::NotPosted);
+    }
+    let guid = session_guid(guid)?;
+    let (head, body) = request.into_parts();
+    let (access, refresh) = tokens(&head.headers, body).await?.ok_or(PageRefusal::TokensMissing)?;
+    let parts = &host.parts;
+    let now = parts.world.now();
+    let check = |for_use, token: &str| check_page(&parts.keys, &parts.settings, now, guid, for_use, token);
+    let tokens = Tokens {
+        access: check(PageTokenUse::Access, &access),
+        refresh: check(PageTokenUse::Refresh, &refresh),
+    };
+    let session = open_session(host, guid).await?;
+    let configuration = configuration(host, &session)?;
+    if matches!(shape, Shape::Framed) && !may_frame(host, configuration, &head.headers) {
+        return Err(PageRefusal::Forbidden);
+    }
+    let mut pages = parts.secure_side.watch(guid).ok_or(PageRefusal::Gone)?;
+    let state = tokio::time::timeout(STATE_TIME_OUT, pages.next()).await;
+    let state = state.map_err(|_| PageRefusal::Unavailable)?.ok_or(PageRefusal::Gone)?;
+    let handle = Handle::new(parts.world.secret());
+    let until = now.plus(configuration.flow.session_time_out).plus(AFTER_SESSION);
+    host.pages.open(guid, &tokens, handle, now, until)?;
+    let html = view::page(&state, &handle.text(), &host.assets).ok_or(PageRefusal::Unavailable)?;
+    let mut response = Html(html).into_response();
+    let ancestors = match shape {
+        Shape::Framed => frame_ancestors(configuration),
+        Shape::PopUp => "'none'".to_owned(),
+    };
+    let policy = HeaderValue::from_str(&host.assets.policy(&ancestors));
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.map_err(|_| PageRefusal::Unavailable)?);
+    Ok(response)
+}
+
+/// Both tokens: from the form, or from the headers as an embedded browser sends them.
+async fn tokens(headers: &HeaderMap, body: Body) -> Result<Option<(String, String)>, PageRefusal> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if let (Some(access), Some(refresh)) = (header(ACCESS_NAME), header(REFRESH_NAME)) {
+        return Ok(Some((access, refresh)));
+    }
+    let form = form_fields(headers, body, FORM_BYTES_MAX).await?;
+    let field = |wanted: &str| {
+        let mut found = form.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => Some(value.clone()),
+            (_, Some(_)) | (None, None) => None,
+        }
+    };
+    Ok(field(ACCESS_NAME).zip(field(REFRESH_NAME)))
+}
+
+/// The fields of a form of at most `limit` bytes; none when there is no form.
+pub(super) async fn form_fields(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Vec<(String, String)>, PageRefusal> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = content_type.split(';').next().unwrap_or("").trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Ok(Vec::new());
+    }
+    let read = tokio::time::timeout(FORM_TIME_OUT, axum::body::to_bytes(body, limit)).await;
+    let bytes = read.map_err(|_| PageRefusal::Malformed)?.map_err(|_| PageRefusal::Malformed)?;
+    serde_urlencoded::from_bytes(&bytes).map_err(|_| PageRefusal::Malformed)
+}
+
+async fn open_session(host: &PageHost, guid: ProviderSessionGuid) -> Result<Session, PageRefusal> {
+    let found = host.parts.sessions.provider_session(guid).await.map_err(|error| {
+        tracing::error!(%error, "a page could not be opened");
+        PageRefusal::Unavailable
+    })?;
+    let session = found.ok_or(PageRefusal::Unknown)?;
+    if session.has_ended() { Err(PageRefusal::Gone) } else { Ok(session) }
+}
+
+fn configuration<'a>(host: &'a PageHost, session: &Session) -> Result<&'a AccountConfiguration, PageRefusal> {
+    let account = host.parts.directory.account(&session.account);
+    account.and_then(|account| account.configuration(session.configuration)).ok_or(PageRefusal::Gone)
+}
+
+/// A browser that says where the form was posted from must name an allowed origin or us. `null` is what
+/// a page with `no-referrer` sends; the tokens and `frame-ancestors` hold then.
+fn may_frame(host: &PageHost, configuration: &AccountConfiguration, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    origin == "null"
+        || origin == origin_of(&host.parts.settings.page_base_url)
+        || configuration.allowed_origins.iter().any(|allowed| allowed == origin)
+}
+
+/// Exactly the configured origins. One that could end the directive or stand for many is left out.
+fn frame_ancestors(configuration: &AccountConfiguration) -> String {
+    let exact = |origin: &&String| {
+        origin.contains("://")
+            && !origin.contains(|c: char| ";,*'".contains(c) || c.is_whitespace() || !c.is_ascii())
+    };
+    let origins: Vec<&str> = configuration.allowed_origins.iter().filter(exact).map(String::as_str).collect();
+    if origins.is_empty() { "'none'".to_owned() } else { origins.join(" ") }
+}

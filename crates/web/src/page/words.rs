@@ -1,0 +1,196 @@
+//! What the page says, in words that an agent can read aloud. Whether money was taken is never left open.
+
+use hushpad_domain::attempt::DeclineClass;
+use hushpad_domain::field::Field;
+use hushpad_domain::page::{EndView, FieldStatus, FieldView, InvalidReason, Notice, PageState, Phase};
+
+/// How the page looks at a phase: a word for the style sheet, and never the only sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Calm,
+    Good,
+    Warning,
+    Bad,
+}
+
+impl Tone {
+    /// The class name.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// Where the payment stands: headline and advice.
+pub(super) struct Standing {
+    pub(super) tone: Tone,
+    pub(super) headline: String,
+    pub(super) advice: String,
+}
+
+/// The field's name within a sentence.
+pub(super) fn field_name(field: Field) -> &'static str {
+    match field {
+        Field::CardNumber => "card number",
+        Field::Expiry => "expiry date",
+        Field::SecurityCode => "security code",
+    }
+}
+
+/// The field's name as a heading.
+pub(super) fn field_title(field: Field) -> &'static str {
+    match field {
+        Field::CardNumber => "Card number",
+        Field::Expiry => "Expiry date",
+        Field::SecurityCode => "Security code",
+    }
+}
+
+/// The page's first words.
+pub(super) fn standing(page: &PageState) -> Standing {
+    let say = |tone, headline: &str, advice: &str| Standing {
+        tone,
+        headline: headline.to_owned(),
+        advice: advice.to_owned(),
+    };
+    let amount = page.amount;
+    match page.phase {
+        Phase::Entry { active: Some(field) } => say(
+            Tone::Calm,
+            &format!("The customer is keying the {}.", field_name(field)),
+            "The keys # and * end and clear the field.",
+        ),
+        Phase::Entry { active: None } => {
+            say(Tone::Calm, &next_step(page), "The customer types on the phone. Keep talking.")
+        }
+        Phase::ReadyToPay => {
+            say(Tone::Calm, "All card details are complete.", &format!("Press Pay to charge {amount}."))
+        }
+        Phase::Paying => {
+            say(Tone::Calm, "The bank is being asked. Please wait.", "This takes a few seconds.")
+        }
+        Phase::Unknown => say(
+            Tone::Warning,
+            "The bank has not answered. Do not retry: we are asking.",
+            "The payment may or may not have been taken. This page will tell you.",
+        ),
+        Phase::Declined { class, active } => declined(class, active),
+        Phase::Ended(end) => ended(end, &amount.to_string()),
+    }
+}
+
+/// What stands beside the phase.
+pub(super) fn notice(notice: Notice) -> &'static str {
+    match notice {
+        Notice::NotSent => "Nothing was sent to the bank. It is safe to pay again.",
+        Notice::NotCharged => {
+            "The bank has no trace of the payment: nothing was charged. It is safe to pay again."
+        }
+        Notice::ForeignSource => "Entry was stopped: audio came from an unknown source. Redo the field.",
+        Notice::TooFast => "Entry was stopped: the keys came too fast. Redo the field.",
+        Notice::StoreUnavailable => {
+            "New payments cannot be started just now. Nothing was sent. Try again in a moment."
+        }
+        Notice::CallEnded => "The call has ended. The bank's answer is still awaited.",
+    }
+}
+
+/// How a field stands.
+pub(super) fn field_status(view: &FieldView) -> &'static str {
+    match view.status {
+        FieldStatus::Waiting => "Not started",
+        FieldStatus::Typing if view.typed == 0 => "Waiting for the first key",
+        FieldStatus::Typing => "Being typed",
+        FieldStatus::Valid => "Complete",
+        FieldStatus::Invalid(InvalidReason::CheckDigit) => {
+            "Not a card number: a digit is missing, doubled or wrong"
+        }
+        FieldStatus::Invalid(InvalidReason::Length) => "Too few or too many digits",
+        FieldStatus::Invalid(InvalidReason::BrandNotTaken) => "This kind of card is not taken here",
+        FieldStatus::Invalid(InvalidReason::Month) => "The month must be 01 to 12",
+        FieldStatus::Invalid(InvalidReason::Expired) => "The card has expired",
+        FieldStatus::Invalid(InvalidReason::Declined) => "The bank did not accept this",
+        FieldStatus::TimedOut => "No key came in time",
+    }
+}
+
+fn next_step(page: &PageState) -> String {
+    let next = page.fields.iter().find(|view| view.status != FieldStatus::Valid);
+    next.map_or_else(
+        || "The customer can key the card details.".to_owned(),
+        |view| match view.status {
+            FieldStatus::Waiting => format!("Next, ask for the {}.", field_name(view.field)),
+            FieldStatus::Typing | FieldStatus::Valid => {
+                format!("The customer is keying the {}.", field_name(view.field))
+            }
+            FieldStatus::Invalid(_) | FieldStatus::TimedOut => {
+                format!("Ask for the {} once more.", field_name(view.field))
+            }
+        },
+    )
+}
+
+fn declined(class: DeclineClass, active: Option<Field>) -> Standing {
+    let headline = match class {
+        DeclineClass::Rekey(field) => {
+            format!("The bank declined: the {} was not accepted. Nothing was charged.", field_name(field))
+        }
+        DeclineClass::OtherCard => "The bank declined this card. Nothing was charged.".to_owned(),
+        DeclineClass::TryLater => "The bank declined for now. Nothing was charged.".to_owned(),
+        DeclineClass::Never => "The bank does not accept this card. Nothing was charged.".to_owned(),
+    };
+    let advice = match (active, class) {
+        (Some(field), _) => format!("The customer is keying the {}.", field_name(field)),
+        (None, DeclineClass::Rekey(Field::SecurityCode)) => "Ask for the security code again.".to_owned(),
+        (None, DeclineClass::Rekey(field)) => {
+            format!("Ask for the {} and the security code again.", field_name(field))
+        }
+        (None, DeclineClass::OtherCard) => "Ask for another card, or cancel.".to_owned(),
+        (None, DeclineClass::TryLater) => "Use another card, or cancel and try this one later.".to_owned(),
+        (None, DeclineClass::Never) => "Do not try it again. Ask for another card, or cancel.".to_owned(),
+    };
+    Standing { tone: Tone::Bad, headline, advice }
+}
+
+fn ended(end: EndView, amount: &str) -> Standing {
+    let (tone, headline, advice) = match end {
+        EndView::Approved => {
+            (Tone::Good, format!("The payment of {amount} was approved."), "You can close this page.")
+        }
+        EndView::Review => (
+            Tone::Good,
+            format!("The payment of {amount} was taken. The merchant will review it."),
+            "Do not take it again. You can close this page.",
+        ),
+        EndView::Declined => (
+            Tone::Bad,
+            format!("The payment of {amount} was declined. Nothing was charged."),
+            "Start a new payment to try again.",
+        ),
+        EndView::Cancelled => (
+            Tone::Calm,
+            "The payment was cancelled. Nothing was charged.".to_owned(),
+            "You can close this page.",
+        ),
+        EndView::CallEnded => (
+            Tone::Warning,
+            "The call ended first. Nothing was charged.".to_owned(),
+            "Call back and start a new payment.",
+        ),
+        EndView::TimedOut => (
+            Tone::Warning,
+            "The time for this payment is over. Nothing was charged.".to_owned(),
+            "Start a new payment to try again.",
+        ),
+        EndView::Failed => (
+            Tone::Bad,
+            "Something failed on our side. Nothing was charged.".to_owned(),
+            "Start a new payment to try again.",
+        ),
+    };
+    Standing { tone, headline, advice: advice.to_owned() }
+}
