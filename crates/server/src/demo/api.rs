@@ -104,17 +104,23 @@ impl SessionStatus {
 }
 
 impl PaymentApi {
-    /// A client of the API the parts name. `note` is told every exchange.
+    /// A client of the API the parts name.
     #[must_use]
-    pub fn new(parts: &super::DemoParts, note: Arc<dyn Fn(Exchange) + Send + Sync>) -> Self {
+    pub fn new(parts: &super::DemoParts) -> Self {
         Self {
             base: parts.api_base.trim_end_matches('/').to_owned(),
             client_id: parts.client_id.clone(),
             client_secret: parts.client_secret.clone(),
             agent_id: parts.agent_user.clone(),
             account_configuration: parts.account_configuration,
-            note,
+            note: Arc::new(|_| ()),
         }
+    }
+
+    /// The same client; `note` is told every exchange.
+    #[must_use]
+    pub fn noting(self, note: impl Fn(Exchange) + Send + Sync + 'static) -> Self {
+        Self { note: Arc::new(note), ..self }
     }
 
     /// A token by client credentials.
