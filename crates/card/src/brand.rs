@@ -120,6 +120,24 @@ mod tests {
         }
     }
 
+    /// Written out from `credit-card-type` 10.3: `lengths` and `code.size`.
+    #[test]
+    fn brands_have_the_lengths_that_others_give_them() {
+        let cases: [(Brand, &[u8], u8); 8] = [
+            (Brand::Visa, &[16, 18, 19], 3),
+            (Brand::Mastercard, &[16], 3),
+            (Brand::Amex, &[15], 4),
+            (Brand::Diners, &[14, 16, 19], 3),
+            (Brand::Discover, &[16, 19], 3),
+            (Brand::Jcb, &[16, 17, 18, 19], 3),
+            (Brand::UnionPay, &[14, 15, 16, 17, 18, 19], 3),
+            (Brand::Maestro, &[12, 13, 14, 15, 16, 17, 18, 19], 3),
+        ];
+        for (brand, lengths, code_length) in cases {
+            assert_eq!((rules(brand).lengths, rules(brand).security_code_length), (lengths, code_length));
+        }
+    }
+
     #[test]
     fn no_two_ranges_of_the_same_length_overlap() {
         for (index, one) in RANGES.iter().enumerate() {

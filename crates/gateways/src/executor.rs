@@ -151,3 +151,108 @@ async fn read(response: http::Response<Incoming>) -> Result<Reply, Unknown> {
 fn broken(error: &hyper::Error) -> Unknown {
     if error.is_parse() { Unknown::Unreadable } else { Unknown::ConnectionLost }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    use super::*;
+    use crate::connector::WireBody;
+    use crate::endpoint::Endpoint;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// What a TLS gateway does with its one connection.
+    enum Gateway {
+        Answers,
+        ClosesAfterTheHandshake,
+        ClosesAfterTheRequest,
+    }
+
+    /// A TLS server for `localhost`, which tells what it has read.
+    async fn listen(gateway: Gateway) -> (u16, CertificateDer<'static>, tokio::task::JoinHandle<Vec<u8>>) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let Ok(mut tls) = TlsAcceptor::from(Arc::new(config)).accept(tcp).await else {
+                return Vec::new();
+            };
+            let mut seen = Vec::new();
+            if !matches!(gateway, Gateway::ClosesAfterTheHandshake) {
+                while !seen.ends_with(b"\r\n\r\n") && tls.read_buf(&mut seen).await.unwrap() > 0 {}
+            }
+            if matches!(gateway, Gateway::Answers) {
+                tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+                tls.shutdown().await.unwrap();
+            }
+            seen
+        });
+        (port, cert.der().clone(), server)
+    }
+
+    async fn ask(port: u16, host: &str, trusted: Option<CertificateDer<'static>>) -> Exchange {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(trusted);
+        let request = WireRequest {
+            endpoint: Endpoint::parse(&format!("https://{host}:{port}/charges"), false).unwrap(),
+            method: Method::GET,
+            headers: Vec::new(),
+            body: WireBody::empty(),
+        };
+        Executor::trusting(roots).unwrap().exchange(request, PATIENCE, Instant::now() + PATIENCE).await
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_over_tls() {
+        let (port, certificate, server) = listen(Gateway::Answers).await;
+        let Exchange::Reply(reply) = ask(port, "localhost", Some(certificate)).await else {
+            panic!("no reply")
+        };
+        assert_eq!((reply.status, reply.body.as_slice()), (200, &b"hi"[..]));
+        assert!(server.await.unwrap().starts_with(b"GET /charges HTTP/1.1\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_trusted_or_not_the_hosts_gets_no_request() {
+        let (port, _, server) = listen(Gateway::Answers).await;
+        assert!(matches!(ask(port, "localhost", None).await, Exchange::NotWritten));
+        assert!(server.await.unwrap().is_empty());
+        let (port, certificate, server) = listen(Gateway::Answers).await;
+        assert!(matches!(ask(port, "127.0.0.1", Some(certificate)).await, Exchange::NotWritten));
+        assert!(server.await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_after_the_request_is_lost() {
+        let (port, certificate, server) = listen(Gateway::ClosesAfterTheRequest).await;
+        let exchange = ask(port, "localhost", Some(certificate)).await;
+        assert!(matches!(exchange, Exchange::Lost(Unknown::ConnectionLost)));
+        assert!(!server.await.unwrap().is_empty());
+    }
+
+    /// Whoever is faster, client or close: the answer is never a reply, and "not written" is only said when
+    /// the server has seen nothing.
+    #[tokio::test]
+    async fn a_connection_that_ends_after_the_handshake_gives_no_reply() {
+        let (port, certificate, server) = listen(Gateway::ClosesAfterTheHandshake).await;
+        let exchange = ask(port, "localhost", Some(certificate)).await;
+        assert!(!matches!(exchange, Exchange::Reply(_)));
+        assert!(server.await.unwrap().is_empty());
+    }
+}

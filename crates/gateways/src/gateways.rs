@@ -64,7 +64,9 @@ impl Gateways {
         let submission = self.submit_on(route, order, card).await;
         match submission {
             Submission::NotSent(NotSent::Unreachable) => route.breaker.failed(Instant::now()),
-            Submission::Answered(_) | Submission::NotSent(_) | Submission::Unknown(_) => {
+            // Nothing was tried, so nothing is known of the gateway.
+            Submission::NotSent(NotSent::Unsupported | NotSent::BreakerOpen) => {}
+            Submission::Answered(_) | Submission::NotSent(NotSent::Refused) | Submission::Unknown(_) => {
                 route.breaker.reached();
             }
         }
@@ -321,4 +323,36 @@ fn withhold_echoes(mut answer: GatewayAnswer, card: &Card) -> GatewayAnswer {
         answer.gateway_reference = String::new();
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(name: &str, url: &str, user: &str) -> GatewayConfig {
+        let kind = GatewayKind::Generic {
+            url: url.to_owned(),
+            query_url: None,
+            user: user.to_owned(),
+            password: "hunter2".to_owned(),
+        };
+        GatewayConfig::new(GatewayName(name.to_owned()), kind)
+    }
+
+    #[test]
+    fn a_mistake_in_the_configuration_is_told_with_its_gateway() {
+        let told = |configs| Gateways::new(configs).map(|_| ()).unwrap_err().to_string();
+        let good = || config("a", "https://pay.example/", "u");
+        insta::assert_snapshot!(told(vec![config("a", "http://pay.example/", "u")]), @"gateway a: url must start with https://: http:// is for this host only");
+        insta::assert_snapshot!(told(vec![config("a", "https://pay.example/", "u:v")]), @"gateway a: user must not hold a colon or control characters, nor the password control characters");
+        insta::assert_snapshot!(told(vec![good(), good()]), @"gateway a is there twice");
+        let mut hasty = good();
+        hasty.patience.whole = Duration::ZERO;
+        insta::assert_snapshot!(told(vec![hasty]), @"gateway a: patience must be longer than zero");
+    }
+
+    #[test]
+    fn the_password_is_not_printed() {
+        assert!(!format!("{:?}", config("a", "https://pay.example/", "u")).contains("hunter2"));
+    }
 }

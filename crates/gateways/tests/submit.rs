@@ -283,7 +283,8 @@ async fn a_gateway_that_comes_up_in_time_is_reached() {
         // The first connection has been refused by now: both run in this task, the payment first.
         tokio::task::yield_now().await;
         let listener = TcpListener::bind(address).await.unwrap();
-        tokio::spawn(sandbox::serve(listener, ledger.clone(), std::future::pending::<()>()))
+        let server = sandbox::serve(listener, ledger.clone(), std::future::pending::<()>());
+        tokio::spawn(server).abort_handle()
     };
     let ((_, submission), server) = tokio::join!(submitting, starting);
     assert_eq!(answer(submission).verdict, Verdict::Approved);
@@ -321,12 +322,36 @@ async fn the_request_is_the_published_one() {
     let gateways = Gateways::new(vec![GatewayConfig::new(main(), kind)]).unwrap();
     let (_, submission) = pay(&gateways, VISA, "12.40").await;
     assert_eq!(answer(submission).gateway_reference, "ch_9");
-    let heard = server.await.unwrap().replace(|c: char| c == '\r', "");
+    let heard = server.await.unwrap().replace('\r', "");
     let (head, body) = heard.split_once("\n\n").unwrap();
     let head = head.lines().filter(|line| !line.starts_with("host:")).collect::<Vec<_>>().join("\n");
-    insta::assert_snapshot!(head, @"");
+    insta::assert_snapshot!(head, @r"
+    POST /pay?shop=1 HTTP/1.1
+    connection: close
+    authorization: Basic dTpw
+    content-type: application/json
+    accept: application/json
+    idempotency-key: 80dc187c-6c02-5916-a13a-4e1af51e0dfe
+    content-length: 248
+    ");
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
-    insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap(), @"");
+    let body = serde_json::to_string_pretty(&body).unwrap();
+    insta::assert_snapshot!(body, @r#"
+    {
+      "amount": "12.40",
+      "cardnumber": "4111111111111111",
+      "currency_code": "GBP",
+      "cvv": "123",
+      "expiry_month": "12",
+      "expiry_year": "30",
+      "method": "charge",
+      "parameters": {
+        "Note": "x"
+      },
+      "postal_code": "SW1A 1AA",
+      "transaction_id": "00000000-0000-0000-0000-000000001234"
+    }
+    "#);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use hushpad_gateways::sandbox::{self, Ledger};
 use tokio::net::TcpListener;
 
 use crate::cli::GatewaySimArgs;
+use crate::world::this_month;
 
 /// Serves until `stop` is done.
 ///
@@ -15,8 +16,10 @@ use crate::cli::GatewaySimArgs;
 /// When the address or the ledger's file cannot be used.
 pub async fn run(arguments: &GatewaySimArgs, stop: impl Future) -> anyhow::Result<()> {
     let ledger = match &arguments.ledger {
-        Some(path) => Ledger::open(path).with_context(|| format!("the ledger {}", path.display()))?,
-        None => Ledger::in_memory(),
+        Some(path) => {
+            Ledger::open(path, this_month).with_context(|| format!("the ledger {}", path.display()))?
+        }
+        None => Ledger::in_memory(this_month),
     };
     let listener = TcpListener::bind(arguments.listen)
         .await

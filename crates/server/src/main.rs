@@ -41,7 +41,9 @@ fn run() -> anyhow::Result<ExitCode> {
             Command::GatewaySim(arguments) => {
                 gateway_sim::run(&arguments, wait_for_stop()).await.map(|()| ExitCode::SUCCESS)
             }
-            Command::Bench(arguments) => bench::run(&arguments).await.map(|()| ExitCode::SUCCESS),
+            Command::Bench(arguments) => {
+                bench::run(&arguments, redactor, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
+            }
         }
     })
 }

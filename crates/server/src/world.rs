@@ -42,6 +42,12 @@ impl RealWorld {
     }
 }
 
+/// This month in UTC, as the sandbox gateway asks for it.
+#[must_use]
+pub fn this_month() -> (i32, u8) {
+    RealWorld::new().now().year_month()
+}
+
 impl Default for RealWorld {
     fn default() -> Self {
         Self::new()

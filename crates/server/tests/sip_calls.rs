@@ -3,6 +3,8 @@
 //! The agents' scenarios also check that nothing of the customer's side reaches them: no address, no name,
 //! no line of its description.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test where it stands")]
+
 #[path = "sip_calls/desk.rs"]
 mod desk;
 #[path = "sip_calls/phone.rs"]
@@ -10,10 +12,12 @@ mod phone;
 #[path = "sip_calls/scripted.rs"]
 mod scripted;
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use desk::{Desk, Sipp, until};
-use hushpad::sip::{Listener, Transport};
+use hushpad::sip::{Listener, Tls, Transport};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn a_customer_calls_an_agent_and_hangs_up() {
@@ -130,4 +134,57 @@ async fn calls_come_over_tcp_too() {
     Sipp::new("customer").over_tcp().start(bind).succeeds().await;
     agent.succeeds().await;
     desk.is_quiet().await;
+}
+
+/// Debian's SIPp has no TLS, so OpenSSL speaks here.
+#[tokio::test]
+async fn we_are_there_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
+                -keyout key.pem -out certificate.pem";
+    assert!(openssl(&folder, made).status().await.unwrap().success());
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    let tls = Tls { certificate: read("certificate.pem"), key: read("key.pem"), authorities: Vec::new() };
+    let bind = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let desk = Desk::start_with(|config| {
+        config.tls = Some(tls);
+        config.listeners.push(Listener { transport: Transport::Tls, bind });
+    })
+    .await;
+    until("the listener is there", || std::net::TcpStream::connect(bind).is_ok()).await;
+    let arguments = format!("s_client -quiet -verify_return_error -CAfile certificate.pem -connect {bind}");
+    let mut client =
+        openssl(&folder, &arguments).stdout(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap();
+    let options = format!(
+        "OPTIONS sip:{bind} SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:5061;branch=z9hG4bKtls;rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:x@127.0.0.1>;tag=1\r\nTo: <sip:{bind}>\r\nCall-ID: tls\r\n\
+         CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    client.stdin.as_mut().unwrap().write_all(options.as_bytes()).await.unwrap();
+    let mut answer = [0; 15];
+    let heard = client.stdout.as_mut().unwrap().read_exact(&mut answer);
+    tokio::time::timeout(desk::PATIENCE, heard).await.expect("an answer comes").unwrap();
+    assert_eq!(&answer, b"SIP/2.0 200 OK\r");
+    assert_eq!(desk.calls.count(), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
+    let tls = Tls { certificate: b"no".to_vec(), key: b"no".to_vec(), authorities: Vec::new() };
+    let bind = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = Desk::try_start_with(|config| {
+        config.tls = Some(tls);
+        config.listeners.push(Listener { transport: Transport::Tls, bind });
+    })
+    .await
+    .err()
+    .unwrap();
+    assert!(format!("{error:#}").contains("certificate"), "{error:#}");
+}
+
+fn openssl(folder: &tempfile::TempDir, arguments: &str) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("openssl");
+    command.args(arguments.split_ascii_whitespace()).current_dir(folder.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
 }

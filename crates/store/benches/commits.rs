@@ -19,37 +19,37 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 use story::{approved, intended, minute, opened};
 
-/// How long each figure is measured.
-const MEASURED: Duration = Duration::from_secs(3);
-/// Rounds; the best of each figure is shown, as the machine has other work.
-const ROUNDS: usize = 3;
+/// How long one figure of one round is measured.
+const MEASURED: Duration = Duration::from_secs(1);
+/// Rounds. The two sides take turns and the medians are shown, as the machine has other work.
+const ROUNDS: usize = 9;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     runtime.expect("a runtime starts").block_on(async {
-        let callers = [1, 16, 64];
-        let mut store = [0.0_f64; 3];
-        let mut bare = [0.0_f64; 3];
-        for _ in 0..ROUNDS {
-            for (index, callers) in callers.into_iter().enumerate() {
-                store[index] = store[index].max(through_store(callers).await);
-                bare[index] = bare[index].max(bare_loop(callers).await);
-            }
-        }
         println!(
-            "{:>8} {:>18} {:>26} {:>7}",
+            "{:>8} {:>17} {:>25} {:>7}",
             "callers", "store, commits/s", "bare loop of that group/s", "ratio"
         );
-        for (index, callers) in callers.into_iter().enumerate() {
-            let (store, bare) = (store[index], bare[index]);
-            println!("{callers:>8} {store:>18.0} {bare:>26.0} {:>7.2}", store / bare);
+        let mut ungrouped = None;
+        for callers in [1, 16, 64] {
+            let (mut store, mut bare, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                store.push(through_store(callers).await);
+                bare.push(bare_loop(callers).await);
+                ratio.push(store[store.len() - 1] / bare[bare.len() - 1]);
+            }
+            let (store, bare, ratio) = (median(store), median(bare), median(ratio));
+            println!("{callers:>8} {store:>17.0} {bare:>25.0} {ratio:>7.2}");
+            let ungrouped = *ungrouped.get_or_insert(bare);
+            println!("{:>8} {:>43.1} times the bare loop without groups", "", store / ungrouped);
         }
-        println!(
-            "bare loop without groups: {:.0}/s; store at 64 callers is {:.1} times that",
-            bare[0],
-            store[2] / bare[0]
-        );
     });
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 /// So many callers, each paying one session after the other: open, intend, approve.

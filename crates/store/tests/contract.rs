@@ -184,6 +184,33 @@ async fn a_call_has_one_open_session<E: Engine>() {
     ports.commit(opened_on(None, "acme", "A4", minute(3))).await;
 }
 
+async fn a_refused_change_does_not_harm_those_written_with_it<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let call = CallGuid(Uuid::new_v4());
+    let late = ports.commit(opened_on(None, "acme", "A0", minute(0))).await;
+    let (first, taken) =
+        (opened_on(Some(call), "acme", "A1", minute(0)), opened_on(Some(call), "acme", "A2", minute(0)));
+    let (stale, last) = (intended(late.clone(), minute(2)), opened("acme", "A3", minute(0)));
+    // Asked at once, so that they are written together.
+    let (begun, opened, refused, conflict, other) = tokio::join!(
+        ports.sessions.commit(late.begin(minute(1)).unwrap()),
+        ports.sessions.commit(first.clone()),
+        ports.sessions.commit(taken.clone()),
+        ports.sessions.commit(stale),
+        ports.sessions.commit(last.clone()),
+    );
+    begun.unwrap();
+    opened.unwrap();
+    other.unwrap();
+    assert!(matches!(refused, Err(CommitError::CallTaken)));
+    assert!(matches!(conflict, Err(CommitError::Conflict)));
+    assert_eq!(ports.read(&first.after).await, first.after);
+    assert_eq!(ports.read(&last.after).await, last.after);
+    let refused = ports.sessions.events(&taken.after.account, taken.after.guid, 0).await.unwrap();
+    assert_eq!(refused, vec![]);
+}
+
 async fn unfinished_sessions_are_found_with_their_attempts<E: Engine>() {
     let engine = E::new().await;
     let ports = engine.open().await;
@@ -318,6 +345,7 @@ macro_rules! contract_of {
             of_two_changes_to_one_version_one_wins_whole,
             the_same_change_twice_is_a_conflict,
             a_call_has_one_open_session,
+            a_refused_change_does_not_harm_those_written_with_it,
             unfinished_sessions_are_found_with_their_attempts,
             a_hundred_commits_at_once_are_all_there_after_opening_again,
             an_owner_that_was_replaced_cannot_write,

@@ -37,7 +37,12 @@ impl Durations {
 
     /// The duration that `share` of all stay below, in milliseconds.
     fn quantile_ms(&self, share: f64) -> f64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index into a list that fits memory")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an index into a list that fits memory"
+        )]
         let index = ((self.0.len() as f64 * share) as usize).min(self.0.len().saturating_sub(1));
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a bench run")]
         let micros = self.0.get(index).copied().unwrap_or(0) as f64;

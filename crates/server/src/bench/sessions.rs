@@ -30,7 +30,7 @@ use crate::world::RealWorld;
 const ROW: Duration = Duration::from_secs(3);
 /// Requests at one time.
 const CLIENTS: [usize; 3] = [1, 16, 64];
-/// What a session costs on the disk is the intent of the whole: as the example of the README.
+/// As the example of the README, and a name.
 const PAYMENT_DATA: [(&str, &str); 5] = [
     ("FirstName", "Ada"),
     ("Surname", "Byron"),
@@ -42,7 +42,7 @@ const PAYMENT_DATA: [(&str, &str); 5] = [
 pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Result<()> {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let stage = Stage::set(anywhere, "http://127.0.0.1", redactor).await?;
-    let token = PaymentApi::new(&stage.parts).token().await.context("a token")?;
+    let token = PaymentApi::new(&stage.parts, Arc::new(|_| {})).token().await.context("a token")?;
     let api = stage.parts.api_base.trim_start_matches("http://").to_owned();
     writeln!(out, "POST /v1/session, SQLite, durable; beside it the same commits straight into a store")?;
     writeln!(out, "clients  sessions/s   p50 ms   p99 ms   commits/s   ratio")?;

@@ -7,10 +7,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use hushpad_telephony::key_queue::KeyQueue;
-
 use hushpad_telephony::relay::BridgeStats;
 
-/// The call has ended.
+/// The call has ended, or its media has failed: do not ask for a card.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the call has ended")]
 pub struct CallGone;
@@ -20,9 +19,9 @@ pub type CallStats = BridgeStats;
 
 /// What a call's task is told.
 pub(super) enum Command {
-    Secure(Arc<KeyQueue>, oneshot::Sender<()>),
-    Release(oneshot::Sender<()>),
-    Stats(oneshot::Sender<CallStats>),
+    Secure(Arc<KeyQueue>, oneshot::Sender<Result<(), CallGone>>),
+    Release(oneshot::Sender<Result<(), CallGone>>),
+    Stats(oneshot::Sender<Result<CallStats, CallGone>>),
     HangUp,
 }
 
@@ -65,7 +64,7 @@ impl CallHandle {
     /// more, by whatever way it comes. The queue is closed when the call ends.
     ///
     /// # Errors
-    /// The call has ended; `keys` is closed.
+    /// The call has ended or its media has failed; `keys` is closed.
     pub async fn secure(&self, keys: Arc<KeyQueue>) -> Result<(), CallGone> {
         let (done, wait) = oneshot::channel();
         let told = self.tell(Command::Secure(Arc::clone(&keys), done), wait).await;
@@ -104,8 +103,12 @@ impl CallHandle {
         drop(self.commands.send(Command::HangUp).await);
     }
 
-    async fn tell<T>(&self, command: Command, wait: oneshot::Receiver<T>) -> Result<T, CallGone> {
+    async fn tell<T>(
+        &self,
+        command: Command,
+        wait: oneshot::Receiver<Result<T, CallGone>>,
+    ) -> Result<T, CallGone> {
         self.commands.send(command).await.map_err(|_| CallGone)?;
-        wait.await.map_err(|_| CallGone)
+        wait.await.map_err(|_| CallGone)?
     }
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use hushpad_telephony::call::{Limits, MIN_SE_S};
 
 use crate::media::MediaPlane;
-use crate::sip::{Counters, IncomingCall, Listener, Peer, SipConfig, Stack};
+use crate::sip::{Counters, IncomingCall, Listener, Peer, SipConfig, Stack, Tls};
 
 pub use handle::{CallGone, CallHandle, CallStats};
 
@@ -40,6 +40,8 @@ pub struct CallsConfig {
     pub advertised: Option<IpAddr>,
     /// Whom we talk with; everybody else gets no answer.
     pub peers: Vec<Peer>,
+    /// For listeners with TLS, and for calls to agents with `transport=tls`.
+    pub tls: Option<Tls>,
     /// Most calls at once; one more is refused with 503.
     pub max_calls: usize,
     /// How long an agent is rung.
@@ -58,6 +60,7 @@ impl Default for CallsConfig {
             listeners: Vec::new(),
             advertised: None,
             peers: Vec::new(),
+            tls: None,
             // What two cores carry with the guard on, with room to spare (docs: audio bar).
             max_calls: 500,
             // Longer than the 15 to 30 s after which PBXs divert; shorter than a carrier's 3 minutes.
@@ -142,6 +145,7 @@ impl Calls {
             listeners: config.listeners.clone(),
             advertised: config.advertised,
             peers: config.peers.clone(),
+            tls: config.tls.clone(),
             max_calls: config.max_calls,
         };
         let (stack, incoming) = Stack::start(sip).await?;
@@ -249,7 +253,9 @@ impl Inner {
                 return call.refuse_busy().await;
             }
         };
-        let start = task::Start { route, limits, timer, media, permit, table: Arc::clone(&self.table) };
+        let nat =
+            task::Nat { customer: call.is_behind_nat(), agent: self.stack.is_behind_nat(&route.agent_uri) };
+        let start = task::Start { route, limits, timer, media, nat, permit, table: Arc::clone(&self.table) };
         task::run(start, call).await;
     }
 }

@@ -1,9 +1,9 @@
 //! The task that owns one call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use hushpad_telephony::call::{
@@ -14,12 +14,12 @@ use hushpad_telephony::key_queue::{KeyQueue, Lane};
 use hushpad_telephony::relay::{Flow, LegParams, Side};
 use hushpad_telephony::sdp::{Direction, Negotiated};
 
-use crate::media::MediaSession;
+use crate::media::{MediaSession, now_ms};
 use crate::sip::{CallLegs, IncomingCall, LegEvent};
 
-use super::handle::{CallHandle, Command, Facts};
+use super::Route;
+use super::handle::{CallGone, CallHandle, Command, Facts};
 use super::table::Table;
-use super::{Route, milliseconds};
 
 /// Commands that wait; a session tells a call one thing at a time.
 const WAITING_COMMANDS: usize = 8;
@@ -30,17 +30,25 @@ pub(super) struct Start {
     pub(super) limits: Limits,
     pub(super) timer: Option<SessionTimer>,
     pub(super) media: MediaSession,
+    /// Which legs sit behind a NAT.
+    pub(super) nat: Nat,
     /// Holds the call's place among the calls allowed.
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) table: Arc<Table>,
 }
 
+/// Which legs sit behind a NAT.
+#[derive(Clone, Copy)]
+pub(super) struct Nat {
+    pub(super) customer: bool,
+    pub(super) agent: bool,
+}
+
 /// Runs a call from its INVITE to its end.
 pub(super) async fn run(start: Start, incoming: IncomingCall) {
-    let Start { route, limits, timer, media, permit, table } = start;
-    let began = Instant::now();
+    let Start { route, limits, timer, media, nat, permit, table } = start;
     let addresses = Addresses { customer: media.local(Side::Customer), agent: media.local(Side::Agent) };
-    let begun = Call::begin(0, limits, addresses, session_ids(), incoming.offer(), timer);
+    let begun = Call::begin(now_ms(), limits, addresses, session_ids(), incoming.offer(), timer);
     let (core, first) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -63,7 +71,7 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
     table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
     tracing::info!(call.id = %facts.guid, peer, agent = facts.agent, "call started");
     let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let mut task = Task { core, legs, media, place, agent_uri, began, answered: None };
+    let mut task = Task { core, legs, media, nat, place, agent_uri, answered_ms: None };
     task.perform(first).await;
     task.run(told).await;
 }
@@ -73,11 +81,10 @@ struct Task {
     core: Call,
     legs: CallLegs,
     media: MediaSession,
+    nat: Nat,
     place: Place,
     agent_uri: String,
-    /// The zero of the core's clock.
-    began: Instant,
-    answered: Option<Instant>,
+    answered_ms: Option<u64>,
 }
 
 /// The call's place in the program; leaving it is the end, also after a panic.
@@ -109,12 +116,10 @@ enum Turn {
 impl Task {
     async fn run(&mut self, mut told: mpsc::Receiver<Command>) {
         while !self.core.is_ended() {
-            let deadline =
-                self.core.deadline_ms().map(|ms| self.began + std::time::Duration::from_millis(ms));
             let turn = tokio::select! {
                 event = self.legs.next() => Turn::Leg(event),
                 command = told.recv() => Turn::Command(command),
-                () = sleep_until(deadline) => Turn::Time,
+                () = sleep_until(self.core.deadline_ms()) => Turn::Time,
             };
             match turn {
                 Turn::Leg(event) => self.input(event.as_input()).await,
@@ -127,39 +132,39 @@ impl Task {
     }
 
     async fn input(&mut self, input: Input<'_>) {
-        let outputs = self.core.handle(self.now_ms(), input);
+        let outputs = self.core.handle(now_ms(), input);
         self.perform(outputs).await;
     }
 
     async fn command(&mut self, command: Command) {
         match command {
             Command::Secure(keys, done) => {
-                // Keys by INFO are stopped first, then those in the audio; then the caller may go on.
-                self.input(Input::Secure(true)).await;
-                let before = self.place.keys.replace(Arc::clone(&keys));
-                if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &keys)) {
-                    before.close();
-                }
-                // Media that does not answer is not guarded: the asker must not believe that it is.
-                if self.media.secure(keys).await.is_ok() {
-                    let _ = done.send(());
-                }
+                let _ = done.send(self.secure(keys).await);
             }
             Command::Release(done) => {
-                // Media that is gone lets nothing through.
-                let _ = self.media.release().await;
-                self.input(Input::Secure(false)).await;
-                self.place.keys = None;
-                let _ = done.send(());
+                let _ = done.send(self.release().await);
             }
             Command::Stats(done) => {
-                // Without media there is nothing to tell; the asker hears that the call is gone.
-                if let Ok(stats) = self.media.stats().await {
-                    let _ = done.send(stats);
-                }
+                let _ = done.send(self.media.stats().await.map_err(|_| CallGone));
             }
             Command::HangUp => self.input(Input::HangUp).await,
         }
+    }
+
+    /// Keys by INFO are stopped first, then those in the audio; then the caller may go on.
+    async fn secure(&mut self, keys: Arc<KeyQueue>) -> Result<(), CallGone> {
+        self.input(Input::Secure(true)).await;
+        if let Some(before) = self.place.keys.replace(Arc::clone(&keys)) {
+            before.close();
+        }
+        self.media.secure(keys).await.map_err(|_| CallGone)
+    }
+
+    async fn release(&mut self) -> Result<(), CallGone> {
+        self.media.release().await.map_err(|_| CallGone)?;
+        self.input(Input::Secure(false)).await;
+        self.place.keys = None;
+        Ok(())
     }
 
     async fn perform(&mut self, outputs: Vec<Output>) {
@@ -176,10 +181,20 @@ impl Task {
                     self.legs.respond(leg, request, code, sdp, timer).await;
                 }
                 Output::Info { from, request, dtmf } => self.legs.info(from, request, dtmf),
-                Output::SetLeg { leg, agreed } => self.media.set_leg(side(leg), leg_params(&agreed)),
+                Output::SetLeg { leg, agreed } => self.set_leg(leg, &agreed),
                 Output::Event(event) => self.event(event),
             }
         }
+    }
+
+    fn set_leg(&self, leg: Leg, agreed: &Negotiated) {
+        // Should the two ends of a leg number events differently, the number of those that come counts where
+        // keys come from, and the number of those that go where they go.
+        let (side, nat, events) = match leg {
+            Leg::Customer => (Side::Customer, self.nat.customer, agreed.event_receive.or(agreed.event_send)),
+            Leg::Agent => (Side::Agent, self.nat.agent, agreed.event_send.or(agreed.event_receive)),
+        };
+        self.media.set_leg(side, LegParams { event_payload_type: events, ..leg_params(agreed, nat) });
     }
 
     fn invite(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
@@ -193,7 +208,7 @@ impl Task {
         let facts = &self.place.facts;
         match event {
             CallEvent::Answered => {
-                self.answered = Some(Instant::now());
+                self.answered_ms = Some(now_ms());
                 self.place.table.answered(facts.guid);
                 tracing::info!(call.id = %facts.guid, agent = facts.agent, "call answered");
             }
@@ -207,14 +222,14 @@ impl Task {
 
     fn key(&self, key: Key) {
         let Some(keys) = &self.place.keys else { return };
-        let report = KeyReport { key, carrier: Carrier::Info, at_ms: self.now_ms() };
+        let report = KeyReport { key, carrier: Carrier::Info, at_ms: now_ms() };
         // A full queue raises its own alarm.
         keys.push(Lane::Signalling, report);
     }
 
     fn log_end(&self, reason: EndReason) {
         let facts = &self.place.facts;
-        let talked = self.answered.map_or(0, |at| milliseconds(at.elapsed()));
+        let duration_ms = self.answered_ms.map_or(0, |at_ms| now_ms() - at_ms);
         let code = match reason {
             EndReason::Refused(code) => Some(code),
             _ => None,
@@ -224,19 +239,33 @@ impl Task {
             agent = facts.agent,
             reason = reason.name(),
             code,
-            duration_ms = talked,
+            duration_ms,
             "call ended"
         );
     }
+}
 
-    fn now_ms(&self) -> u64 {
-        milliseconds(self.began.elapsed())
+/// What the media plane needs of an agreement.
+fn leg_params(agreed: &Negotiated, nat: bool) -> LegParams {
+    LegParams {
+        remote: agreed.remote,
+        law: agreed.law,
+        payload_type: agreed.payload_type,
+        event_payload_type: agreed.event_send,
+        comfort_noise: agreed.comfort_noise,
+        flow: match agreed.direction {
+            Direction::SendRecv => Flow::Both,
+            Direction::SendOnly => Flow::Send,
+            Direction::RecvOnly => Flow::Receive,
+            Direction::Inactive => Flow::Nothing,
+        },
+        nat,
     }
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+async fn sleep_until(deadline_ms: Option<u64>) {
+    match deadline_ms {
+        Some(at_ms) => tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms()))).await,
         None => std::future::pending().await,
     }
 }
@@ -246,28 +275,4 @@ fn session_ids() -> [u64; 2] {
     // Below 2^62, as some phones read the number as signed.
     let (high, low) = Uuid::new_v4().as_u64_pair();
     [high >> 2, low >> 2]
-}
-
-fn side(leg: Leg) -> Side {
-    match leg {
-        Leg::Customer => Side::Customer,
-        Leg::Agent => Side::Agent,
-    }
-}
-
-fn leg_params(agreed: &Negotiated) -> LegParams {
-    LegParams {
-        remote: agreed.remote,
-        law: agreed.law,
-        payload_type: agreed.payload_type,
-        event_payload_type: agreed.event_receive.or(agreed.event_send),
-        comfort_noise: agreed.comfort_noise,
-        flow: match agreed.direction {
-            Direction::SendRecv => Flow::Both,
-            Direction::SendOnly => Flow::Send,
-            Direction::RecvOnly => Flow::Receive,
-            Direction::Inactive => Flow::Nothing,
-        },
-        nat: false,
-    }
 }

@@ -8,7 +8,7 @@ use super::raw::SecretRef;
 pub type MasterKey = Zeroizing<[u8; 32]>;
 
 /// The key that the examples use. Anyone can read it, so only test mode takes it.
-pub const SAMPLE_MASTER_KEY: &str = "73616d706c652d6b65792d666f722d74657374732d6f6e6c792d68757368706164";
+pub const SAMPLE_MASTER_KEY: &str = "687573687061642d73616d706c652d6b65792d666f722d746573742d6f6e6c79";
 
 /// Reads the text behind a reference, without the white space around it.
 pub(super) fn read(reference: &SecretRef) -> Result<Zeroizing<String>, String> {

@@ -15,6 +15,7 @@ use crate::clients;
 use crate::config::{Config, SAMPLE_MASTER_KEY};
 use crate::log::Redactor;
 use crate::serve::{self, Running};
+use crate::world::this_month;
 
 /// The agent of the demo.
 const AGENT: &str = "agent1234";
@@ -59,8 +60,11 @@ impl Stage {
             store.close().await;
             new
         };
-        let gateway =
-            tokio::spawn(sandbox::serve(gateway_listener, Ledger::in_memory(), std::future::pending::<()>()));
+        let gateway = tokio::spawn(sandbox::serve(
+            gateway_listener,
+            Ledger::in_memory(this_month),
+            std::future::pending::<()>(),
+        ));
         let running = serve::start(config, redactor).await?;
         let parts = DemoParts {
             api_base: format!("http://{}", addresses.api),

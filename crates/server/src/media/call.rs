@@ -2,9 +2,12 @@
 
 use super::ports::LegSockets;
 use super::worker::Leftover;
-use hushpad_telephony::relay::{Bridge, BridgeStats, Emit, LegParams, MAX_PACKET_BYTES, SecureMode, Side};
+use hushpad_telephony::relay::{
+    Bridge, BridgeStats, Emit, LegParams, MAX_PACKET_BYTES, Release, SecureMode, Side,
+};
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokio::sync::oneshot;
 
 /// One byte more than a packet may have, so that a larger one shows.
 pub(super) const BUFFER_BYTES: usize = MAX_PACKET_BYTES + 1;
@@ -14,7 +17,17 @@ pub(super) const BUFFER_BYTES: usize = MAX_PACKET_BYTES + 1;
 pub(super) struct Call {
     sockets: Sockets,
     bridge: Bridge,
+    leaving: Option<Leaving>,
 }
+
+/// Secure mode was asked to end, but a key is still down: its rest must not be heard either.
+struct Leaving {
+    done: oneshot::Sender<Leftover>,
+    look_again_us: u64,
+}
+
+/// How often to look whether the key is up, when no packet comes.
+const LOOK_AGAIN_US: u64 = 20_000;
 
 struct Sockets {
     customer: LegSockets,
@@ -49,7 +62,7 @@ impl Token {
 
 impl Call {
     pub(super) fn new(customer: LegSockets, agent: LegSockets, bridge: Bridge) -> Self {
-        Self { sockets: Sockets { customer, agent }, bridge }
+        Self { sockets: Sockets { customer, agent }, bridge, leaving: None }
     }
 
     pub(super) fn socket(&self, port: Port) -> &UdpSocket {
@@ -71,15 +84,21 @@ impl Call {
         }
     }
 
-    /// Sends what its time has come for.
+    /// Does what its time has come for.
     pub(super) fn deadline(&mut self, now_us: u64) {
         if self.next_deadline_us().is_some_and(|deadline_us| deadline_us <= now_us) {
             self.sending(|bridge, emit| bridge.deadline(now_us, emit));
+            self.leave(now_us);
         }
     }
 
     pub(super) fn next_deadline_us(&self) -> Option<u64> {
-        self.bridge.next_deadline_us()
+        let look_again_us = self.leaving.as_ref().map(|leaving| leaving.look_again_us);
+        self.bridge.next_deadline_us().into_iter().chain(look_again_us).min()
+    }
+
+    pub(super) fn is_secured(&self) -> bool {
+        self.bridge.is_secured()
     }
 
     pub(super) fn set_leg(&mut self, side: Side, params: LegParams) -> Option<()> {
@@ -87,11 +106,30 @@ impl Call {
     }
 
     pub(super) fn secure(&mut self, secure: Box<SecureMode>) -> Option<Leftover> {
+        // Whoever waits for the end of the one before learns that it did not come.
+        self.leaving = None;
         contained(&mut self.bridge, |bridge| bridge.secure(secure))
     }
 
-    pub(super) fn release(&mut self, now_us: u64) -> Option<Leftover> {
-        self.sending(|bridge, emit| bridge.release(now_us, emit))
+    /// Leaves secure mode as soon as no key is down, and answers then.
+    pub(super) fn release(&mut self, now_us: u64, done: oneshot::Sender<Leftover>) {
+        self.leaving = Some(Leaving { done, look_again_us: now_us });
+        self.leave(now_us);
+    }
+
+    fn leave(&mut self, now_us: u64) {
+        let Some(leaving) = self.leaving.take() else { return };
+        match self.sending(|bridge, emit| bridge.release(now_us, emit)) {
+            Some(Release::Left(leftover)) => {
+                // A call task that has gone away needs no answer.
+                let _gone = leaving.done.send(leftover);
+            }
+            Some(Release::KeyDown) => {
+                self.leaving = Some(Leaving { look_again_us: now_us + LOOK_AGAIN_US, ..leaving });
+            }
+            // A fault of ours: secure mode stays on, and the call task learns that by the missing answer.
+            None => {}
+        }
     }
 
     pub(super) fn stats(&self) -> BridgeStats {
@@ -99,7 +137,7 @@ impl Call {
     }
 
     fn sending<T>(&mut self, action: impl FnOnce(&mut Bridge, Emit<'_>) -> T) -> Option<T> {
-        let Self { sockets, bridge } = self;
+        let Self { sockets, bridge, .. } = self;
         contained(bridge, |bridge| {
             action(bridge, &mut |to, address, packet| sockets.send(to, address, packet))
         })
@@ -131,7 +169,28 @@ fn contained<T>(bridge: &mut Bridge, action: impl FnOnce(&mut Bridge) -> T) -> O
 
 #[cfg(test)]
 mod tests {
+    use super::super::ports::PortPool;
     use super::*;
+    use hushpad_telephony::guard::GuardConfig;
+    use hushpad_telephony::key_queue::KeyQueue;
+    use hushpad_telephony::relay::StreamSeed;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_panic_ends_with_its_packet_and_leaves_the_agent_in_silence() {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let pool = Arc::new(PortPool::new(22_700, 22_799));
+        let seed = StreamSeed { ssrc: 1, sequence: 1, timestamp: 1 };
+        let (customer, agent) = (pool.open(address).unwrap(), pool.open(address).unwrap());
+        let mut call = Call::new(customer, agent, Bridge::new(seed, seed));
+        let keys = Arc::new(KeyQueue::new());
+        call.secure(Box::new(SecureMode::new(GuardConfig::default(), keys.clone()))).unwrap();
+        assert!(call.sending(|_, _| -> () { panic!("a fault of our own") }).is_none());
+        assert!(call.set_leg(Side::Agent, LegParams::pcmu(None)).is_some(), "the call goes on");
+        assert_eq!((call.stats().faults, call.stats().secured), (1, true));
+        assert_eq!(call.next_deadline_us(), None, "the guard is not asked any more");
+    }
 
     #[test]
     fn a_token_names_the_call_and_the_port() {

@@ -10,6 +10,8 @@ mod call;
 mod clock;
 mod net;
 mod ports;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use clock::{now_ms, now_us};
@@ -169,10 +171,11 @@ impl MediaSession {
         self.ask(|done| Command::Secure(self.number, secure, done)).await.map(drop)
     }
 
-    /// Leaves secure mode.
+    /// Leaves secure mode. While a key is down, its rest is still hidden: this returns when it is up and
+    /// secure mode has really ended, some 200 ms after the last key.
     ///
     /// # Errors
-    /// [`MediaGone`].
+    /// [`MediaGone`]: secure mode may still be on. Also when secure mode was entered anew meanwhile.
     pub async fn release(&self) -> Result<(), MediaGone> {
         self.ask(|done| Command::Release(self.number, done)).await.map(drop)
     }
@@ -217,6 +220,7 @@ fn start_worker(number: usize, max_calls: usize) -> io::Result<WorkerHandle> {
     let worker = Worker::new(receiver, wake.clone(), max_calls)?;
     std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
         net::pin_to_processor(number);
+        net::go_first();
         if let Err(error) = worker.run() {
             tracing::error!(worker = number, %error, "a media worker stopped; its calls are silent");
         }

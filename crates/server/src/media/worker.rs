@@ -1,7 +1,7 @@
 //! A worker: one thread that moves the packets of its calls.
 
 use super::call::{BUFFER_BYTES, Call, PORTS, Port, Token};
-use super::clock::now_us;
+use super::clock;
 use super::net::{Epoll, Wake};
 use hushpad_telephony::relay::{BridgeStats, LegParams, SecureMode, Side};
 use std::io;
@@ -11,6 +11,10 @@ use tokio::sync::oneshot;
 
 /// The token of the wake-up file; calls have theirs from zero.
 const WAKE: u64 = u64::MAX;
+
+/// How often calls in secure mode are asked for what the clock makes due. Packets that go on by the clock
+/// are late already, and looking at every call on every packet costs more than they are worth.
+const TICK_US: u64 = 5_000;
 
 /// What a call task wants of a worker.
 pub(super) enum Command {
@@ -35,6 +39,7 @@ pub(super) struct Worker {
     calls: Vec<Option<Box<Call>>>,
     /// Calls that may have something to send when no packet comes.
     timed: Vec<usize>,
+    next_tick_us: u64,
 }
 
 enum Next {
@@ -48,46 +53,51 @@ impl Worker {
         epoll.add(wake.as_ref(), WAKE)?;
         let calls = std::iter::repeat_with(|| None).take(max_calls).collect();
         let timed = Vec::with_capacity(max_calls);
-        Ok(Self { epoll, wake, buffer: Box::new([0; BUFFER_BYTES]), commands, calls, timed })
+        let buffer = Box::new([0; BUFFER_BYTES]);
+        Ok(Self { epoll, wake, buffer, commands, calls, timed, next_tick_us: 0 })
     }
 
     /// Works until told to stop, or until nobody can tell it anything any more.
     pub(super) fn run(mut self) -> io::Result<()> {
+        let mut now_us = clock::now_us();
         loop {
-            let timeout_ms = self.timeout_ms();
-            let mut woken = false;
-            let tokens = self.epoll.wait(timeout_ms)?;
-            let now_us = now_us();
-            for token in tokens {
-                if token == WAKE {
-                    woken = true;
-                } else if let Some((call, port)) = find(&mut self.calls, token) {
-                    call.receive(port, now_us, &mut self.buffer);
-                }
-            }
-            self.deadlines(now_us);
-            if woken {
+            self.epoll.wait(self.timeout_ms(now_us))?;
+            now_us = clock::now_us();
+            // First what was commanded, so that it holds for every packet sent after the command.
+            if self.epoll.tokens().any(|token| token == WAKE) {
                 self.wake.clear();
                 if let Next::Stop = self.obey(now_us) {
                     return Ok(());
                 }
             }
+            for token in self.epoll.tokens() {
+                if let Some((call, port)) = find(&mut self.calls, token) {
+                    call.receive(port, now_us, &mut self.buffer);
+                }
+            }
+            self.deadlines(now_us);
         }
     }
 
-    fn timeout_ms(&self) -> Option<u16> {
-        let calls = self.timed.iter().filter_map(|call| self.calls.get(*call)?.as_ref());
-        let deadline_us = calls.filter_map(|call| call.next_deadline_us()).min()?;
-        let left_ms = deadline_us.saturating_sub(now_us()).div_ceil(1000);
-        Some(u16::try_from(left_ms).unwrap_or(u16::MAX))
+    fn timeout_ms(&self, now_us: u64) -> Option<u16> {
+        let left_us = self.next_tick_us.saturating_sub(now_us);
+        let left_ms = u16::try_from(left_us.div_ceil(1000)).unwrap_or(u16::MAX);
+        (!self.timed.is_empty()).then_some(left_ms)
     }
 
     fn deadlines(&mut self, now_us: u64) {
-        for number in &self.timed {
-            if let Some(Some(call)) = self.calls.get_mut(*number) {
-                call.deadline(now_us);
-            }
+        if self.timed.is_empty() || now_us < self.next_tick_us {
+            return;
         }
+        self.next_tick_us = now_us + TICK_US;
+        let calls = &mut self.calls;
+        self.timed.retain(|number| match calls.get_mut(*number) {
+            Some(Some(call)) => {
+                call.deadline(now_us);
+                call.is_secured()
+            }
+            _ => false,
+        });
     }
 
     fn obey(&mut self, now_us: u64) -> Next {
@@ -107,8 +117,10 @@ impl Worker {
                     answer(done, self.with(number, |call| call.secure(secure)));
                 }
                 Command::Release(number, done) => {
-                    self.timed.retain(|timed| *timed != number);
-                    answer(done, self.with(number, |call| call.release(now_us)));
+                    // Answers when the key that is down now is up.
+                    if let Some(Some(call)) = self.calls.get_mut(number) {
+                        call.release(now_us, done);
+                    }
                 }
                 Command::Stats(number, done) => {
                     answer(done, self.with(number, |call| Some(call.stats())));

@@ -106,6 +106,12 @@ impl Dispatcher {
         if tx.original.method == Method::Invite && !headers::unknown_requirements(&tx.original).is_empty() {
             return answer(&mut tx, StatusCode::BadExtension, vec![]).await;
         }
+        let kind = headers::content_type(&tx.original);
+        let foreign_body = !tx.original.body.is_empty() && !kind.eq_ignore_ascii_case("application/sdp");
+        if foreign_body && matches!(tx.original.method, Method::Invite | Method::Update) {
+            let accept = vec![Header::Accept("application/sdp".into())];
+            return answer(&mut tx, StatusCode::UnsupportedMediaType, accept).await;
+        }
         // The stack leaves these unanswered until the ACK has come.
         let early = invite.role() == TransactionRole::Server && !invite.state().is_confirmed();
         let waits_for_ack = matches!(invite.state(), DialogState::WaitAck(..));

@@ -9,7 +9,7 @@ use rsipstack::transaction::transaction::Transaction;
 
 use super::dispatch::{RETRY_AFTER_S, answer};
 use super::legs::CallLegs;
-use super::{SipError, Stack, headers};
+use super::{Peer, SipError, Stack, headers};
 
 /// Longest value of `X-Agent-Id` taken; agent ids have at most 64 characters.
 const MAX_AGENT_HEADER: usize = 64;
@@ -18,7 +18,7 @@ const MAX_AGENT_HEADER: usize = 64;
 pub struct IncomingCall {
     stack: Arc<Stack>,
     tx: Transaction,
-    peer: String,
+    peer: Peer,
     dialled: String,
     caller: String,
     agent_header: Option<String>,
@@ -29,7 +29,7 @@ pub struct IncomingCall {
 impl IncomingCall {
     /// Reads an INVITE; answers it itself if that cannot be done.
     pub(super) async fn read(stack: Arc<Stack>, mut tx: Transaction) -> Option<Self> {
-        let peer = source(&tx).and_then(|ip| stack.config.peer_of(ip)).map(|peer| peer.name.clone());
+        let peer = source(&tx).and_then(|ip| stack.config.peer_of(ip)).cloned();
         let Some(peer) = peer else {
             stack.counters.count_unknown_source();
             return None;
@@ -71,7 +71,13 @@ impl IncomingCall {
     /// The name of the peer it comes from.
     #[must_use]
     pub fn peer(&self) -> &str {
-        &self.peer
+        &self.peer.name
+    }
+
+    /// Whether the peer sits behind a NAT.
+    #[must_use]
+    pub fn is_behind_nat(&self) -> bool {
+        self.peer.nat
     }
 
     /// The user part that was dialled; empty if there is none.
@@ -128,7 +134,7 @@ impl IncomingCall {
     /// The INVITE cannot make a dialog; it has been answered with 400.
     pub async fn accept(mut self) -> Result<CallLegs, SipError> {
         let (events, received) = self.stack.dialogs.new_dialog_state_channel();
-        let contact = Some(self.stack.contact());
+        let contact = Some(self.stack.contact(self.tx.connection.as_ref()));
         let made = self.stack.dialogs.get_or_create_server_invite(&self.tx, events, None, contact);
         let dialog = match made {
             Ok(dialog) => dialog,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hushpad_telephony::call::{Dtmf, Input, Leg, MIN_SE_S, RequestId, SessionTimer, TimerFields};
+use hushpad_telephony::call::{Dtmf, Leg, MIN_SE_S, Refresher, RequestId, SessionTimer, TimerFields};
 use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle};
 use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
 use rsipstack::dialog::invite_dialog::InviteDialog;
@@ -11,92 +11,12 @@ use rsipstack::sip::{Auth, Header, HeadersExt, Method, Request, Scheme, StatusCo
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{SipError, Stack, headers};
+use super::{LegEvent, SipError, Stack, headers};
 
 /// Answers to our own requests that wait to be read: one change and the keys under way.
 const WAITING_ANSWERS: usize = 32;
 /// In-dialog requests that wait for our answer; more at once are refused with 500.
 const MAX_PENDING: usize = 16;
-
-/// What happened on a leg. The owned form of the dialog part of [`Input`].
-///
-/// No `Debug`: the body of an INFO may be a card digit.
-pub enum LegEvent {
-    /// See [`Input::Progress`].
-    Progress(Option<Vec<u8>>),
-    /// See [`Input::Answered`].
-    Answered(Option<Vec<u8>>, TimerFields),
-    /// See [`Input::Refused`].
-    Refused(u16, TimerFields),
-    /// See [`Input::Cancelled`].
-    Cancelled,
-    /// See [`Input::Acked`].
-    Acked(Leg, Option<Vec<u8>>),
-    /// See [`Input::Bye`].
-    Bye(Leg),
-    /// See [`Input::Lost`].
-    Lost(Leg),
-    /// See [`Input::Modify`].
-    Modify {
-        /// On which leg.
-        leg: Leg,
-        /// Which request.
-        request: RequestId,
-        /// The offer.
-        sdp: Option<Vec<u8>>,
-        /// Whether it is an UPDATE.
-        update: bool,
-        /// Its session timer.
-        timer: TimerFields,
-    },
-    /// See [`Input::ModifyAnswered`].
-    ModifyAnswered(Leg, u16, Option<Vec<u8>>, TimerFields),
-    /// See [`Input::Info`].
-    Info {
-        /// On which leg.
-        leg: Leg,
-        /// Which request.
-        request: RequestId,
-        /// Its Content-Type.
-        content_type: String,
-        /// Its body.
-        body: Vec<u8>,
-    },
-    /// See [`Input::InfoAnswered`].
-    InfoAnswered(Leg, RequestId, u16),
-}
-
-impl LegEvent {
-    /// As the call core takes it.
-    #[must_use]
-    pub fn as_input(&self) -> Input<'_> {
-        match self {
-            Self::Progress(sdp) => Input::Progress { sdp: sdp.as_deref() },
-            Self::Answered(sdp, timer) => Input::Answered { sdp: sdp.as_deref(), timer: *timer },
-            Self::Refused(code, timer) => Input::Refused { code: *code, timer: *timer },
-            Self::Cancelled => Input::Cancelled,
-            Self::Acked(leg, sdp) => Input::Acked { leg: *leg, sdp: sdp.as_deref() },
-            Self::Bye(leg) => Input::Bye { leg: *leg },
-            Self::Lost(leg) => Input::Lost { leg: *leg },
-            Self::Modify { leg, request, sdp, update, timer } => Input::Modify {
-                leg: *leg,
-                request: *request,
-                sdp: sdp.as_deref(),
-                update: *update,
-                timer: *timer,
-            },
-            Self::ModifyAnswered(leg, code, sdp, timer) => {
-                Input::ModifyAnswered { leg: *leg, code: *code, sdp: sdp.as_deref(), timer: *timer }
-            }
-            Self::Info { leg, request, content_type, body } => {
-                Input::Info { leg: *leg, request: *request, content_type, body }
-            }
-            Self::InfoAnswered(leg, request, code) => {
-                Input::InfoAnswered { leg: *leg, request: *request, code: *code }
-            }
-        }
-    }
-}
 
 /// The dialogs of one call. Dropping it removes them from the stack.
 pub struct CallLegs {
@@ -211,7 +131,7 @@ impl CallLegs {
     /// The address cannot be used; nothing was sent.
     pub fn invite(&mut self, to: &str, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
         self.drop_agent();
-        let contact = self.stack.contact();
+        let contact = self.stack.contact(None);
         let user = if self.caller.is_empty() { "anonymous".to_owned() } else { self.caller.clone() };
         let caller = Uri {
             scheme: Some(Scheme::Sip),
@@ -504,7 +424,6 @@ fn invite_failed(ended: Result<InviteAsyncResult, tokio::task::JoinError>) -> Op
 
 /// RFC 4028 section 9: whoever is to refresh as client must be told that it has to know how.
 fn with_required_timer(mut fields: Vec<Header>, timer: Option<SessionTimer>) -> Vec<Header> {
-    use hushpad_telephony::call::Refresher;
     if timer.is_some_and(|timer| timer.refresher == Some(Refresher::Uac)) {
         fields.push(Header::Require("timer".into()));
     }

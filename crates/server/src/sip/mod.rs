@@ -14,18 +14,22 @@
 //! its target [`LOG_TARGET`] at WARN whatever the operator asks for.
 
 mod dispatch;
+mod event;
 mod headers;
 mod incoming;
 mod legs;
+mod limits;
 mod network;
 mod socket;
 mod stack;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use event::LegEvent;
 pub use incoming::IncomingCall;
-pub use legs::{CallLegs, LegEvent};
+pub use legs::CallLegs;
 pub use network::{Network, NetworkError};
 pub use stack::Stack;
 
@@ -35,7 +39,8 @@ pub const LOG_TARGET: &str = "rsipstack";
 /// What we call ourselves; no version, which would only help an attacker.
 pub(crate) const USER_AGENT: &str = "Hushpad";
 
-/// Messages above this are not read. The largest real INVITE (video, ICE, History-Info) is about 8 KiB.
+/// Messages above this are not read. The largest real INVITE (video, ICE, History-Info) is about 8 KiB. A
+/// datagram has to be smaller than 8 KiB, which is the stack's buffer.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 
 /// How a listener is reached.
@@ -45,6 +50,8 @@ pub enum Transport {
     Udp,
     /// Streams.
     Tcp,
+    /// Encrypted streams; needs [`SipConfig::tls`].
+    Tls,
 }
 
 /// One socket we listen on.
@@ -52,8 +59,25 @@ pub enum Transport {
 pub struct Listener {
     /// How.
     pub transport: Transport,
-    /// Where. Port 0 takes a free one (UDP only).
+    /// Where. Port 0 takes a free one, with datagrams only.
     pub bind: SocketAddr,
+}
+
+/// What encrypted streams need, each in PEM form.
+#[derive(Clone)]
+pub struct Tls {
+    /// Our certificate and those above it.
+    pub certificate: Vec<u8>,
+    /// The key of it.
+    pub key: Vec<u8>,
+    /// Whom we believe when we call over TLS; nobody if empty.
+    pub authorities: Vec<u8>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls(•)")
+    }
 }
 
 /// What a peer is to us.
@@ -74,6 +98,8 @@ pub struct Peer {
     pub networks: Vec<Network>,
     /// What it is.
     pub kind: PeerKind,
+    /// Its media may come from another address than it says, because it sits behind a NAT.
+    pub nat: bool,
 }
 
 /// What the stack needs to know.
@@ -85,6 +111,8 @@ pub struct SipConfig {
     pub advertised: Option<IpAddr>,
     /// Whom we talk with.
     pub peers: Vec<Peer>,
+    /// For listeners with TLS, and for calls to agents with `transport=tls`.
+    pub tls: Option<Tls>,
     /// Most calls at once; sizes the queues.
     pub max_calls: usize,
 }

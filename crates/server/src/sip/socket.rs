@@ -22,7 +22,9 @@ impl StackSocket for PeersOnly {
             let (len, source) = self.socket.recv_from(buf).await?;
             if self.config.peer_of(source.ip()).is_none() {
                 self.counters.count_unknown_source();
-            } else if len > MAX_MESSAGE_BYTES {
+            } else if len > MAX_MESSAGE_BYTES || len >= buf.len() {
+                // A full buffer means that the kernel cut the rest off. The stack's has 8 KiB: whoever needs
+                // more has to use a stream (RFC 3261 section 18.1.1 says so from 1,300 bytes on).
                 self.counters.count_oversize();
             } else {
                 return Ok((len, source));

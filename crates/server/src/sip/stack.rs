@@ -1,16 +1,17 @@
 //! Listeners, transactions and the table of dialogs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rsipstack::dialog::DialogId;
 use rsipstack::dialog::dialog_layer::DialogLayer;
-use rsipstack::sip::{Auth, HostWithPort, Method, Scheme, Uri};
+use rsipstack::sip::{Auth, Host, HostWithPort, Method, Param, Scheme, Uri};
 use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transaction::{Endpoint, EndpointBuilder};
 use rsipstack::transport::tcp_listener::TcpListenerConnection;
+use rsipstack::transport::tls::{ReloadableCertResolver, TlsConfig, TlsListenerConnection};
 use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipConnection, TransportLayer};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Dispatcher;
 use super::incoming::IncomingCall;
+use super::limits::Limits;
 use super::socket::PeersOnly;
-use super::{Counters, Listener, SipConfig, Transport, USER_AGENT};
+use super::{Counters, Listener, SipConfig, Tls, Transport, USER_AGENT};
 
 /// Calls that wait to be taken up. The taker only hands them to tasks, so a few are plenty.
 const WAITING_CALLS: usize = 64;
@@ -29,13 +31,13 @@ const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// A TCP peer that says nothing for this long is let go; keep-alives come every 30 to 120 s (RFC 5626).
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 
-/// The running SIP stack. Dropping the last clone of it stops the listeners.
+/// The running SIP stack, until [`Stack::stop`].
 pub struct Stack {
     pub(super) config: Arc<SipConfig>,
     pub(super) counters: Arc<Counters>,
     pub(super) dialogs: Arc<DialogLayer>,
     endpoint: Endpoint,
-    contact: Uri,
+    transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
 }
@@ -51,7 +53,11 @@ impl Stack {
         let stop = CancellationToken::new();
         let transports = TransportLayer::new(stop.clone());
         transports.set_stream_idle_timeout(STREAM_IDLE);
-        admit_peers_only(&transports, &config, &counters);
+        let limits = Limits::new(&config, &counters);
+        limits.admit_peers_only(&transports);
+        if let Some(tls) = &config.tls {
+            transports.set_tls_config(tls_config(tls)?);
+        }
         let mut addresses = Vec::new();
         for listener in &config.listeners {
             let opened = open(listener, &config, &counters, &stop).await;
@@ -60,17 +66,19 @@ impl Stack {
             transports.add_transport(connection);
             addresses.push(address);
         }
-        let first = *addresses.first().context("no SIP listener is configured")?;
+        anyhow::ensure!(!addresses.is_empty(), "no SIP listener is configured");
         let endpoint = EndpointBuilder::new()
             .with_user_agent(USER_AGENT)
             .with_allows(vec![Method::Invite, Method::Ack, Method::Bye, Method::Cancel])
             .with_transport_layer(transports)
             .with_cancel_token(stop.clone())
+            .with_transport_inspector(Box::new(limits.clone()))
             .with_option(EndpointOption {
                 callid_suffix: Some("call".to_owned()),
                 ..EndpointOption::default()
             })
             .build();
+        limits.watch(&endpoint.inner);
         let requests = endpoint.incoming_transactions()?;
         let inner = endpoint.inner.clone();
         tokio::spawn(async move {
@@ -79,8 +87,8 @@ impl Stack {
             }
         });
         let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
-        let contact = contact(first);
-        let stack = Arc::new(Self { config, counters, dialogs, endpoint, contact, addresses, stop });
+        let transports = config.listeners.iter().map(|listener| listener.transport).collect();
+        let stack = Arc::new(Self { config, counters, dialogs, endpoint, transports, addresses, stop });
         let (calls, incoming) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(Dispatcher::new(Arc::clone(&stack), calls).run(requests));
         Ok((stack, incoming))
@@ -90,6 +98,14 @@ impl Stack {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Whether the phone at this SIP address sits behind a NAT, as its peer says. A name is not looked up.
+    #[must_use]
+    pub fn is_behind_nat(&self, uri: &str) -> bool {
+        let host = Uri::try_from(uri).ok().map(|uri| uri.host_with_port.host);
+        let Some(Host::IpAddr(ip)) = host else { return false };
+        self.config.peer_of(ip).is_some_and(|peer| peer.nat)
     }
 
     /// What was dropped.
@@ -121,32 +137,29 @@ impl Stack {
         self.stop.cancelled().await;
     }
 
-    /// The Contact of our dialogs over datagrams; the stack adapts it for streams.
-    pub(super) fn contact(&self) -> Uri {
-        self.contact.clone()
+    /// Our Contact for a dialog that came over this connection, or for one of ours, which the stack adapts to
+    /// the transport it goes over.
+    pub(super) fn contact(&self, over: Option<&SipConnection>) -> Uri {
+        use rsipstack::sip::Transport as Wire;
+        let (wanted, named) = match over.map(|connection| connection.transport()) {
+            Some(Wire::Tls) => (Transport::Tls, Some(Wire::Tls)),
+            Some(Wire::Tcp) => (Transport::Tcp, Some(Wire::Tcp)),
+            _ => (Transport::Udp, None),
+        };
+        let found = self.transports.iter().position(|transport| *transport == wanted);
+        let params = found.and(named).map(Param::Transport).into_iter().collect();
+        Uri {
+            scheme: Some(Scheme::Sip),
+            auth: Some(Auth { user: "hushpad".to_owned(), password: None }),
+            host_with_port: HostWithPort::from(self.addresses[found.unwrap_or(0)]),
+            params,
+            ..Uri::default()
+        }
     }
 
     pub(super) fn forget(&self, dialog: &DialogId) {
         self.dialogs.remove_dialog(dialog);
     }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// The UDP socket filters by itself; this is for streams.
-fn admit_peers_only(transports: &TransportLayer, config: &Arc<SipConfig>, counters: &Arc<Counters>) {
-    let (config, counters) = (Arc::clone(config), Arc::clone(counters));
-    transports.set_whitelist(move |ip: IpAddr| {
-        let known = config.peer_of(ip).is_some();
-        if !known {
-            counters.count_unknown_source();
-        }
-        std::future::ready(known)
-    });
 }
 
 async fn open(
@@ -174,7 +187,31 @@ async fn open(
             let connection = TcpListenerConnection::new(listener.bind, Some(address)).await?;
             Ok((SipConnection::TcpListener(connection), address))
         }
+        Transport::Tls => {
+            let tls = config.tls.as_ref().context("TLS needs a certificate and its key")?;
+            drop(std::net::TcpListener::bind(listener.bind)?);
+            let address = reached_at(listener.bind);
+            let connection =
+                TlsListenerConnection::new(listener.bind, Some(address), tls_config(tls)?).await?;
+            Ok((SipConnection::TlsListener(connection), address))
+        }
     }
+}
+
+/// The stack reads certificates when a listener starts and only logs what is wrong: find out now.
+fn tls_config(tls: &Tls) -> anyhow::Result<TlsConfig> {
+    let provider = rustls::crypto::ring::default_provider();
+    ReloadableCertResolver::new(&tls.certificate, &tls.key, Arc::new(provider.clone()))
+        .map_err(|error| anyhow::anyhow!("the SIP certificate or its key cannot be used: {error}"))?;
+    // The stack takes the provider of the process; if there is one already, it is as good.
+    let _ = provider.install_default();
+    let authorities = (!tls.authorities.is_empty()).then(|| tls.authorities.clone());
+    Ok(TlsConfig {
+        cert: Some(tls.certificate.clone()),
+        key: Some(tls.key.clone()),
+        ca_certs: authorities,
+        ..TlsConfig::default()
+    })
 }
 
 fn udp_socket(bind: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
@@ -184,13 +221,4 @@ fn udp_socket(bind: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
     let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
     socket.bind(&bind.into())?;
     tokio::net::UdpSocket::from_std(socket.into())
-}
-
-fn contact(address: SocketAddr) -> Uri {
-    Uri {
-        scheme: Some(Scheme::Sip),
-        auth: Some(Auth { user: "hushpad".to_owned(), password: None }),
-        host_with_port: HostWithPort::from(address),
-        ..Uri::default()
-    }
 }

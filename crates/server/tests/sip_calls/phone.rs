@@ -13,16 +13,16 @@ const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\
 
 /// A message that came, as text.
 #[derive(Clone)]
-pub struct Message(pub String);
+pub(crate) struct Message(pub(crate) String);
 
 impl Message {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let prefix = format!("{}:", name.to_ascii_lowercase());
         let line = self.0.lines().find(|line| line.to_ascii_lowercase().starts_with(&prefix));
         line.map(|line| line[prefix.len()..].trim()).unwrap_or_default()
     }
 
-    pub fn is(&self, start: &str) -> bool {
+    pub(crate) fn is(&self, start: &str) -> bool {
         self.0.starts_with(start)
     }
 
@@ -44,7 +44,7 @@ impl Message {
 }
 
 /// One phone, one dialog.
-pub struct Phone {
+pub(crate) struct Phone {
     socket: UdpSocket,
     server: SocketAddr,
     call_id: String,
@@ -54,24 +54,24 @@ pub struct Phone {
 }
 
 impl Phone {
-    pub async fn at(bind: &str, server: SocketAddr) -> Self {
+    pub(crate) async fn at(bind: &str, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind(bind).await.unwrap();
         let call_id = format!("phone-{}", socket.local_addr().unwrap().port());
         Self { socket, server, call_id, user: String::new(), to: String::new(), sequence: 0 }
     }
 
-    pub async fn options(&mut self) {
+    pub(crate) async fn options(&mut self) {
         self.request("OPTIONS", "", "").await;
     }
 
     /// Sends an INVITE to a user.
-    pub async fn invite(&mut self, user: &str, sdp: Option<&str>) {
+    pub(crate) async fn invite(&mut self, user: &str, sdp: Option<&str>) {
         self.user = user.to_owned();
         self.request("INVITE", "Content-Type: application/sdp\r\n", sdp.unwrap_or(SDP)).await;
     }
 
     /// Sends a request in the dialog, or the one that begins it.
-    pub async fn request(&mut self, method: &str, headers: &str, body: &str) {
+    pub(crate) async fn request(&mut self, method: &str, headers: &str, body: &str) {
         if method != "ACK" {
             self.sequence += 1;
         }
@@ -87,12 +87,12 @@ impl Phone {
         self.raw(text.as_bytes()).await;
     }
 
-    pub async fn raw(&self, bytes: &[u8]) {
+    pub(crate) async fn raw(&self, bytes: &[u8]) {
         self.socket.send_to(bytes, self.server).await.unwrap();
     }
 
     /// Calls and acknowledges the answer.
-    pub async fn calls(&mut self, user: &str) {
+    pub(crate) async fn calls(&mut self, user: &str) {
         self.invite(user, None).await;
         let answer = self.hears("SIP/2.0 200").await;
         self.joins(&answer);
@@ -100,12 +100,12 @@ impl Phone {
     }
 
     /// Takes the tag of an answer: what follows is in the dialog.
-    pub fn joins(&mut self, answer: &Message) {
+    pub(crate) fn joins(&mut self, answer: &Message) {
         self.to = answer.header("To").to_owned();
     }
 
     /// Cancels the INVITE that was sent last.
-    pub async fn cancel(&mut self) {
+    pub(crate) async fn cancel(&mut self) {
         let (here, server, user) = (self.socket.local_addr().unwrap(), self.server, &self.user);
         let (call_id, sequence) = (&self.call_id, self.sequence);
         let text = format!(
@@ -117,14 +117,14 @@ impl Phone {
     }
 
     /// Sends an INFO with a key and gives the answer.
-    pub async fn key(&mut self, key: char) -> Message {
+    pub(crate) async fn key(&mut self, key: char) -> Message {
         let body = format!("Signal={key}\r\nDuration=160\r\n");
         self.request("INFO", "Content-Type: application/dtmf-relay\r\n", &body).await;
         self.hears("SIP/2.0").await
     }
 
     /// The next message that begins so; others are passed over.
-    pub async fn hears(&self, start: &str) -> Message {
+    pub(crate) async fn hears(&self, start: &str) -> Message {
         let wait = async {
             loop {
                 let message = self.next().await;
@@ -136,24 +136,24 @@ impl Phone {
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never heard {start}"))
     }
 
-    pub async fn next(&self) -> Message {
+    pub(crate) async fn next(&self) -> Message {
         let mut bytes = vec![0; 65_536];
         let (len, _) = self.socket.recv_from(&mut bytes).await.unwrap();
         Message(String::from_utf8_lossy(&bytes[..len]).into_owned())
     }
 
-    pub fn heard_nothing(&self) -> bool {
+    pub(crate) fn heard_nothing(&self) -> bool {
         self.socket.try_recv_from(&mut [0; 16]).is_err()
     }
 
-    pub async fn answers(&self, request: &Message, code: &str) {
+    pub(crate) async fn answers(&self, request: &Message, code: &str) {
         let body = if code.starts_with("200") && request.is("INVITE") { SDP } else { "" };
         let text = request.answer(code, self.socket.local_addr().unwrap(), body);
         self.raw(text.as_bytes()).await;
     }
 
     /// An agent's phone: answers everything, and keeps what it hears, until the BYE.
-    pub async fn serves(self) -> Vec<Message> {
+    pub(crate) async fn serves(self) -> Vec<Message> {
         let mut heard = Vec::new();
         let wait = async {
             loop {

@@ -4,7 +4,7 @@
 -- Who may write. Each owner that opens the store takes the next epoch; a write under an older one is
 -- refused in its own transaction.
 CREATE TABLE owner (
-    id    INTEGER PRIMARY KEY CHECK (id = 1),
+    id    INTEGER PRIMARY KEY CONSTRAINT one_owner CHECK (id = 1),
     epoch INTEGER NOT NULL
 ) STRICT;
 INSERT INTO owner (id, epoch) VALUES (1, 0);

@@ -1,5 +1,6 @@
 //! The store over one SQLite file, in write-ahead mode: one writer, a few readers.
 
+mod changes;
 mod clients;
 mod migrate;
 mod purge;
@@ -64,7 +65,8 @@ pub enum Ownership {
     /// As its one owner; refused while another process is.
     #[default]
     Exclusive,
-    /// As its one owner, from now on: an owner that still runs is fenced and can write no more.
+    /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
+    /// keeps the lock of the file until its process ends; until then only this epoch keeps others apart.
     TakeOver,
     /// Beside the owner, for the command line: reads, and writes of API clients only.
     Guest,

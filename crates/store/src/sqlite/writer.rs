@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::purge::{self, Batch};
 use super::queue::{Ask, Failure, Job};
-use super::{PAGE_BYTES, clients, sessions};
+use super::{PAGE_BYTES, changes, clients};
 
 /// Jobs in one transaction. Past this the shared `fsync` is already cheap beside the rows themselves, and a
 /// larger group would only make its first job wait.
@@ -87,12 +87,13 @@ impl Writer {
                 if self.jobs.recv_many(&mut waiting, GROUP_MAX).await == 0 {
                     break;
                 }
-            } else {
-                while waiting.len() < GROUP_MAX
-                    && let Ok(job) = self.jobs.try_recv()
-                {
-                    waiting.push(job);
-                }
+                // Those that the last group has answered are about to ask again: once round, and they join.
+                tokio::task::yield_now().await;
+            }
+            while waiting.len() < GROUP_MAX
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                waiting.push(job);
             }
             let group = self.sort(&mut waiting);
             if !group.is_empty() {
@@ -138,12 +139,17 @@ impl Writer {
 
     async fn try_write(&mut self, group: &mut [Job]) -> Result<(), GroupError> {
         let role = self.role;
+        if let ([Job::Commit(ask)], Role::Owner { epoch }) = (&mut *group, role) {
+            let connection = self.connected(self.size_max_bytes).await?;
+            ask.answer = Some(changes::apply_alone(connection, &ask.question, epoch).await?);
+            return Ok(());
+        }
         let connection = self.begin(self.size_max_bytes).await?;
         for job in group {
             match job {
                 Job::Commit(ask) => {
                     ask.answer = Some(match role {
-                        Role::Owner { .. } => sessions::apply(connection, &ask.question).await?,
+                        Role::Owner { .. } => changes::apply(connection, &ask.question).await?,
                         Role::Guest => Err(CommitError::Fenced),
                     });
                 }
@@ -200,7 +206,7 @@ impl Writer {
         if !self.log_to_empty {
             return Ok(());
         }
-        let connection = self.connected().await.map_err(super::unavailable)?;
+        let connection = self.connected(None).await.map_err(super::unavailable)?;
         if purge::empty_log(connection).await.map_err(super::unavailable)? {
             self.log_to_empty = false;
             Ok(())
@@ -212,13 +218,7 @@ impl Writer {
     /// Opens a transaction that is the only writer, and checks in it that the store is still ours.
     async fn begin(&mut self, size_max_bytes: Option<u64>) -> Result<&mut SqliteConnection, GroupError> {
         let role = self.role;
-        // Wiping needs a little room before it makes room: only what adds is bound.
-        let pages = self.size_max_bytes.is_some().then(|| pages(size_max_bytes));
-        let connection = self.connected().await?;
-        if let Some(pages) = pages {
-            let bound = format!("PRAGMA max_page_count = {pages}");
-            sqlx::raw_sql(AssertSqlSafe(bound)).execute(&mut *connection).await?;
-        }
+        let connection = self.connected(size_max_bytes).await?;
         let (epoch,): (i64,) = sqlx::query_as("BEGIN IMMEDIATE; SELECT epoch FROM owner WHERE id = 1")
             .fetch_one(&mut *connection)
             .await?;
@@ -228,8 +228,10 @@ impl Writer {
         }
     }
 
-    async fn connected(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
-        let connection = match self.connection.take() {
+    /// The connection, new after a failure. `size_max_bytes` is `None` for what makes room: wiping needs a
+    /// little before it does, so only what adds is bound.
+    async fn connected(&mut self, size_max_bytes: Option<u64>) -> Result<&mut SqliteConnection, sqlx::Error> {
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
                 let connection = self.options.connect().await?;
@@ -237,6 +239,10 @@ impl Writer {
                 connection
             }
         };
+        if self.size_max_bytes.is_some() {
+            let bound = format!("PRAGMA max_page_count = {}", pages(size_max_bytes));
+            sqlx::raw_sql(AssertSqlSafe(bound)).execute(&mut connection).await?;
+        }
         Ok(self.connection.insert(connection))
     }
 

@@ -70,11 +70,11 @@ impl Sums {
 
     /// Makes ready for looks at the newest sum.
     pub(crate) fn prepare(&mut self) {
-        let (mut power, mut energy) = ([0.0; 8], 0.0);
+        let (mut power, mut energy): (Lanes, f32) = ([0.0; 8], 0.0);
         for index in 0..MAX_SUMS {
             let sum = &self.ring[(self.next + DEPTH - 1 - index * LAG) % DEPTH];
-            for lane in 0..8 {
-                power[lane] += sum.re[lane] * sum.re[lane] + sum.im[lane] * sum.im[lane];
+            for (lane, total) in power.iter_mut().enumerate() {
+                *total += sum.re[lane] * sum.re[lane] + sum.im[lane] * sum.im[lane];
             }
             energy += sum.energy;
             self.power[index] = (power, energy);

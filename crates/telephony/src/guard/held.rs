@@ -1,5 +1,7 @@
 //! The audio in the look-back: packets, their bytes, and which samples must be hidden.
 
+use std::ops::Range;
+
 /// Samples the ring holds (512 ms): the longest look-back (120 ms), the longest packet, the longest gap
 /// that keeps its place (200 ms), and room for packets that come in a burst.
 const RING: usize = 4096;
@@ -99,8 +101,8 @@ impl Lookback {
     /// Hides the samples of a stretch: those here now, and those that come before `to`.
     pub(super) fn hide(&mut self, from: u64, to: u64) {
         let oldest = self.head.saturating_sub(RING as u64);
-        for position in from.max(oldest)..to.min(self.head) {
-            self.hidden[slot(position)] = true;
+        for range in ring_ranges(from.max(oldest), to.min(self.head)) {
+            self.hidden[range].fill(true);
         }
         self.hide_until = self.hide_until.max(to);
     }
@@ -121,6 +123,17 @@ impl Lookback {
         self.bytes[slot(position)]
     }
 
+    /// Copies the bytes of a packet as they came.
+    pub(super) fn copy(&self, packet: &Packet, into: &mut [u8]) {
+        let mut rest = into;
+        for range in ring_ranges(packet.from, packet.end()) {
+            let bytes = &self.bytes[range];
+            let (now, later) = rest.split_at_mut(bytes.len().min(rest.len()));
+            now.copy_from_slice(&bytes[..now.len()]);
+            rest = later;
+        }
+    }
+
     /// Whether a sample is hidden; one that has not come yet is not, unless its hiding is settled.
     pub(super) fn is_hidden(&self, position: u64) -> bool {
         if position >= self.head { position < self.hide_until } else { self.hidden[slot(position)] }
@@ -128,14 +141,22 @@ impl Lookback {
 
     /// Whether any sample of a stretch is hidden.
     pub(super) fn any_hidden(&self, from: u64, to: u64) -> bool {
-        (from..to).any(|position| self.is_hidden(position))
+        if to > self.head && self.head.max(from) < self.hide_until {
+            return true;
+        }
+        ring_ranges(from, to.min(self.head)).into_iter().any(|range| self.hidden[range].contains(&true))
     }
 
     fn advance(&mut self, samples: u64) {
-        for position in self.head..self.head + samples {
-            self.hidden[slot(position)] = position < self.hide_until;
+        let end = self.head + samples;
+        let hidden_end = self.hide_until.clamp(self.head, end);
+        for range in ring_ranges(self.head, hidden_end) {
+            self.hidden[range].fill(true);
         }
-        self.head += samples;
+        for range in ring_ranges(hidden_end, end) {
+            self.hidden[range].fill(false);
+        }
+        self.head = end;
         let oldest = self.head.saturating_sub(RING as u64);
         while self.first().is_some_and(|packet| packet.from < oldest) {
             self.drop_first();
@@ -143,8 +164,11 @@ impl Lookback {
     }
 
     fn write(&mut self, packet: &Packet, payload: &[u8]) {
-        for (position, byte) in (packet.from..).zip(payload) {
-            self.bytes[slot(position)] = *byte;
+        let mut rest = payload;
+        for range in ring_ranges(packet.from, packet.end()) {
+            let (now, later) = rest.split_at(range.len().min(rest.len()));
+            self.bytes[range.start..range.start + now.len()].copy_from_slice(now);
+            rest = later;
         }
     }
 
@@ -155,6 +179,14 @@ impl Lookback {
             self.count += 1;
         }
     }
+}
+
+/// The slots of the positions `[from, to)`, at most a ring's length: up to its end, and on from its start.
+fn ring_ranges(from: u64, to: u64) -> [Range<usize>; 2] {
+    let length = to.saturating_sub(from).min(RING as u64) as usize;
+    let start = slot(from);
+    let first = length.min(RING - start);
+    [start..start + first, 0..length - first]
 }
 
 fn slot(position: u64) -> usize {

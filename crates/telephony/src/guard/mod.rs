@@ -31,6 +31,8 @@ mod cover;
 mod fill;
 mod held;
 mod suspicion;
+#[cfg(test)]
+mod tests;
 
 pub use fill::Fill;
 
@@ -276,10 +278,13 @@ impl Guard {
             return;
         }
         let in_tone = self.suspicion.is_on() || self.detector.is_on();
+        let before = self.lookback.head();
         self.lookback.skip(gap);
         let head = self.lookback.head();
         if in_tone {
-            self.lookback.hide(head - gap, head + HIDE_AFTER_GAP);
+            self.lookback.hide(before, head + HIDE_AFTER_GAP);
+        } else if Suspicion::could_begin(self.detector.spectrum()) {
+            self.lookback.hide(before.saturating_sub(UNVOUCHED), head);
         }
         let silence = [0_i16; MAX_GAP as usize];
         self.examine(&silence[..gap.min(MAX_GAP) as usize], tell);
@@ -333,9 +338,7 @@ impl Guard {
         let law = self.law;
         let length = packet.len.min(MAX_PACKET_SAMPLES);
         if !self.lookback.any_hidden(packet.from.saturating_sub(FADE), packet.end() + FADE) {
-            for (slot, position) in self.out.iter_mut().zip(packet.from..packet.end()) {
-                *slot = self.lookback.byte(position);
-            }
+            self.lookback.copy(packet, &mut self.out[..length]);
             self.lookback.drop_first();
             return Held { ts: packet.ts, marker: packet.marker, payload: &self.out[..length] };
         }

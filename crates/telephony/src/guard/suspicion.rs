@@ -56,6 +56,8 @@ struct Rule {
     coherence: f32,
     deviation: f32,
 }
+/// How much two tones must explain of the last 5 or 10 ms before a gap.
+const SHARE_BEFORE_GAP: f32 = 0.6;
 /// The weakest 10 ms of a tone against its mean, at least.
 const LEAST_STEADINESS: f32 = 0.45;
 /// Hidden before the first and after the last block in which the pair is seen: 5 ms.
@@ -94,6 +96,14 @@ impl Suspicion {
             self.state = State::Calm;
         }
         None
+    }
+
+    /// Whether a tone could have begun in the last 10 ms, by the little there is: asked when what follows
+    /// is lost and nothing more will be known.
+    pub(super) fn could_begin(spectrum: &Spectrum) -> bool {
+        let fit = spectrum.best_short_fit(&spectrum.sum(0, SHORT));
+        let newest = spectrum.fit(fit.pair, 0, 2);
+        plausible(newest.low, newest.high) && fit.share.max(newest.share) >= SHARE_BEFORE_GAP
     }
 
     /// Whether the newest block still belongs to a suspected tone.

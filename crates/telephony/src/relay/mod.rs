@@ -111,11 +111,17 @@ impl Bridge {
     }
 
     /// Leaves secure mode: what the guard still holds is sent at once, cleaned, and then sound passes as it
-    /// comes. Gives back what is left over, to be freed elsewhere.
-    pub fn release(&mut self, now_us: u64, emit: Emit<'_>) -> Option<Box<SecureMode>> {
+    /// comes. But not while a key is down, or was just now: its rest must not be heard. Then nothing changes
+    /// and this is to be called again.
+    pub fn release(&mut self, now_us: u64, emit: Emit<'_>) -> Release {
+        if let Mode::Secured(secure) | Mode::Failed(secure) = &self.mode
+            && secure.is_key_down(now_us)
+        {
+            return Release::KeyDown;
+        }
         self.pump(now_us, Pump::Everything, emit);
         self.agent.outgoing.renumber();
-        self.replace_mode(Mode::Plain)
+        Release::Left(self.replace_mode(Mode::Plain))
     }
 
     /// Something went wrong in us while a packet of this call was handled. In secure mode the agent gets
@@ -166,6 +172,12 @@ impl Bridge {
     /// Sends what the guard held until now.
     pub fn deadline(&mut self, now_us: u64, emit: Emit<'_>) {
         self.pump(now_us, Pump::Due, emit);
+    }
+
+    /// Whether secure mode is on, working or failed.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        !matches!(self.mode, Mode::Plain)
     }
 
     /// What was counted.
@@ -353,7 +365,11 @@ impl Bridge {
     fn silence(&mut self, now_us: u64, packet: &Packet<'_>, emit: Emit<'_>) {
         let (customer, agent) = (&mut self.customer, &mut self.agent);
         customer.stats.dropped.failed_closed += 1;
-        let is_audio = matches!(customer.params.kind(packet.header.payload_type), Kind::Audio(_));
+        let kind = customer.params.kind(packet.header.payload_type);
+        if let (Kind::Event, Mode::Failed(secure)) = (kind, &mut self.mode) {
+            secure.key_seen(now_us);
+        }
+        let is_audio = matches!(kind, Kind::Audio(_));
         let Some(destination) = agent.destination().filter(|_| is_audio) else { return };
         let Header { timestamp, marker, .. } = packet.header;
         let header = agent.outgoing.numbered(now_us, timestamp, marker, agent.params.payload_type);
@@ -363,6 +379,14 @@ impl Bridge {
             emit(Side::Agent, destination, bytes);
         }
     }
+}
+
+/// What came of the wish to leave secure mode.
+pub enum Release {
+    /// It is left, or was not on. What is left over of it can be freed elsewhere.
+    Left(Option<Box<SecureMode>>),
+    /// A key is down: it is still on.
+    KeyDown,
 }
 
 #[derive(Clone, Copy)]

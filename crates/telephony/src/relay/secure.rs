@@ -22,6 +22,10 @@ const MAX_FILL_SAMPLES: u16 = MAX_PACKET_SAMPLES as u16;
 /// Packets of silence put in at once; more are not a press but an interruption.
 const MAX_FILLS: usize = 4;
 
+/// A key counts as down so long after the last sign of it: its end packets may be lost, and its audio may
+/// come after its events.
+const KEY_LINGERS_US: u64 = 200_000;
+
 /// An event this far from where the audio is does not belong to it.
 const MAX_EVENT_DISTANCE_S: u32 = 4;
 
@@ -37,6 +41,15 @@ pub struct SecureMode {
     reported: u64,
     audio: Option<Audio>,
     samples: u16,
+    tone: Tone,
+    last_key_us: Option<u64>,
+}
+
+/// The tone in the audio.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Up,
+    Down,
 }
 
 /// Whether keys still count.
@@ -70,6 +83,8 @@ impl SecureMode {
             reported: 0,
             audio: None,
             samples: USUAL_SAMPLES,
+            tone: Tone::Up,
+            last_key_us: None,
         }
     }
 
@@ -108,6 +123,7 @@ impl SecureMode {
     pub(super) fn stream_restarted(&mut self) {
         self.guard.reset();
         self.audio = None;
+        self.tone = Tone::Up;
     }
 
     /// Takes audio, in the guard's law. What is longer than the guard takes goes on in pieces.
@@ -127,10 +143,21 @@ impl SecureMode {
         }
     }
 
+    /// A sign of a key was seen.
+    pub(super) fn key_seen(&mut self, now_us: u64) {
+        self.last_key_us = Some(now_us);
+    }
+
+    /// Whether a key is down, or was a moment ago.
+    pub(super) fn is_key_down(&self, now_us: u64) -> bool {
+        self.last_key_us.is_some_and(|last_us| now_us.saturating_sub(last_us) < KEY_LINGERS_US)
+    }
+
     /// Takes a telephone-event packet: its keys are reported, the audio it stands over is hidden, and when
     /// it came instead of audio, silence takes that place.
     pub(super) fn event(&mut self, now_us: u64, timestamp: u32, payload: &[u8]) {
         let Some(last) = events(timestamp, payload).last() else { return };
+        self.key_seen(now_us);
         for event in events(timestamp, payload) {
             self.guard.cover(now_us, event.start, event.duration, event.ended);
         }
@@ -199,9 +226,15 @@ impl SecureMode {
     fn push(&mut self, now_us: u64, timestamp: u32, marker: bool, payload: &[u8], filled: Option<u32>) {
         let (keys, counting) = (&self.keys, &self.counting);
         let (rate, reported) = (&mut self.tone_rate, &mut self.reported);
+        let before = self.tone;
+        let tone = &mut self.tone;
         self.guard.push(now_us, timestamp, marker, payload, &mut |key, phase, onset_us| {
+            *tone = if phase == Phase::Begin { Tone::Down } else { Tone::Up };
             report(keys, counting, rate, reported, Press { key, phase, onset_us, carrier: Carrier::InBand });
         });
+        if before == Tone::Down || self.tone == Tone::Down {
+            self.key_seen(now_us);
+        }
         let samples = u32::try_from(payload.len()).unwrap_or(0);
         let end = timestamp.wrapping_add(samples);
         let (next, before) = self.audio.map_or((end, None), |audio| (audio.next, audio.filled));

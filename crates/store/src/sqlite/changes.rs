@@ -1,0 +1,296 @@
+//! How one change is written: the row, its attempt and its events, all in one round trip to SQLite.
+//!
+//! Parameters are written `$1`, not `?1`: sqlx fills the gaps that `?1` leaves in a statement's own numbering
+//! with wrong values. Each statement after the first does something only if the one before did, so a conflict
+//! writes nothing.
+
+use hushpad_domain::attempt::Attempt;
+use hushpad_domain::change::Change;
+use hushpad_domain::event::{Event, EventKind};
+use hushpad_domain::ids::AttemptNo;
+use hushpad_domain::ports::{CommitError, StoreUnavailable};
+use hushpad_domain::session::Session;
+use sqlx::SqliteConnection;
+use sqlx::error::ErrorKind;
+use sqlx::sqlite::SqliteArguments;
+
+use super::rows::{StateColumns, StoredAnswer, attempt_state_text, payment_data_text};
+
+/// One kind of change in its two settings.
+struct Sql {
+    /// As one of several in the writer's transaction.
+    grouped: &'static str,
+    /// As a transaction of its own, refused by the row `one_owner` when the epoch is not the newest.
+    alone: &'static str,
+}
+
+macro_rules! sql {
+    ($($statement:expr),+) => {
+        Sql {
+            grouped: concat!("SAVEPOINT change;", $($statement),+, "RELEASE change"),
+            alone: concat!(
+                "BEGIN IMMEDIATE;
+                 INSERT INTO owner (id, epoch) SELECT 2, epoch FROM owner WHERE epoch <> $12;",
+                $($statement),+,
+                "COMMIT"
+            ),
+        }
+    };
+}
+
+macro_rules! open_session {
+    () => {
+        "INSERT INTO held (data) VALUES ($20);
+         INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
+                              state, attempt, ended_on, ending, created_on, updated_on, version, events, held)
+         VALUES ($1, $13, $2, $14, $15, $16, $17, $18,
+                 $5, $6, $7, $8, $19, $9, $4, $10, last_insert_rowid());"
+    };
+}
+
+macro_rules! alter_session {
+    () => {
+        "UPDATE session
+            SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
+                version = $4
+          WHERE guid = $1 AND account = $2 AND version = $3
+         RETURNING 1;"
+    };
+}
+
+macro_rules! put_attempt {
+    ($held:literal) => {
+        concat!(
+            "INSERT INTO attempt (session, no, id, amount_minor, currency, gateway, intended_on, updated_on,
+                                  state, held)
+             SELECT id, $13, $14, $15, $16, $17, $18, $19, $20, ",
+            $held,
+            "  FROM session WHERE guid = $1 AND changes() > 0
+             ON CONFLICT (session, no)
+             DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state, held = excluded.held;"
+        )
+    };
+}
+
+macro_rules! add_events {
+    () => {
+        "INSERT INTO event (session, seq, at, kind)
+         SELECT session.id, new.value ->> 'seq', new.value ->> 'at', new.value -> 'kind'
+           FROM session, json_each($11) AS new
+          WHERE session.guid = $1 AND changes() > 0;"
+    };
+}
+
+/// A new session.
+const OPEN: Sql = sql!(open_session!(), add_events!());
+/// A session that has changed; its amount, call and agent never do.
+const ALTER: Sql = sql!(alter_session!(), add_events!());
+/// The same with an attempt that has no answer.
+const ALTER_ATTEMPT: Sql = sql!(alter_session!(), put_attempt!("NULL"), add_events!());
+/// The same with an attempt that has been answered.
+const ALTER_ANSWERED: Sql = sql!(
+    alter_session!(),
+    "INSERT INTO held (data) SELECT $21 WHERE changes() > 0;",
+    put_attempt!("last_insert_rowid()"),
+    add_events!()
+);
+
+/// Applies one change inside the writer's transaction. A refused change writes nothing and leaves the
+/// transaction usable.
+///
+/// # Errors
+/// The outer error ends the whole group; the inner result is this change's own.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    change: &Change,
+) -> Result<Result<(), CommitError>, sqlx::Error> {
+    // Who owns the store was asked when the transaction began.
+    match statement(change, None) {
+        Ok(Statement { sql, arguments }) => {
+            run(connection, change, sql.grouped, arguments, "ROLLBACK TO change; RELEASE change").await
+        }
+        Err(refused) => Ok(Err(CommitError::Unavailable(refused))),
+    }
+}
+
+/// Applies one change in a transaction of its own, if `epoch` is still the newest: one round trip in all.
+///
+/// # Errors
+/// As [`apply`].
+pub(super) async fn apply_alone(
+    connection: &mut SqliteConnection,
+    change: &Change,
+    epoch: i64,
+) -> Result<Result<(), CommitError>, sqlx::Error> {
+    match statement(change, Some(epoch)) {
+        Ok(Statement { sql, arguments }) => run(connection, change, sql.alone, arguments, "ROLLBACK").await,
+        Err(refused) => Ok(Err(CommitError::Unavailable(refused))),
+    }
+}
+
+async fn run(
+    connection: &mut SqliteConnection,
+    change: &Change,
+    sql: &'static str,
+    arguments: SqliteArguments,
+    undo: &'static str,
+) -> Result<Result<(), CommitError>, sqlx::Error> {
+    match sqlx::query_with(sql, arguments).fetch_all(&mut *connection).await {
+        // A new session answers no row; a changed one answers one, or none when it was not as expected.
+        Ok(rows) if change.before.is_none() || !rows.is_empty() => Ok(Ok(())),
+        Ok(_) => Ok(Err(CommitError::Conflict)),
+        Err(error) => match refusal(&error) {
+            Some(refused) => {
+                sqlx::query(undo).execute(connection).await?;
+                Ok(Err(refused))
+            }
+            None => Err(error),
+        },
+    }
+}
+
+struct Statement {
+    sql: Sql,
+    arguments: SqliteArguments,
+}
+
+fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnavailable> {
+    let attempt = changed_attempt(change)?;
+    let mut query = Arguments::default();
+    bind_session(&mut query, change, epoch)?;
+    let sql = match (change.before, attempt) {
+        (None, None) => {
+            bind_new_session(&mut query, &change.after)?;
+            OPEN
+        }
+        (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
+        (Some(_), None) => ALTER,
+        (Some(_), Some(attempt)) => {
+            bind_attempt(&mut query, attempt)?;
+            if let Some(answer) = attempt.answer() {
+                query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
+                ALTER_ANSWERED
+            } else {
+                ALTER_ATTEMPT
+            }
+        }
+    };
+    Ok(Statement { sql, arguments: query.0 })
+}
+
+/// The attempt that a change touches: the one that its events name. A transition touches at most one.
+fn changed_attempt(change: &Change) -> Result<Option<&Attempt>, StoreUnavailable> {
+    let mut named: Option<AttemptNo> = None;
+    for event in &change.events {
+        let no = match &event.kind {
+            EventKind::Intent { attempt }
+            | EventKind::NotSent { attempt }
+            | EventKind::Unknown { attempt }
+            | EventKind::Approved { attempt }
+            | EventKind::Review { attempt }
+            | EventKind::Declined { attempt }
+            | EventKind::NotCharged { attempt } => *attempt,
+            EventKind::Created | EventKind::InProgress | EventKind::Ended { .. } => continue,
+        };
+        if named.is_some_and(|named| named != no) {
+            return Err(StoreUnavailable("a change names two attempts".to_owned()));
+        }
+        named = Some(no);
+    }
+    let Some(no) = named else { return Ok(None) };
+    let attempt = change.after.attempts.iter().find(|attempt| attempt.no == no);
+    attempt
+        .map(Some)
+        .ok_or_else(|| StoreUnavailable("a change names an attempt that is not there".to_owned()))
+}
+
+/// Parameters 1 to 12.
+fn bind_session(query: &mut Arguments, change: &Change, epoch: Option<i64>) -> Result<(), StoreUnavailable> {
+    let session = &change.after;
+    let state = StateColumns::of(&session.state);
+    query.add(session.guid.0.as_bytes().as_slice())?;
+    query.add(session.account.as_str())?;
+    query.add(change.before.map(|version| version.cast_signed()))?;
+    query.add(session.version.cast_signed())?;
+    query.add(state.state)?;
+    query.add(state.attempt)?;
+    query.add(state.ended_on)?;
+    query.add(state.ending)?;
+    query.add(session.updated_on.as_micros())?;
+    query.add(session.events)?;
+    query.add(events_text(&change.events)?)?;
+    query.add(epoch)
+}
+
+/// Parameters 13 to 20 of [`OPEN`].
+fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+    let amount = session.amount();
+    query.add(session.provider.0.as_bytes().as_slice())?;
+    query.add(session.configuration.0)?;
+    query.add(session.agent.as_str())?;
+    query.add(session.call.as_ref().map(|call| call.0.as_bytes().as_slice()))?;
+    query.add(amount.minor())?;
+    query.add(amount.currency().code())?;
+    query.add(session.created_on.as_micros())?;
+    query.add(payment_data_text(&session.payment_data)?.into_bytes())
+}
+
+/// Parameters 13 to 20 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
+fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUnavailable> {
+    query.add(attempt.no.0)?;
+    query.add(attempt.id.0.as_bytes().as_slice())?;
+    query.add(attempt.amount.minor())?;
+    query.add(attempt.amount.currency().code())?;
+    query.add(attempt.gateway.as_str())?;
+    query.add(attempt.intended_on.as_micros())?;
+    query.add(attempt.updated_on.as_micros())?;
+    query.add(attempt_state_text(&attempt.state)?)
+}
+
+fn events_text(events: &[Event]) -> Result<String, StoreUnavailable> {
+    #[derive(serde::Serialize)]
+    struct NewEvent<'a> {
+        seq: u32,
+        at: i64,
+        kind: &'a EventKind,
+    }
+    let events: Vec<NewEvent<'_>> = events
+        .iter()
+        .map(|event| NewEvent { seq: event.seq, at: event.at.as_micros(), kind: &event.kind })
+        .collect();
+    serde_json::to_string(&events).map_err(|error| StoreUnavailable(format!("an event: {error}")))
+}
+
+/// Numbered parameters, in order.
+#[derive(Default)]
+struct Arguments(SqliteArguments);
+
+impl Arguments {
+    fn add<'q, T>(&mut self, value: T) -> Result<(), StoreUnavailable>
+    where
+        T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + 'q,
+    {
+        sqlx::Arguments::add(&mut self.0, value)
+            .map_err(|error| StoreUnavailable(format!("a value cannot be stored: {error}")))
+    }
+}
+
+/// What a failed statement says about this change alone; `None` when the whole group is concerned.
+fn refusal(error: &sqlx::Error) -> Option<CommitError> {
+    let error = error.as_database_error()?;
+    match error.kind() {
+        ErrorKind::CheckViolation if error.message().ends_with("one_owner") => Some(CommitError::Fenced),
+        // SQLite names the columns: "UNIQUE constraint failed: session.call".
+        ErrorKind::UniqueViolation if error.message().ends_with("session.call") => {
+            Some(CommitError::CallTaken)
+        }
+        ErrorKind::UniqueViolation if error.message().contains(": session.") => Some(CommitError::Conflict),
+        ErrorKind::UniqueViolation
+        | ErrorKind::ForeignKeyViolation
+        | ErrorKind::NotNullViolation
+        | ErrorKind::CheckViolation => {
+            Some(CommitError::Unavailable(StoreUnavailable(format!("the change is not valid: {error}"))))
+        }
+        _ => None,
+    }
+}

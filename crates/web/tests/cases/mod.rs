@@ -1,0 +1,4 @@
+mod page;
+mod refusals;
+mod sessions;
+mod token;

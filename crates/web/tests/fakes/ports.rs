@@ -1,0 +1,304 @@
+//! Fakes of the ports, all in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream;
+use hushpad_domain::change::Change;
+use hushpad_domain::client::ApiClient;
+use hushpad_domain::event::Event;
+use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
+use hushpad_domain::ports::{
+    ActError, Calls, Clients, CommitError, Launch, LaunchError, NoLiveCall, PageStream, SecureSide, Sessions,
+    StoreUnavailable, World,
+};
+use hushpad_domain::session::Session;
+use hushpad_domain::time::Timestamp;
+use hushpad_web::Observer;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::page_state;
+
+/// Sessions in a map, with the version check and the one-session-per-call rule of the real store.
+#[derive(Default)]
+pub(crate) struct FakeStore {
+    sessions: Mutex<HashMap<SessionGuid, (Session, Vec<Event>)>>,
+    broken: Mutex<bool>,
+}
+
+impl FakeStore {
+    pub(crate) fn break_down(&self) {
+        *self.broken.lock().unwrap() = true;
+    }
+
+    pub(crate) fn all(&self) -> Vec<Session> {
+        self.sessions.lock().unwrap().values().map(|(session, _)| session.clone()).collect()
+    }
+
+    fn works(&self) -> Result<(), StoreUnavailable> {
+        let broken = *self.broken.lock().unwrap();
+        if broken { Err(StoreUnavailable("disk full at /var/lib/secret-path".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Sessions for FakeStore {
+    async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        self.works()?;
+        let mut sessions = self.sessions.lock().unwrap();
+        let stored = sessions.get(&change.after.guid).map(|(session, _)| session.version);
+        if stored != change.before {
+            return Err(CommitError::Conflict);
+        }
+        let call = change.after.call;
+        let taken =
+            |other: &Session| other.call == call && other.guid != change.after.guid && !other.has_ended();
+        if call.is_some() && sessions.values().any(|(other, _)| taken(other)) {
+            return Err(CommitError::CallTaken);
+        }
+        let entry = sessions.entry(change.after.guid).or_insert_with(|| (change.after.clone(), Vec::new()));
+        entry.0 = change.after;
+        entry.1.extend(change.events);
+        Ok(())
+    }
+
+    async fn session(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+    ) -> Result<Option<Session>, StoreUnavailable> {
+        self.works()?;
+        let sessions = self.sessions.lock().unwrap();
+        Ok(sessions.get(&guid).map(|(session, _)| session.clone()).filter(|found| found.account == *account))
+    }
+
+    async fn provider_session(&self, guid: ProviderSessionGuid) -> Result<Option<Session>, StoreUnavailable> {
+        self.works()?;
+        Ok(self.all().into_iter().find(|session| session.provider == guid))
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
+        Ok(self.all().into_iter().filter(|session| !session.has_ended()).collect())
+    }
+
+    async fn events(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+        after: u32,
+    ) -> Result<Vec<Event>, StoreUnavailable> {
+        self.works()?;
+        let sessions = self.sessions.lock().unwrap();
+        let found = sessions.get(&guid).filter(|(session, _)| session.account == *account);
+        let events = found.map(|(_, events)| events.clone()).unwrap_or_default();
+        Ok(events.into_iter().filter(|event| event.seq > after).collect())
+    }
+
+    async fn purge(&self, _: Timestamp) -> Result<u64, StoreUnavailable> {
+        Ok(0)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct FakeClients(Mutex<BTreeMap<ClientId, ApiClient>>);
+
+impl FakeClients {
+    pub(crate) fn put(&self, client: ApiClient) {
+        self.0.lock().unwrap().insert(client.id.clone(), client);
+    }
+}
+
+#[async_trait]
+impl Clients for FakeClients {
+    async fn add(&self, client: ApiClient) -> Result<(), StoreUnavailable> {
+        self.put(client);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<ApiClient>, StoreUnavailable> {
+        Ok(self.0.lock().unwrap().values().cloned().collect())
+    }
+
+    async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable> {
+        let mut clients = self.0.lock().unwrap();
+        let client = clients.get_mut(id).filter(|client| client.revoked_on.is_none());
+        Ok(client.map(|client| client.revoked_on = Some(at)).is_some())
+    }
+
+    async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
+        Ok(self.0.lock().unwrap().get(id).cloned())
+    }
+}
+
+/// `busy` always has two calls; others have what they were given.
+#[derive(Default)]
+pub(crate) struct FakeCalls(Mutex<HashMap<(String, String), CallGuid>>);
+
+impl FakeCalls {
+    pub(crate) fn call_of(&self, account: &str, agent: &str) {
+        let mut calls = self.0.lock().unwrap();
+        let guid = CallGuid(Uuid::from_u128(0xca11 + calls.len() as u128));
+        calls.insert((account.to_owned(), agent.to_owned()), guid);
+    }
+}
+
+impl Calls for FakeCalls {
+    fn live_call(&self, account: &AccountId, agent: &AgentId) -> Result<CallGuid, NoLiveCall> {
+        if agent.as_str() == "busy" {
+            return Err(NoLiveCall::Several);
+        }
+        let key = (account.0.clone(), agent.0.clone());
+        self.0.lock().unwrap().get(&key).copied().ok_or(NoLiveCall::None)
+    }
+}
+
+/// Keeps one page per launched session, and what was asked of it.
+pub(crate) struct FakeSecureSide {
+    store: std::sync::Arc<FakeStore>,
+    launch_fails: Mutex<Option<LaunchError>>,
+    act_fails: Mutex<Option<ActError>>,
+    pages: Mutex<HashMap<ProviderSessionGuid, watch::Sender<PageState>>>,
+    acts: Mutex<Vec<AgentAction>>,
+}
+
+impl FakeSecureSide {
+    pub(crate) fn new(store: std::sync::Arc<FakeStore>) -> Self {
+        Self {
+            store,
+            launch_fails: Mutex::default(),
+            act_fails: Mutex::default(),
+            pages: Mutex::default(),
+            acts: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn fail_launches(&self, error: LaunchError) {
+        *self.launch_fails.lock().unwrap() = Some(error);
+    }
+
+    pub(crate) fn fail_acts(&self, error: ActError) {
+        *self.act_fails.lock().unwrap() = Some(error);
+    }
+
+    /// Every action that was done.
+    pub(crate) fn done(&self) -> Vec<AgentAction> {
+        self.acts.lock().unwrap().clone()
+    }
+
+    /// Changes a page and tells its readers.
+    pub(crate) fn change(&self, session: &str, change: impl FnOnce(&mut PageState)) {
+        let session = ProviderSessionGuid(session.parse().unwrap());
+        self.pages.lock().unwrap()[&session].send_modify(|page| {
+            page.revision += 1;
+            change(page);
+        });
+    }
+
+    pub(crate) fn end(&self, session: &str, end: EndView) {
+        self.change(session, |page| page.phase = Phase::Ended(end));
+    }
+
+    /// Forgets the session, as a restart does.
+    pub(crate) fn forget(&self, session: &str) {
+        self.pages.lock().unwrap().remove(&ProviderSessionGuid(session.parse().unwrap()));
+    }
+}
+
+#[async_trait]
+impl SecureSide for FakeSecureSide {
+    async fn launch(&self, launch: Launch) -> Result<(), LaunchError> {
+        if let Some(error) = self.launch_fails.lock().unwrap().clone() {
+            return Err(error);
+        }
+        let mut page = page_state();
+        page.reference = launch.session.payment_data.reference().map(str::to_owned);
+        page.test_keypad = launch.session.call.is_none();
+        self.pages.lock().unwrap().insert(launch.session.provider, watch::Sender::new(page));
+        Ok(())
+    }
+
+    async fn act(&self, session: ProviderSessionGuid, action: AgentAction) -> Result<(), ActError> {
+        if let Some(error) = *self.act_fails.lock().unwrap() {
+            return Err(error);
+        }
+        self.acts.lock().unwrap().push(action);
+        if action == AgentAction::Cancel {
+            let found = self.store.provider_session(session).await.unwrap().ok_or(ActError::Gone)?;
+            let change = found.cancel(FakeWorld::default().now()).map_err(|_| ActError::NotNow)?;
+            self.store.commit(change).await.map_err(|_| ActError::NotNow)?;
+        }
+        Ok(())
+    }
+
+    fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream> {
+        let mut page = self.pages.lock().unwrap().get(&session)?.subscribe();
+        page.mark_changed();
+        Some(Box::pin(stream::unfold(page, async |mut page| {
+            page.changed().await.ok()?;
+            let state = page.borrow_and_update().clone();
+            Some((state, page))
+        })))
+    }
+}
+
+/// A clock that stands until it is moved, and chance that counts.
+pub(crate) struct FakeWorld {
+    now_us: AtomicI64,
+    chance: AtomicU64,
+}
+
+impl Default for FakeWorld {
+    fn default() -> Self {
+        Self { now_us: AtomicI64::new(1_790_000_000_123_456), chance: AtomicU64::new(1) }
+    }
+}
+
+impl FakeWorld {
+    pub(crate) fn pass(&self, length: Duration) {
+        self.now_us.fetch_add(i64::try_from(length.as_micros()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl World for FakeWorld {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.now_us.load(Ordering::Relaxed))
+    }
+
+    fn guid(&self) -> Uuid {
+        let count = self.chance.fetch_add(1, Ordering::Relaxed);
+        Uuid::from_u128(0xabcd_0000_0000_4000_8000_0000_0000_0000 | u128::from(count))
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        let count = self.chance.fetch_add(1, Ordering::Relaxed);
+        let mut secret = [0xa5; 32];
+        secret[..8].copy_from_slice(&count.to_be_bytes());
+        secret
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Recorder {
+    pub(crate) requests: Mutex<Vec<(String, u16)>>,
+    pub(crate) live: Mutex<Vec<usize>>,
+}
+
+impl Observer for Recorder {
+    fn request_begins(&self) -> u64 {
+        77
+    }
+
+    fn request_done(&self, route: &str, status: u16, begun: u64) {
+        assert_eq!(begun, 77);
+        self.requests.lock().unwrap().push((route.to_owned(), status));
+    }
+
+    fn pages_live(&self, count: usize) {
+        self.live.lock().unwrap().push(count);
+    }
+}
