@@ -104,23 +104,17 @@ impl SessionStatus {
 }
 
 impl PaymentApi {
-    /// A client of the API the parts name.
+    /// A client of the API the parts name. `note` is told every exchange.
     #[must_use]
-    pub fn new(parts: &super::DemoParts) -> Self {
+    pub fn new(parts: &super::DemoParts, note: Arc<dyn Fn(Exchange) + Send + Sync>) -> Self {
         Self {
             base: parts.api_base.trim_end_matches('/').to_owned(),
             client_id: parts.client_id.clone(),
             client_secret: parts.client_secret.clone(),
             agent_id: parts.agent_user.clone(),
             account_configuration: parts.account_configuration,
-            note: Arc::new(|_| ()),
+            note,
         }
-    }
-
-    /// The same client; `note` is told every exchange.
-    #[must_use]
-    pub fn noting(self, note: impl Fn(Exchange) + Send + Sync + 'static) -> Self {
-        Self { note: Arc::new(note), ..self }
     }
 
     /// A token by client credentials.

@@ -134,7 +134,7 @@ pub async fn play_once(
     let exchanges = Arc::new(Mutex::new(Vec::new()));
     let noting = exchanges.clone();
     let note = move |exchange| noting.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
-    let api = PaymentApi::new(&parts).noting(note);
+    let api = PaymentApi::new(&parts, Arc::new(note));
     Story { parts, phones, api, exchanges, out, shown: Vec::new() }.play().await
 }
 

@@ -47,7 +47,7 @@ impl Till {
     pub(super) fn new(parts: &DemoParts) -> Self {
         let book = Arc::new(Mutex::new(Book::default()));
         let noting = book.clone();
-        let api = PaymentApi::new(parts).noting(move |exchange| lock(&noting).note(exchange));
+        let api = PaymentApi::new(parts, Arc::new(move |exchange| lock(&noting).note(exchange)));
         Self { api, book }
     }
 
