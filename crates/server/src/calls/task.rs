@@ -154,7 +154,9 @@ impl Task {
     /// Keys by INFO are stopped first, then those in the audio; then the caller may go on.
     async fn secure(&mut self, keys: Arc<KeyQueue>) -> Result<(), CallGone> {
         self.input(Input::Secure(true)).await;
-        if let Some(before) = self.place.keys.replace(Arc::clone(&keys)) {
+        let before = self.place.keys.replace(Arc::clone(&keys));
+        // The same queue again: the session starts anew on a stream that was replaced.
+        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &keys)) {
             before.close();
         }
         self.media.secure(keys).await.map_err(|_| CallGone)

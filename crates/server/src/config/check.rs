@@ -120,7 +120,7 @@ fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {
         let network = text.parse::<Network>().map_err(|error| error.to_string());
         mistakes.take(&format!("sip.peers[{index}].networks[{n}]"), network)
     });
-    Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx }
+    Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx, nat: raw.nat }
 }
 
 fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaConfig {

@@ -78,6 +78,8 @@ pub(super) struct Sip {
 pub(super) struct Peer {
     pub(super) name: String,
     pub(super) networks: Vec<String>,
+    #[serde(default)]
+    pub(super) nat: bool,
 }
 
 #[derive(Deserialize)]
