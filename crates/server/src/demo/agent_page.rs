@@ -10,6 +10,8 @@ use super::api::{OpenedSession, form_body};
 use super::http::{EventStream, HttpError, open_events, send};
 
 const FORM: &str = "application/x-www-form-urlencoded";
+/// Stands for one typed key.
+pub(super) const DOT: char = '●';
 /// What proves that a request comes from the open page.
 const HANDLE: &str = "x-page-handle";
 
@@ -138,7 +140,7 @@ impl Shown {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let begun = self.fields.iter().filter(|field| field.status != "waiting");
-        let line = |field: &ShownField| format!("{} {}", field.words, "●".repeat(field.typed));
+        let line = |field: &ShownField| format!("{} {}", field.words, DOT.to_string().repeat(field.typed));
         std::iter::once(self.announce.trim().to_owned()).chain(begun.map(line)).collect()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::agent_page::{AgentPage, Shown};
+use super::agent_page::{AgentPage, DOT, Shown};
 use super::api::{Exchange, Order, PaymentApi, SessionStatus};
 use super::ear::{self, HeardTone};
 use super::phone::{KeyCarrier, Line, PRESS_MS, Press};
@@ -135,7 +135,7 @@ pub async fn play_once(
     let noting = exchanges.clone();
     let note = move |exchange| noting.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
     let api = PaymentApi::new(&parts, Arc::new(note));
-    Story { parts, phones, api, exchanges, out, shown: Vec::new() }.play().await
+    Story { parts, phones, api, exchanges, out, shown: None }.play().await
 }
 
 struct Story<'a> {
@@ -144,8 +144,13 @@ struct Story<'a> {
     api: PaymentApi,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
     out: &'a mut (dyn Write + Send),
-    /// What the page showed last, line by line.
-    shown: Vec<String>,
+    /// What the page showed last.
+    shown: Option<Shown>,
+}
+
+/// Of a field that is being typed, every fourth key: a card number would fill the screen.
+fn is_worth_telling(line: &str) -> bool {
+    line.matches(DOT).count() % 4 == 0 || !line.contains("typed")
 }
 
 /// Times on the phones' clock.
@@ -207,8 +212,12 @@ impl Story<'_> {
     async fn enter(&mut self, page: &mut AgentPage, entry: &Entry) -> anyhow::Result<()> {
         let Entry { field, keys, carrier, name } = *entry;
         self.say(&format!("The agent asks for {name}; the keys travel as {}", carrier.name()))?;
-        page.act(&[("action", "start"), ("field", field)]).await?;
-        self.see(page, |shown| shown.field(field) == Some("typing")).await?;
+        let is_open = |shown: &Shown| shown.field(field) == Some("typing");
+        // The page goes on to the next field by itself when one is complete.
+        if !self.shown.as_ref().is_some_and(is_open) {
+            page.act(&[("action", "start"), ("field", field)]).await?;
+            self.see(page, is_open).await?;
+        }
         self.phones.customer.press(keys, carrier).await?;
         self.see(page, |shown| !matches!(shown.field(field), Some("typing" | "waiting"))).await?;
         self.phones.customer.keys_done().await;
@@ -220,13 +229,13 @@ impl Story<'_> {
         loop {
             let shown = match tokio::time::timeout(SHOWN_WITHIN, page.next()).await {
                 Ok(shown) => shown?,
-                Err(_) => bail!("the page did not show it; it says: {}", self.shown.join(" ")),
+                Err(_) => bail!("the page did not show it"),
             };
-            let lines = shown.lines();
-            for line in lines.iter().filter(|line| !self.shown.contains(line)) {
-                writeln!(self.out, "   page: {line}")?;
+            let before = self.shown.as_ref().map(Shown::lines).unwrap_or_default();
+            for line in shown.lines().iter().filter(|line| !before.contains(line) && is_worth_telling(line)) {
+                self.tell(&format!("page: {line}"))?;
             }
-            self.shown = lines;
+            self.shown = Some(shown.clone());
             if enough(&shown) {
                 return Ok(());
             }
