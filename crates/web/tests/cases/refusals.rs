@@ -199,6 +199,11 @@ async fn what_is_not_there_or_not_ready_is_told_so() {
     let token = desk.token_of("backend").await;
     let unknown = "/v1/session/00000000-0000-4000-8000-000000000000";
     assert_eq!(desk.call_api(Method::GET, unknown, &token, None).await.problem(), "404 no_such_session");
+    for no_guid in ["x", "%ff", "4111-1111", "%00"] {
+        let path = format!("/v1/session/{no_guid}");
+        let answer = desk.call_api(Method::GET, &path, &token, None).await;
+        assert_eq!(answer.problem(), "404 no_such_session", "{no_guid}");
+    }
     assert_eq!(
         desk.call_api(Method::DELETE, unknown, &token, None).await.problem(),
         "405 method_not_allowed"
