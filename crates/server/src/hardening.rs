@@ -26,6 +26,22 @@ pub fn harden() -> io::Result<()> {
     Ok(())
 }
 
+/// A call needs four sockets: asks for as many descriptors as the kernel allows.
+#[expect(unsafe_code, reason = "getrlimit and setrlimit have no safe form")]
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls are given a limit that lives through them.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0
+        }
+    };
+    if !raised {
+        warn!("the limit of open files could not be raised");
+    }
+}
+
 fn swap_is_on() -> bool {
     std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
 }

@@ -50,6 +50,7 @@ fn run() -> anyhow::Result<ExitCode> {
 
 async fn serve_until_asked_to_stop(arguments: &ConfigArgs, redactor: Redactor) -> anyhow::Result<ExitCode> {
     hardening::harden().context("the process cannot be hardened")?;
+    hardening::raise_descriptor_limit();
     let config = load(arguments)?;
     let running = serve::start(config, redactor).await?;
     info!("ready");

@@ -136,6 +136,25 @@ async fn calls_come_over_tcp_too() {
     desk.is_quiet().await;
 }
 
+#[tokio::test]
+async fn agents_are_called_over_tcp_too() {
+    let bind = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let desk =
+        Desk::start_with(|config| config.listeners.push(Listener { transport: Transport::Tcp, bind })).await;
+    let agent = Sipp::new("agent_hangs_up").port(desk.agent.port()).over_tcp().start(desk.sip());
+    until("the agent's phone is there", || std::net::TcpStream::connect(desk.agent).is_ok()).await;
+    Sipp::new("customer_waits").dials("agent-tcp").start(desk.sip()).succeeds().await;
+    agent.succeeds().await;
+    desk.is_quiet().await;
+}
+
+#[tokio::test]
+async fn an_address_that_others_cannot_use_is_refused_at_the_start() {
+    let bind = "0.0.0.0:0".parse().unwrap();
+    let start = Desk::try_start_with(|config| config.listeners[0].bind = bind).await;
+    assert!(format!("{:#}", start.err().unwrap()).contains("advertised address"));
+}
+
 /// Debian's SIPp has no TLS, so OpenSSL speaks here.
 #[tokio::test]
 async fn we_are_there_over_tls() {

@@ -37,9 +37,9 @@ function element(id) {
 
 /** @param {string} text Empty hides the line. */
 function tellLine(text) {
-  const line = element("line");
-  if (line.textContent !== text) line.textContent = text;
-  line.hidden = text === "";
+  const box = element("line");
+  if (box.textContent !== text) box.textContent = text;
+  box.hidden = text === "";
 }
 
 /** @param {PageData} page */
@@ -80,8 +80,18 @@ function announce(page) {
   if (news.length > 0) element("announce").textContent = news.join(" ");
 }
 
-/** Sends what the agent pressed; says whether it was taken. @param {Record<string, string>} action */
-async function act(action) {
+/** Actions go one after the other, so that keys cannot overtake each other. @type {Promise<unknown>} */
+let sending = Promise.resolve();
+
+/** @param {Record<string, string>} action @returns {Promise<boolean>} whether it was taken */
+function act(action) {
+  const sent = sending.then(() => send(action));
+  sending = sent;
+  return sent;
+}
+
+/** @param {Record<string, string>} action */
+async function send(action) {
   if (over) return false;
   try {
     const response = await fetch(`${base}/act`, {
@@ -117,7 +127,7 @@ function hear(name, data) {
   else if (name === "closed") finish("This page was opened elsewhere. Use that one, or close both.");
 }
 
-/** Reads events until the line ends. @param {ReadableStream<Uint8Array>} body @param {() => void} alive */
+/** Reads events until the line ends. @param {NonNullable<Response["body"]>} body @param {() => void} alive */
 async function readEvents(body, alive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

@@ -39,6 +39,7 @@ pub(super) struct Facts {
     pub(super) guid: Uuid,
     pub(super) account: String,
     pub(super) agent: String,
+    pub(super) peer: String,
 }
 
 impl CallHandle {

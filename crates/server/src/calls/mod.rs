@@ -199,6 +199,12 @@ impl Calls {
         self.inner.stack.dialogs()
     }
 
+    /// Transactions in the SIP stack, finished ones that still answer retransmissions included.
+    #[must_use]
+    pub fn transactions(&self) -> usize {
+        self.inner.stack.transactions()
+    }
+
     /// Refuses new calls, lets live ones go on until the configured deadline, hangs up what is left and
     /// closes the listeners.
     pub async fn shut_down(&self) {

@@ -65,11 +65,11 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
         }
     };
     let Route { account, agent, agent_uri } = route;
-    let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent });
+    let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent, peer });
     let (commands, told) = mpsc::channel(WAITING_COMMANDS);
     let (ended, watched) = watch::channel(false);
     table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
-    tracing::info!(call.id = %facts.guid, peer, agent = facts.agent, "call started");
+    tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
     let place = Place { facts, table, ended, keys: None, _permit: permit };
     let mut task = Task { core, legs, media, nat, place, agent_uri, answered_ms: None };
     task.perform(first).await;
@@ -212,7 +212,7 @@ impl Task {
             CallEvent::Answered => {
                 self.answered_ms = Some(now_ms());
                 self.place.table.answered(facts.guid);
-                tracing::info!(call.id = %facts.guid, agent = facts.agent, "call answered");
+                tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call answered");
             }
             CallEvent::Ended(reason) => self.log_end(reason),
             CallEvent::Key(key) => self.key(key),
@@ -238,6 +238,7 @@ impl Task {
         };
         tracing::info!(
             call.id = %facts.guid,
+            peer = facts.peer,
             agent = facts.agent,
             reason = reason.name(),
             code,

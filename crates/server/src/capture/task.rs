@@ -116,7 +116,7 @@ impl ProviderSession {
             self.show();
         }
         self.capture.wipe();
-        self.release_call().await;
+        self.release_call();
         info!(
             session.id = %self.session.guid,
             state = self.session.state_name(),
@@ -372,12 +372,16 @@ impl ProviderSession {
         };
     }
 
-    async fn release_call(&mut self) {
+    /// Lets the call go back to plain mode. That waits until no key is down, so it is not waited for here.
+    fn release_call(&mut self) {
         let Some(line) = self.line.take() else { return };
-        line.keys.close();
-        if line.call.release().await.is_err() {
-            info!(session.id = %self.session.guid, "the call ended before it was released");
-        }
+        let session = self.session.guid;
+        tokio::spawn(async move {
+            if line.call.release().await.is_err() {
+                info!(session.id = %session, "the call ended before it was released");
+            }
+            line.keys.close();
+        });
     }
 
     fn show(&self) {

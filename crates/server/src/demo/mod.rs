@@ -4,6 +4,7 @@
 //! ([`ear`]), a fake shop whose back end uses the Payment API ([`api`], [`shop`]), and the same story played
 //! without a browser ([`story`]). Nothing here is used by `hushpad serve`.
 
+pub mod agent_page;
 pub mod api;
 pub mod ear;
 pub mod http;

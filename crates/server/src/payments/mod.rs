@@ -188,7 +188,7 @@ impl Payments {
             state = session.state_name(),
             outcome = session.outcome().word(),
             duration_ms = taken_ms,
-            "attempt"
+            "attempt ended"
         );
     }
 }

@@ -5,6 +5,8 @@ use rsipstack::sip::{HasHeaders, Header, HeadersExt};
 
 /// What we answer in `Allow`.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+/// Hops of a request that starts here.
+const MAX_FORWARDS: u8 = 70;
 /// Longest user part we take over; numbers have 15 digits, names seldom 30 letters.
 const MAX_USER: usize = 64;
 
@@ -69,6 +71,15 @@ pub(super) fn content_type(message: &impl HasHeaders) -> &str {
         _ => None,
     });
     value.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
+/// How many hops a request may still take (RFC 3261 section 8.1.1.6; 70 where it does not say).
+pub(super) fn max_forwards(message: &impl HasHeaders) -> u8 {
+    let value = message.headers().iter().find_map(|header| match header {
+        Header::MaxForwards(value) => value.value().trim().parse().ok(),
+        _ => None,
+    });
+    value.unwrap_or(MAX_FORWARDS).min(MAX_FORWARDS)
 }
 
 /// The sequence number of a message.

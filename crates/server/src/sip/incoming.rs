@@ -8,7 +8,7 @@ use rsipstack::sip::{HasHeaders, Header, HeadersExt, Method, StatusCode, ToTyped
 use rsipstack::transaction::transaction::Transaction;
 
 use super::dispatch::{RETRY_AFTER_S, answer};
-use super::legs::CallLegs;
+use super::legs::{CallLegs, Caller};
 use super::{Peer, SipError, Stack, headers};
 
 /// Longest value of `X-Agent-Id` taken; agent ids have at most 64 characters.
@@ -21,6 +21,8 @@ pub struct IncomingCall {
     peer: Peer,
     dialled: String,
     caller: String,
+    /// At least one.
+    hops: u8,
     agent_header: Option<String>,
     offer: Option<Vec<u8>>,
     timer: TimerFields,
@@ -36,6 +38,12 @@ impl IncomingCall {
         };
         if tx.original.typed_contact_headers().map_or(true, |contacts| contacts.is_empty()) {
             answer(&mut tx, StatusCode::BadRequest, vec![]).await;
+            return None;
+        }
+        // Counted on over both legs, so that a route that leads back to us comes to an end.
+        let hops = headers::max_forwards(&tx.original);
+        if hops == 0 {
+            answer(&mut tx, StatusCode::TooManyHops, vec![]).await;
             return None;
         }
         let kind = headers::content_type(&tx.original);
@@ -62,6 +70,7 @@ impl IncomingCall {
             peer,
             dialled,
             caller: caller.unwrap_or_default(),
+            hops,
             agent_header,
             offer,
             timer,
@@ -151,7 +160,8 @@ impl IncomingCall {
                 tracing::debug!(%error, "an INVITE could not be handled to its end");
             }
         });
-        Ok(CallLegs::new(self.stack, dialog, received, self.caller))
+        let caller = Caller { user: self.caller, hops: self.hops - 1 };
+        Ok(CallLegs::new(self.stack, dialog, received, caller))
     }
 }
 

@@ -23,11 +23,19 @@ pub struct CallLegs {
     stack: Arc<Stack>,
     customer: Line,
     agent: Option<AgentLine>,
-    caller: String,
+    caller: Caller,
     pending: BTreeMap<RequestId, Pending>,
     next_request: u64,
     answers: mpsc::Sender<LegEvent>,
     answered: mpsc::Receiver<LegEvent>,
+}
+
+/// What of the customer's INVITE the agent's carries on.
+pub(super) struct Caller {
+    /// The user part of its From; may be empty.
+    pub(super) user: String,
+    /// `Max-Forwards` of the agent's INVITE.
+    pub(super) hops: u8,
 }
 
 struct Line {
@@ -68,7 +76,7 @@ impl CallLegs {
         stack: Arc<Stack>,
         dialog: InviteDialog,
         events: DialogStateReceiver,
-        caller: String,
+        caller: Caller,
     ) -> Self {
         let (answers, answered) = mpsc::channel(WAITING_ANSWERS);
         Self {
@@ -132,7 +140,7 @@ impl CallLegs {
     pub fn invite(&mut self, to: &str, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
         self.drop_agent();
         let contact = self.stack.contact(None);
-        let user = if self.caller.is_empty() { "anonymous".to_owned() } else { self.caller.clone() };
+        let user = if self.caller.user.is_empty() { "anonymous" } else { &self.caller.user }.to_owned();
         let caller = Uri {
             scheme: Some(Scheme::Sip),
             auth: Some(Auth { user, password: None }),
@@ -141,6 +149,7 @@ impl CallLegs {
         };
         let mut fields = headers::session(Some(timer));
         fields.push(Header::MinSE(MIN_SE_S.to_string().into()));
+        fields.push(Header::MaxForwards(u32::from(self.caller.hops).into()));
         let option = InviteOption {
             caller,
             callee: Uri::try_from(to).map_err(rsipstack::Error::from)?,

@@ -168,6 +168,11 @@ async fn open(
     counters: &Arc<Counters>,
     stop: &CancellationToken,
 ) -> anyhow::Result<(SipConnection, SocketAddr)> {
+    anyhow::ensure!(
+        config.advertised.is_some() || !listener.bind.ip().is_unspecified(),
+        "others cannot reach us at {}: name the advertised address",
+        listener.bind.ip()
+    );
     let reached_at =
         |bound: SocketAddr| SocketAddr::new(config.advertised.unwrap_or(bound.ip()), bound.port());
     match listener.transport {

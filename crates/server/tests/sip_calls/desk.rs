@@ -14,7 +14,7 @@ use hushpad_telephony::guard::GuardConfig;
 /// How long anything may take before the test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everybody who dials `agent…` reaches one phone; everybody else nobody.
+/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP); everybody else nobody.
 struct OnePhone(SocketAddr);
 
 impl Routes for OnePhone {
@@ -23,7 +23,8 @@ impl Routes for OnePhone {
         if !agent.starts_with("agent") {
             return Err(RouteRefused);
         }
-        let agent_uri = format!("sip:{agent}@{}", self.0);
+        let transport = if agent == "agent-tcp" { ";transport=tcp" } else { "" };
+        let agent_uri = format!("sip:{agent}@{}{transport}", self.0);
         Ok(Route { account: "shop".to_owned(), agent: agent.to_owned(), agent_uri })
     }
 }

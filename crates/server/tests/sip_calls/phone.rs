@@ -99,6 +99,19 @@ impl Phone {
         self.request("ACK", "", "").await;
     }
 
+    /// The text of an INVITE, one more every time.
+    pub(crate) fn invitation(&self, user: &str, round: u32) -> String {
+        let (here, server, call_id) = (self.socket.local_addr().unwrap(), self.server, &self.call_id);
+        format!(
+            "INVITE sip:{user}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}x{round}\r\n\
+             Max-Forwards: 70\r\nFrom: \"A\" <sip:customer@{here}>;tag=c{round}\r\nTo: <sip:{user}@{server}>\r\n\
+             Call-ID: {call_id}x{round}\r\nCSeq: 1 INVITE\r\nContact: <sip:customer@{here}>\r\n\
+             Session-Expires: 1800;refresher=uac\r\nSupported: timer\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{SDP}",
+            SDP.len()
+        )
+    }
+
     /// Takes the tag of an answer: what follows is in the dialog.
     pub(crate) fn joins(&mut self, answer: &Message) {
         self.to = answer.header("To").to_owned();

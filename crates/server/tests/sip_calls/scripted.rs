@@ -8,6 +8,7 @@ use std::time::Duration;
 use hushpad::calls::CallGone;
 use hushpad::sip::{LOG_TARGET, MAX_MESSAGE_BYTES};
 use hushpad_telephony::key_queue::KeyQueue;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tracing_subscriber::EnvFilter;
 
 use crate::desk::{Desk, until};
@@ -138,6 +139,54 @@ async fn the_rfc_4475_messages_leave_a_live_call_alone() {
     customer.hears("SIP/2.0 200").await;
     assert!(agent.await.unwrap().iter().any(|message| message.0.contains("Signal=1")));
     desk.is_quiet().await;
+}
+
+#[tokio::test]
+async fn mutated_invites_leave_a_live_call_alone() {
+    let desk = Desk::start().await;
+    let (mut customer, agent) = phones(&desk).await;
+    let agent = tokio::spawn(agent.serves());
+    customer.calls("agent1").await;
+    let call = desk.live_call("agent1").await;
+    let attacker = Phone::at("127.0.0.1:0", desk.sip()).await;
+    let mut rng = StdRng::seed_from_u64(1);
+    for round in 0..2000 {
+        let mut bytes = attacker.invitation("nobody", round).into_bytes();
+        for _ in 0..rng.random_range(1..6) {
+            let at = rng.random_range(0..bytes.len());
+            match rng.random_range(0..4) {
+                0 => bytes[at] = rng.random(),
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, b"\r\n:;,<>\"%@\0"[rng.random_range(0..11)]),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        attacker.raw(&bytes).await;
+        if round % 100 == 0 {
+            // Keeps in step, so that no datagram is lost in the kernel.
+            assert!(customer.key('1').await.is("SIP/2.0 200"), "round {round}");
+        }
+    }
+    assert!(!*call.ended().borrow());
+    customer.request("BYE", "", "").await;
+    customer.hears("SIP/2.0 200").await;
+    agent.await.unwrap();
+    desk.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_call_that_went_in_circles_is_ended() {
+    let desk = Desk::start().await;
+    let (customer, agent) = phones(&desk).await;
+    let text = customer.invitation("agent1", 1);
+    customer.raw(text.replace("Max-Forwards: 70", "Max-Forwards: 5").as_bytes()).await;
+    let invite = agent.hears("INVITE").await;
+    assert_eq!(invite.header("Max-Forwards"), "4");
+    agent.answers(&invite, "486 Busy Here").await;
+    customer.hears("SIP/2.0 486").await;
+    let text = customer.invitation("agent1", 2);
+    customer.raw(text.replace("Max-Forwards: 70", "Max-Forwards: 0").as_bytes()).await;
+    customer.hears("SIP/2.0 483").await;
 }
 
 #[tokio::test]

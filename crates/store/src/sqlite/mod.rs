@@ -54,8 +54,8 @@ pub struct SqliteStore {
 pub struct SqliteOptions {
     /// As what.
     pub ownership: Ownership,
-    /// The size in bytes that the file may have; `None` for what the disk has. At the bound, commits are
-    /// unavailable until a purge makes room.
+    /// The size in bytes at which the file takes no new session; `None` for what the disk has. Open sessions
+    /// are written on, and a purge makes room.
     pub size_max_bytes: Option<u64>,
 }
 

@@ -31,11 +31,13 @@ pub(super) struct Batch {
 
 /// Forgets one batch of what is past its retention at `now`. Inside the writer's transaction.
 pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> Result<Batch, sqlx::Error> {
-    let wiped = wipe(connection, before(now, RESULT_RETENTION)).await?;
-    let removed = remove(connection, before(now, SESSION_RETENTION)).await?;
+    let (results, sessions) = (before(now, RESULT_RETENTION), before(now, SESSION_RETENTION));
+    let (wiped, staying) = wipe(connection, results, sessions).await?;
+    let removed = remove(connection, sessions).await?;
     let swept = sweep(connection).await?;
     Ok(Batch {
-        sessions: wiped.cast_unsigned() + removed.cast_unsigned(),
+        // One that is wiped and removed at once counts when it is removed.
+        sessions: staying.cast_unsigned() + removed.cast_unsigned(),
         more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || swept == BATCH_WIPED.cast_unsigned(),
     })
 }
@@ -47,11 +49,16 @@ pub(super) async fn empty_log(connection: &mut SqliteConnection) -> Result<bool,
     Ok(hindered == 0)
 }
 
-/// Overwrites payment data and gateway results of sessions that ended at or before `ended_on`.
-async fn wipe(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64, sqlx::Error> {
-    let (count, sessions): (i64, String) = sqlx::query_as(
-        "SELECT count(*), json_group_array(id)
-           FROM (SELECT id
+/// Overwrites payment data and gateway results of sessions that ended at or before `ended_on`. Says how many,
+/// and how many of them ended after `removed` and so stay without their data.
+async fn wipe(
+    connection: &mut SqliteConnection,
+    ended_on: i64,
+    removed: i64,
+) -> Result<(i64, i64), sqlx::Error> {
+    let (count, staying, sessions): (i64, i64, String) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE ended_on > $3), json_group_array(id)
+           FROM (SELECT id, ended_on
                    FROM session
                   WHERE held IS NOT NULL
                     AND ended_on <= $1
@@ -60,6 +67,7 @@ async fn wipe(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64, s
     )
     .bind(ended_on)
     .bind(BATCH_SESSIONS)
+    .bind(removed)
     .fetch_one(&mut *connection)
     .await?;
     if count > 0 {
@@ -80,7 +88,7 @@ async fn wipe(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64, s
         .execute(connection)
         .await?;
     }
-    Ok(count)
+    Ok((count, staying))
 }
 
 /// Removes the rows of sessions that ended at or before `ended_on`.

@@ -84,6 +84,11 @@ impl Queue {
 }
 
 impl Job {
+    /// Whether this is a new session.
+    pub(super) fn opens(&self) -> bool {
+        matches!(self, Self::Commit(ask) if ask.question.before.is_none())
+    }
+
     /// Gives the answer that the group's commit made true.
     pub(super) fn done(self) {
         match self {

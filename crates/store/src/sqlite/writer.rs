@@ -21,7 +21,7 @@ const GROUP_MAX: usize = 128;
 /// Owns the writing connection, and the lock of the file for as long as it may write.
 pub(super) struct Writer {
     options: SqliteConnectOptions,
-    /// The file's bound, kept here and not in the options, as a purge may pass it.
+    /// The file's bound, kept here and not in the options, as it holds for new sessions only.
     size_max_bytes: Option<u64>,
     /// `None` after a failure: opened anew with the next group.
     connection: Option<SqliteConnection>,
@@ -32,7 +32,7 @@ pub(super) struct Writer {
     log_to_empty: bool,
     /// Callers that wait for the end.
     closing: Vec<Job>,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// What the writer may write.
@@ -75,7 +75,7 @@ impl Writer {
             // What the last process wiped may not have left the log.
             log_to_empty: true,
             closing: Vec::new(),
-            _lock: lock,
+            lock,
         }
     }
 
@@ -106,6 +106,8 @@ impl Writer {
         {
             warn!(%error, "the store's file was not closed in order");
         }
+        // Whoever hears that the store is closed may open it at once.
+        drop(self.lock.take());
         self.closing.drain(..).for_each(Job::done);
     }
 
@@ -128,23 +130,40 @@ impl Writer {
     }
 
     async fn write(&mut self, mut group: Vec<Job>) {
-        match self.try_write(&mut group).await {
-            Ok(()) => group.into_iter().for_each(Job::done),
-            Err(error) => {
-                let failure = self.give_up(error).await;
-                group.into_iter().for_each(|job| job.failed(&failure));
+        let Err(error) = self.try_write(&mut group).await else {
+            return group.into_iter().for_each(Job::done);
+        };
+        let mut failure = self.give_up(error).await;
+        if self.bound(&group).is_some() && matches!(failure, Failure::Unavailable(_)) {
+            // Only new sessions are bound: what becomes of the open ones must still be written.
+            let (opening, rest): (Vec<Job>, Vec<Job>) = group.into_iter().partition(Job::opens);
+            opening.into_iter().for_each(|job| job.failed(&failure));
+            group = rest;
+            if group.is_empty() {
+                return;
+            }
+            match self.try_write(&mut group).await {
+                Ok(()) => return group.into_iter().for_each(Job::done),
+                Err(error) => failure = self.give_up(error).await,
             }
         }
+        group.into_iter().for_each(|job| job.failed(&failure));
+    }
+
+    /// The bound of the file's size that holds for this group.
+    fn bound(&self, group: &[Job]) -> Option<u64> {
+        self.size_max_bytes.filter(|_| group.iter().any(Job::opens))
     }
 
     async fn try_write(&mut self, group: &mut [Job]) -> Result<(), GroupError> {
         let role = self.role;
+        let bound = self.bound(group);
         if let ([Job::Commit(ask)], Role::Owner { epoch }) = (&mut *group, role) {
-            let connection = self.connected(self.size_max_bytes).await?;
+            let connection = self.connected(bound).await?;
             ask.answer = Some(changes::apply_alone(connection, &ask.question, epoch).await?);
             return Ok(());
         }
-        let connection = self.begin(self.size_max_bytes).await?;
+        let connection = self.begin(bound).await?;
         for job in group {
             match job {
                 Job::Commit(ask) => {
@@ -228,8 +247,8 @@ impl Writer {
         }
     }
 
-    /// The connection, new after a failure. `size_max_bytes` is `None` for what makes room: wiping needs a
-    /// little before it does, so only what adds is bound.
+    /// The connection, new after a failure, with this bound: `None` for what may pass it. Wiping needs a little
+    /// room before it makes room.
     async fn connected(&mut self, size_max_bytes: Option<u64>) -> Result<&mut SqliteConnection, sqlx::Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,

@@ -164,6 +164,11 @@ impl Call {
                 self.bye_unless(Leg::Customer, gone);
             }
         }
+        // A request that waits is answered all the same (RFC 3261 section 15.1.2).
+        if let Exchange::Across { from, request, .. } = std::mem::replace(&mut self.exchange, Exchange::None)
+        {
+            self.respond(from, request, 487);
+        }
         self.state = State::Ended;
         self.out.push(Output::Event(CallEvent::Ended(reason)));
     }

@@ -320,6 +320,16 @@ fn a_change_that_the_other_side_does_not_answer_ends_the_call() {
 }
 
 #[test]
+fn a_change_under_way_is_answered_when_the_call_ends() {
+    let mut script = Script::talking();
+    script.modify(Leg::Customer, 1, Some(&phone("sendonly")));
+    assert_eq!(
+        script.takes(Input::Bye { leg: Leg::Agent }),
+        ["bye customer", "respond customer #1 487", "Ended(HungUpBy(Agent))"]
+    );
+}
+
+#[test]
 fn an_offer_we_cannot_read_is_refused_and_the_call_goes_on() {
     let mut script = Script::talking();
     assert_eq!(script.modify(Leg::Agent, 1, Some(b"m=what")), ["respond agent #1 488"]);

@@ -36,6 +36,7 @@ mod tests;
 
 pub use fill::Fill;
 
+use crate::detector::spectrum::BLOCK;
 use crate::detector::{Detector, Heard, Phase};
 use crate::g711::Law;
 use crate::key::Key;
@@ -127,6 +128,8 @@ const HIDE_AFTER_GAP: u64 = 80;
 const ONSET_MARGIN: u64 = 40;
 /// Length of the fade at either edge of what is replaced (2 ms), outside of it.
 const FADE: u64 = 16;
+/// Beyond a fade's reach.
+const FAR: u8 = FADE as u8 + 1;
 /// What leaves by the clock loses its last 10 ms: shorter slivers of tone are not sure to be suspected.
 const UNVOUCHED: u64 = 80;
 /// How long after the look-back a packet leaves by the clock.
@@ -304,10 +307,13 @@ impl Guard {
             let Some(turn) = turn else { continue };
             let block_end = self.lookback.head() - rest.len() as u64;
             let (spectrum, sums) = (self.detector.spectrum(), self.detector.sums());
-            let heard_samples = spectrum.blocks() * crate::detector::spectrum::BLOCK as u64;
+            let heard_samples = spectrum.blocks() * BLOCK as u64;
             if let Some(hide) = self.suspicion.observe(spectrum, sums, &turn.fit) {
                 let from = block_end.saturating_sub(hide.from_back as u64);
                 self.lookback.hide(from, block_end + hide.beyond as u64);
+            }
+            if self.detector.is_on() {
+                self.lookback.hide(block_end.saturating_sub(BLOCK as u64), block_end);
             }
             for edge in turn.ended.into_iter().chain(turn.begun) {
                 let ago = heard_samples.saturating_sub(edge.at_sample);
@@ -342,14 +348,16 @@ impl Guard {
             self.lookback.drop_first();
             return Held { ts: packet.ts, marker: packet.marker, payload: &self.out[..length] };
         }
-        for (index, position) in (packet.from..).take(length).enumerate() {
+        let distances = self.distances_to_hidden(packet);
+        for (position, (slot, distance)) in (packet.from..).zip(self.out[..length].iter_mut().zip(distances))
+        {
             let byte = self.lookback.byte(position);
-            self.out[index] = match self.distance_to_hidden(position) {
-                None => byte,
-                Some(0) => self.filler.byte(position, law),
-                Some(distance) => {
+            *slot = match distance {
+                FAR.. => byte,
+                0 => self.filler.byte(position, law),
+                near => {
                     let (own, fill) = (i32::from(law.decode(byte)), i32::from(self.filler.sample(position)));
-                    let (near, span) = (distance as i32, FADE as i32 + 1);
+                    let (near, span) = (i32::from(near), i32::from(FAR));
                     law.encode(((own * near + fill * (span - near)) / span) as i16)
                 }
             };
@@ -371,11 +379,25 @@ impl Guard {
         }
     }
 
-    /// How far the nearest hidden sample is: 0 for a hidden one, `None` when out of a fade's reach.
-    fn distance_to_hidden(&self, position: u64) -> Option<u64> {
-        (0..=FADE).find(|distance| {
-            self.lookback.is_hidden(position + distance) || self.lookback.is_hidden(position - distance)
-        })
+    /// How far the nearest hidden sample is from each of the packet's: 0 for a hidden one, [`FAR`] when it
+    /// is out of a fade's reach.
+    fn distances_to_hidden(&self, packet: &Packet) -> [u8; MAX_PACKET_SAMPLES] {
+        let mut distances = [FAR; MAX_PACKET_SAMPLES];
+        let step = |distance: u8, position: u64| {
+            if self.lookback.is_hidden(position) { 0 } else { (distance + 1).min(FAR) }
+        };
+        let mut distance = (packet.from.saturating_sub(FADE)..packet.from).fold(FAR, step);
+        for (slot, position) in distances.iter_mut().zip(packet.from..packet.end()) {
+            distance = step(distance, position);
+            *slot = distance;
+        }
+        distance = (packet.end()..packet.end() + FADE).rev().fold(FAR, step);
+        let length = packet.len.min(MAX_PACKET_SAMPLES);
+        for (index, slot) in distances[..length].iter_mut().enumerate().rev() {
+            distance = step(distance, packet.from + index as u64);
+            *slot = distance.min(*slot);
+        }
+        distances
     }
 }
 

@@ -1,10 +1,11 @@
 //! Suspicion: which stretches of the audio might be a tone, decided on every block of 2.5 ms.
 //!
 //! A suspicion may be wrong; it costs a little speech. It must not miss: it has to fall before the oldest
-//! sample of the tone leaves the look-back, so nothing here looks at more than 35 ms.
+//! sample of the tone leaves the look-back, so nothing here looks at more than 40 ms, and a
+//! clear tone is seen in 10.
 
 use crate::detector::WORTH_A_LOOK;
-use crate::detector::look::Sums;
+use crate::detector::look::{Look, Sums};
 use crate::detector::spectrum::{BLOCK, Fit, Pair, SHORT, Spectrum};
 
 /// Watches the blocks and names the samples to hide.
@@ -37,35 +38,77 @@ const LEAST_AMPLITUDE: f32 = 90.0;
 /// Largest ratio of the two amplitudes either way: 14 dB, more than any receiver takes for a key.
 const MOST_TWIST: f32 = 5.0;
 /// How much two tones must explain of 10 ms to be suspected without a second look.
-const SHARE_10_MS: f32 = 0.88;
+const SHARE_10_MS: f32 = 0.90;
 /// What a longer window must show: the more it sees, the less of it the tones must explain, if they are
 /// close to their frequencies and steady. Chosen so that speech is silenced for about 0.1 % of its time.
-const RULES: [Rule; 8] = [
-    Rule { blocks: 6, share: 0.80, coherence: 0.0, deviation: 0.05 },
-    Rule { blocks: 8, share: 0.78, coherence: 0.0, deviation: 0.05 },
-    Rule { blocks: 10, share: 0.75, coherence: 0.9, deviation: 0.04 },
-    Rule { blocks: 12, share: 0.68, coherence: 0.94, deviation: 0.03 },
-    Rule { blocks: 14, share: 0.58, coherence: 0.95, deviation: 0.02 },
-    Rule { blocks: 14, share: 0.50, coherence: 0.96, deviation: 0.008 },
-    Rule { blocks: 14, share: 0.40, coherence: 0.97, deviation: 0.004 },
-    Rule { blocks: 14, share: 0.20, coherence: 0.975, deviation: 0.003 },
+const WINDOWS: [Window; 6] = [
+    Window { blocks: 6, cases: &[Case::new(0.84, 0.0, 0.05), Case::new(0.70, 0.0, 0.01)] },
+    Window { blocks: 8, cases: &[Case::new(0.81, 0.0, 0.05), Case::new(0.65, 0.0, 0.01)] },
+    Window {
+        blocks: 10,
+        cases: &[Case::new(0.80, 0.9, 0.04), Case::new(0.68, 0.9, 0.0175), Case::new(0.60, 0.9, 0.01)],
+    },
+    Window { blocks: 12, cases: &[Case::new(0.76, 0.94, 0.03), Case::new(0.50, 0.93, 0.005)] },
+    Window {
+        blocks: 14,
+        cases: &[
+            Case::new(0.66, 0.95, 0.0175),
+            Case::new(0.50, 0.96, 0.008),
+            Case::new(0.40, 0.97, 0.004),
+            Case::new(0.20, 0.975, 0.003),
+            Case::new(0.40, 0.94, 0.0015),
+        ],
+    },
+    Window {
+        blocks: 16,
+        cases: &[Case::new(0.40, 0.90, 0.003), Case::new(0.12, 0.94, 0.003), Case::new(0.12, 0.92, 0.0015)],
+    },
 ];
-struct Rule {
+
+/// A length of window, and what raises a suspicion in it.
+struct Window {
     blocks: usize,
+    cases: &'static [Case],
+}
+
+struct Case {
     share: f32,
     coherence: f32,
     deviation: f32,
+}
+
+impl Case {
+    const fn new(share: f32, coherence: f32, deviation: f32) -> Self {
+        Self { share, coherence, deviation }
+    }
+
+    fn holds(&self, look: &Look) -> bool {
+        look.share >= self.share && look.coherence >= self.coherence && look.deviation <= self.deviation
+    }
+}
+
+impl Window {
+    fn suspects(&self, spectrum: &Spectrum, sums: &Sums) -> Option<Fit> {
+        let share = self.cases.iter().map(|case| case.share).fold(1.0, f32::min);
+        let deviation = self.cases.iter().map(|case| case.deviation).fold(0.0, f32::max);
+        let look = sums.look(spectrum, self.blocks, share, deviation)?;
+        let holds = self.cases.iter().any(|case| case.holds(&look))
+            && look.steadiness >= LEAST_STEADINESS
+            && plausible(look.low, look.high);
+        holds.then_some(Fit { pair: look.pair, share: look.share, low: look.low, high: look.high })
+    }
 }
 /// How much two tones must explain of the last 5 or 10 ms before a gap.
 const SHARE_BEFORE_GAP: f32 = 0.6;
 /// The weakest 10 ms of a tone against its mean, at least.
 const LEAST_STEADINESS: f32 = 0.45;
-/// Hidden before the first and after the last block in which the pair is seen: 5 ms.
-const MARGIN: usize = 2 * BLOCK;
+/// Hidden before the first and after the last block in which the pair is seen: 7.5 ms.
+const MARGIN: usize = 3 * BLOCK;
 /// The pair counts as still there at this part of its amplitude (−18 dB)…
 const TRACE: f32 = 0.125;
-/// …if it explains so much of 5 ms.
-const TRACE_SHARE: f32 = 0.5;
+/// …if it explains so much of 5 ms, after the tone and before it.
+const TRACE_SHARE: f32 = 0.35;
+const TRACE_SHARE_BEFORE: f32 = 0.25;
 /// How far back the beginning is traced, over a gap too: 40 ms, what the shortest look-back still holds.
 const TRACE_BLOCKS: usize = 16;
 /// How long a pair is remembered after its last trace (200 ms): over lost packets and between the halves
@@ -81,13 +124,19 @@ impl Suspicion {
     pub(super) fn observe(&mut self, spectrum: &Spectrum, sums: &Sums, fit: &Fit) -> Option<Hide> {
         let fresh = suspect(spectrum, sums, fit);
         if let Some((seen, blocks)) = fresh {
+            let traced = match self.state {
+                // What came before is hidden already, up to what speech may have covered since.
+                State::Wary { pair, absent, .. } if pair == seen.pair && absent <= TRACE_BLOCKS as u32 => {
+                    blocks.max(absent as usize + 1)
+                }
+                State::Wary { .. } | State::Calm => trace_back(spectrum, &seen, blocks),
+            };
             self.state = State::Wary { pair: seen.pair, low: seen.low, high: seen.high, absent: 0 };
-            let traced = trace_back(spectrum, &seen, blocks);
             return Some(Hide { from_back: traced * BLOCK + MARGIN, beyond: MARGIN });
         }
         let State::Wary { pair, low, high, absent } = &mut self.state else { return None };
         let now = spectrum.fit(*pair, 0, 2);
-        if is_trace(&now, *low, *high) {
+        if is_trace(&now, *low, *high, TRACE_SHARE) {
             *absent = 0;
             return Some(Hide { from_back: 2 * BLOCK + MARGIN, beyond: MARGIN });
         }
@@ -120,28 +169,21 @@ fn suspect(spectrum: &Spectrum, sums: &Sums, fit: &Fit) -> Option<(Fit, usize)> 
     if fit.share >= SHARE_10_MS && plausible(fit.low, fit.high) {
         return Some((*fit, SHORT));
     }
-    RULES.iter().find_map(|rule| {
-        let look = sums.look(spectrum, rule.blocks, rule.share, rule.deviation)?;
-        let steady = look.share >= rule.share
-            && look.coherence >= rule.coherence
-            && look.steadiness >= LEAST_STEADINESS
-            && plausible(look.low, look.high);
-        let seen = Fit { pair: look.pair, share: look.share, low: look.low, high: look.high };
-        steady.then_some((seen, rule.blocks))
-    })
+    WINDOWS.iter().find_map(|window| Some((window.suspects(spectrum, sums)?, window.blocks)))
 }
 
 fn plausible(low: f32, high: f32) -> bool {
     low.min(high) >= LEAST_AMPLITUDE && low <= high * MOST_TWIST && high <= low * MOST_TWIST
 }
 
-fn is_trace(fit: &Fit, low: f32, high: f32) -> bool {
-    fit.low >= low * TRACE && fit.high >= high * TRACE && fit.share >= TRACE_SHARE
+fn is_trace(fit: &Fit, low: f32, high: f32, share: f32) -> bool {
+    fit.low >= low * TRACE && fit.high >= high * TRACE && fit.share >= share
 }
 
 /// How many blocks back the pair can be found, over a gap too.
 fn trace_back(spectrum: &Spectrum, seen: &Fit, blocks: usize) -> usize {
-    let is_there = |age: usize| is_trace(&spectrum.fit(seen.pair, age, 2), seen.low, seen.high);
+    let is_there =
+        |age: usize| is_trace(&spectrum.fit(seen.pair, age, 2), seen.low, seen.high, TRACE_SHARE_BEFORE);
     let oldest = (blocks..TRACE_BLOCKS).rev().find(|age| is_there(*age));
     oldest.map_or(blocks, |age| age + 2)
 }

@@ -106,7 +106,6 @@ impl Bridge {
     /// it can be freed elsewhere.
     pub fn secure(&mut self, mut secure: Box<SecureMode>) -> Option<Box<SecureMode>> {
         secure.begin(self.customer.params.law);
-        self.agent.outgoing.renumber();
         self.replace_mode(Mode::Secured(secure))
     }
 

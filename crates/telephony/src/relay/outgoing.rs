@@ -23,7 +23,7 @@ pub(super) struct Outgoing {
     ssrc: u32,
     next_sequence: u16,
     timestamp: Timestamps,
-    /// How incoming sequence numbers become ours; `None` while we number the packets ourselves.
+    /// How incoming sequence numbers become ours, as soon as one was passed on.
     sequence: Option<SequenceMap>,
     last: Option<Sent>,
 }
@@ -67,7 +67,7 @@ impl Outgoing {
         }
     }
 
-    /// The next packet's sequence number is not told by the ones before: secure mode begins or ends.
+    /// The next packet that is passed on gets the next free number: there were packets of our own before.
     pub(super) fn renumber(&mut self) {
         self.sequence = None;
     }

@@ -103,3 +103,22 @@ fn reply(parts: &WebParts, opened: Opened, access: &str, refresh: &str) -> Respo
     }
     ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = read_request(&bytes);
+        }
+
+        #[test]
+        fn any_json_like_text_is_read_without_a_panic(
+            text in r#"\{("(agentId|paymentData|skipCallTransfer|x)":(1e9|"\\u[0-9a-f]{4}"|\{"Amount":[0-9.]{1,5}\}|null|\[1\]),?){0,4}\}"#,
+        ) {
+            let _ = read_request(text.as_bytes());
+        }
+    }
+}

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use hushpad_domain::attempt::{Attempt, AttemptState, Verdict};
 use hushpad_domain::client::Principal;
 use hushpad_domain::event::Event;
@@ -26,9 +27,9 @@ use crate::error::ApiError;
 pub(super) async fn session_status(
     State(api): State<Arc<Api>>,
     Extension(principal): Extension<Principal>,
-    Path(guid): Path<String>,
+    SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
-    let session = find(&api, &principal, &guid).await?;
+    let session = find(&api, &principal, guid).await?;
     Ok(reply(&status(&session, api.parts.world.now())))
 }
 
@@ -44,12 +45,12 @@ pub(super) struct EventsQuery {
 pub(super) async fn session_events(
     State(api): State<Arc<Api>>,
     Extension(principal): Extension<Principal>,
-    Path(guid): Path<String>,
+    SessionPath(guid): SessionPath,
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) =
         query.map_err(|_| ApiError::Malformed("after must be a whole number of at least 0".into()))?;
-    let session = find(&api, &principal, &guid).await?;
+    let session = find(&api, &principal, guid).await?;
     let events = api.parts.sessions.events(&principal.account, session.guid, query.after).await?;
     let events: Vec<Value> = events.iter().map(event).collect();
     Ok(reply(&json!({ "sessionGuid": session.guid, "events": events })))
@@ -59,9 +60,9 @@ pub(super) async fn session_events(
 pub(super) async fn cancel_session(
     State(api): State<Arc<Api>>,
     Extension(principal): Extension<Principal>,
-    Path(guid): Path<String>,
+    SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
-    let session = find(&api, &principal, &guid).await?;
+    let session = find(&api, &principal, guid).await?;
     if session.has_ended() {
         return Err(ApiError::Ended);
     }
@@ -74,7 +75,7 @@ pub(super) async fn cancel_session(
         // No task runs it any more, as after a restart: nobody else would end it.
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
-    let session = find(&api, &principal, &guid).await?;
+    let session = find(&api, &principal, guid).await?;
     Ok(reply(&status(&session, api.parts.world.now())))
 }
 
@@ -90,10 +91,22 @@ async fn cancel_here(api: &Api, session: Session) -> Result<(), ApiError> {
     })
 }
 
-/// The account's session with this guid. What is no guid, and what is another account's, is not there.
-async fn find(api: &Api, principal: &Principal, guid: &str) -> Result<Session, ApiError> {
-    let guid = Uuid::try_parse(guid).map_err(|_| ApiError::NoSuchSession)?;
-    let found = api.parts.sessions.session(&principal.account, SessionGuid(guid)).await?;
+/// The guid in a path. What is no guid is not there, like what is another account's.
+pub(super) struct SessionPath(SessionGuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let guid = text.ok().and_then(|Path(text)| Uuid::try_parse(&text).ok());
+        guid.map(|guid| Self(SessionGuid(guid))).ok_or(ApiError::NoSuchSession)
+    }
+}
+
+/// The account's session with this guid.
+async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
+    let found = api.parts.sessions.session(&principal.account, guid).await?;
     found.ok_or(ApiError::NoSuchSession)
 }
 

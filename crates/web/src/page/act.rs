@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use http::StatusCode;
 use hushpad_domain::field::Field;
 use hushpad_domain::page::AgentAction;
@@ -10,7 +10,7 @@ use hushpad_domain::ports::ActError;
 
 use super::open::form_fields;
 use super::refusal::PageRefusal;
-use super::{PageHost, page_handle, session_guid};
+use super::{PageHost, PagePath, page_handle};
 
 /// `action=redo&field=security_code` fits many times.
 const FORM_BYTES_MAX: usize = 1024;
@@ -18,10 +18,9 @@ const FORM_BYTES_MAX: usize = 1024;
 /// Hands the action on to the secure side. What it changes comes by the live page.
 pub(super) async fn act(
     State(host): State<Arc<PageHost>>,
-    Path(guid): Path<String>,
+    PagePath(guid): PagePath,
     request: Request,
 ) -> Result<StatusCode, PageRefusal> {
-    let guid = session_guid(&guid)?;
     let (head, body) = request.into_parts();
     let handle = page_handle(&host, &head.headers)?;
     host.pages.check(guid, handle, host.parts.world.now())?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -76,10 +77,13 @@ impl Assets {
 /// Serves one of the files.
 pub(super) async fn asset(
     State(host): State<Arc<PageHost>>,
-    Path((hash, name)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Response {
     let all = [&host.assets.style, &host.assets.script];
-    match all.into_iter().find(|asset| asset.hash == hash && asset.name == name) {
+    let named = |asset: &&Asset| {
+        path.as_ref().is_ok_and(|Path((hash, name))| *hash == asset.hash && name == asset.name)
+    };
+    match all.into_iter().find(named) {
         Some(asset) => {
             let headers =
                 [(CONTENT_TYPE, HeaderValue::from_static(asset.content_type)), (CACHE_CONTROL, FOR_EVER)];

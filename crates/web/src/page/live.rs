@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -21,7 +21,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::opening::Seat;
 use super::refusal::PageRefusal;
-use super::{PageHost, page_handle, session_guid, view};
+use super::{PageHost, PagePath, page_handle, view};
 
 /// A faster heartbeat would only cost.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
@@ -29,10 +29,9 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 /// Streams the page until the payment is over, the page is opened elsewhere, or the browser leaves.
 pub(super) async fn live(
     State(host): State<Arc<PageHost>>,
-    Path(guid): Path<String>,
+    PagePath(guid): PagePath,
     request: Request,
 ) -> Result<Response, PageRefusal> {
-    let guid = session_guid(&guid)?;
     let handle = page_handle(&host, request.headers())?;
     let seat = host.pages.take_seat(guid, handle, host.parts.world.now())?;
     let pages = host.parts.secure_side.watch(guid).ok_or(PageRefusal::Gone)?;

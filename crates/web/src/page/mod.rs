@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hushpad_domain::ids::ProviderSessionGuid;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -93,8 +94,16 @@ async fn frame(State(host): State<Arc<PageHost>>, request: Request, next: Next) 
 }
 
 /// The provider session in a path; what is no guid is not there.
-fn session_guid(text: &str) -> Result<ProviderSessionGuid, PageRefusal> {
-    Uuid::try_parse(text).map(ProviderSessionGuid).map_err(|_| PageRefusal::Unknown)
+struct PagePath(ProviderSessionGuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for PagePath {
+    type Rejection = PageRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageRefusal> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let guid = text.ok().and_then(|Path(text)| Uuid::try_parse(&text).ok());
+        guid.map(|guid| Self(ProviderSessionGuid(guid))).ok_or(PageRefusal::Unknown)
+    }
 }
 
 /// The handle of a request that our own page has sent.

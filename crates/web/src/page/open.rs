@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use futures_util::StreamExt;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN};
@@ -15,7 +15,7 @@ use hushpad_domain::session::Session;
 
 use super::opening::{Handle, Tokens};
 use super::refusal::PageRefusal;
-use super::{PageHost, origin_of, session_guid, view};
+use super::{PageHost, PagePath, origin_of, view};
 use crate::tokens::{PageTokenUse, check_page};
 
 /// Two tokens of 600 characters fit many times.
@@ -33,19 +33,19 @@ const REFRESH_NAME: &str = "x-refresh-token";
 /// `/view/{guid}/framed`: in a frame of an allowed origin.
 pub(super) async fn open_framed(
     State(host): State<Arc<PageHost>>,
-    Path(guid): Path<String>,
+    PagePath(guid): PagePath,
     request: Request,
 ) -> Result<Response, PageRefusal> {
-    open(&host, &guid, Shape::Framed, request).await
+    open(&host, guid, Shape::Framed, request).await
 }
 
 /// `/view/{guid}`: the same page as a window of its own, framed by nobody.
 pub(super) async fn open_pop_up(
     State(host): State<Arc<PageHost>>,
-    Path(guid): Path<String>,
+    PagePath(guid): PagePath,
     request: Request,
 ) -> Result<Response, PageRefusal> {
-    open(&host, &guid, Shape::PopUp, request).await
+    open(&host, guid, Shape::PopUp, request).await
 }
 
 #[derive(Clone, Copy)]
@@ -54,12 +54,16 @@ enum Shape {
     PopUp,
 }
 
-async fn open(host: &PageHost, guid: &str, shape: Shape, request: Request) -> Result<Response, PageRefusal> {
+async fn open(
+    host: &PageHost,
+    guid: ProviderSessionGuid,
+    shape: Shape,
+    request: Request,
+) -> Result<Response, PageRefusal> {
     // A HEAD request would spend a token and show nothing.
     if request.method() == Method::HEAD {
         return Err(PageRefusal::NotPosted);
     }
-    let guid = session_guid(guid)?;
     let (head, body) = request.into_parts();
     let (access, refresh) = tokens(&head.headers, body).await?.ok_or(PageRefusal::TokensMissing)?;
     let parts = &host.parts;

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use hushpad_domain::page::{FieldStatus, FieldView, PageState, Phase};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::assets::Assets;
 use super::words;
@@ -38,7 +38,7 @@ pub(super) fn live_data(page: &PageState) -> String {
         "revision": page.revision,
         "phase": phase_word(page.phase),
         "announce": format!("{} {}", html.headline, html.notice),
-        "html": { "status": html.status, "fields": html.fields, "actions": html.actions },
+        "html": html.by_id(),
         "fields": fields,
     })
     .to_string()
@@ -61,13 +61,24 @@ struct WholePage<'a> {
     html: &'a Fragments,
 }
 
-/// The parts of the page that change, as HTML, by the id of the element they fill.
+/// The parts of the page that change, as HTML.
+///
+/// A button is a part of its own: it must not be drawn anew under the agent's finger at each key.
 struct Fragments {
     status: String,
-    fields: String,
+    rows: Vec<RowFragments>,
     actions: String,
     headline: String,
     notice: &'static str,
+}
+
+/// A field's two parts.
+struct RowFragments {
+    field: &'static str,
+    /// What is typed, and how it stands.
+    view: String,
+    /// The button that asks for it.
+    ask: String,
 }
 
 impl Fragments {
@@ -84,21 +95,54 @@ impl Fragments {
             advice: &standing.advice,
             notice,
         };
-        let fields = FieldsFragment { fields: page.fields.iter().map(|view| row(view, keyable)).collect() };
         let actions = ActionsFragment {
-            pay: keyable,
+            shown: keyable,
             pay_ready: matches!(page.phase, Phase::ReadyToPay),
-            cancel: keyable,
             amount: page.amount.to_string(),
         };
         // Templates of texts cannot fail; an empty fragment would be the mildest harm.
         Self {
             status: status.render().unwrap_or_default(),
-            fields: fields.render().unwrap_or_default(),
+            rows: page.fields.iter().map(|view| RowFragments::of(view, keyable)).collect(),
             actions: actions.render().unwrap_or_default(),
             headline: standing.headline,
             notice,
         }
+    }
+
+    /// By the id of the element that each fills.
+    fn by_id(&self) -> Map<String, Value> {
+        let mut all = Map::new();
+        all.insert("status".to_owned(), json!(self.status));
+        all.insert("actions".to_owned(), json!(self.actions));
+        for row in &self.rows {
+            all.insert(format!("view-{}", row.field), json!(row.view));
+            all.insert(format!("ask-{}", row.field), json!(row.ask));
+        }
+        all
+    }
+}
+
+impl RowFragments {
+    fn of(view: &FieldView, keyable: bool) -> Self {
+        let field = view.field.name();
+        let (action, verb) = match view.status {
+            FieldStatus::Waiting => ("start", "Ask for"),
+            FieldStatus::Typing | FieldStatus::Valid | FieldStatus::Invalid(_) | FieldStatus::TimedOut => {
+                ("redo", "Redo")
+            }
+        };
+        let shown = ViewFragment {
+            field,
+            title: words::field_title(view.field),
+            class: status_word(view.status),
+            dots: "●".repeat(usize::from(view.typed.min(DOTS_MAX))),
+            count: count(view),
+            brand: view.brand.map_or("", |brand| brand.title()),
+            words: words::field_status(view),
+        };
+        let ask = AskFragment { shown: keyable, field, action, verb, name: words::field_name(view.field) };
+        Self { field, view: shown.render().unwrap_or_default(), ask: ask.render().unwrap_or_default() }
     }
 }
 
@@ -112,61 +156,41 @@ struct StatusFragment<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "fields.html")]
-struct FieldsFragment {
-    fields: Vec<Row>,
-}
-
-#[derive(Template)]
-#[template(path = "actions.html")]
-struct ActionsFragment {
-    pay: bool,
-    pay_ready: bool,
-    cancel: bool,
-    amount: String,
-}
-
-struct Row {
-    name: &'static str,
+#[template(path = "view.html")]
+struct ViewFragment {
+    field: &'static str,
     title: &'static str,
     class: &'static str,
     dots: String,
     count: String,
     brand: &'static str,
     words: &'static str,
-    button: Option<Button>,
 }
 
-struct Button {
+#[derive(Template)]
+#[template(path = "ask.html")]
+struct AskFragment {
+    shown: bool,
+    field: &'static str,
     action: &'static str,
-    text: String,
+    verb: &'static str,
+    name: &'static str,
 }
 
-fn row(view: &FieldView, keyable: bool) -> Row {
-    let asked = words::field_name(view.field);
-    let button = match view.status {
-        FieldStatus::Waiting => Button { action: "start", text: format!("Ask for {asked}") },
-        FieldStatus::Typing | FieldStatus::Valid | FieldStatus::Invalid(_) | FieldStatus::TimedOut => {
-            Button { action: "redo", text: format!("Redo {asked}") }
-        }
-    };
-    Row {
-        name: view.field.name(),
-        title: words::field_title(view.field),
-        class: status_word(view.status),
-        dots: "●".repeat(usize::from(view.typed.min(DOTS_MAX))),
-        count: count(view),
-        brand: view.brand.map_or("", |brand| brand.title()),
-        words: words::field_status(view),
-        button: keyable.then_some(button),
-    }
+#[derive(Template)]
+#[template(path = "actions.html")]
+struct ActionsFragment {
+    shown: bool,
+    pay_ready: bool,
+    amount: String,
 }
 
 fn count(view: &FieldView) -> String {
     match (view.typed, view.length) {
         (0, _) => String::new(),
-        (typed, Some(length)) => format!("{typed} of {length} typed"),
-        (typed, None) => format!("{typed} typed"),
+        (typed, Some(length)) => format!("{typed} of {length} keys"),
+        (1, None) => "1 key".to_owned(),
+        (typed, None) => format!("{typed} keys"),
     }
 }
 

@@ -194,3 +194,37 @@ fn ended(end: EndView, amount: &str) -> Standing {
     };
     Standing { tone, headline, advice: advice.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDS_WITHOUT_A_CHARGE: [EndView; 5] =
+        [EndView::Declined, EndView::Cancelled, EndView::CallEnded, EndView::TimedOut, EndView::Failed];
+
+    #[test]
+    fn every_end_says_whether_money_was_taken() {
+        for end in ENDS_WITHOUT_A_CHARGE {
+            assert!(ended(end, "12.40 GBP").headline.ends_with("Nothing was charged."), "{end:?}");
+        }
+        let told = |end| ended(end, "12.40 GBP").headline;
+        insta::assert_snapshot!(told(EndView::Approved), @"The payment of 12.40 GBP was approved.");
+        insta::assert_snapshot!(told(EndView::Review), @"The payment of 12.40 GBP was taken. The merchant will review it.");
+    }
+
+    #[test]
+    fn every_decline_says_that_nothing_was_charged_and_what_to_do() {
+        let told = |class| {
+            let standing = declined(class, None);
+            assert!(standing.headline.ends_with("Nothing was charged."));
+            standing.advice
+        };
+        let expiry = DeclineClass::Rekey(Field::Expiry);
+        insta::assert_snapshot!(told(expiry), @"Ask for the expiry date and the security code again.");
+        let code = DeclineClass::Rekey(Field::SecurityCode);
+        insta::assert_snapshot!(told(code), @"Ask for the security code again.");
+        insta::assert_snapshot!(told(DeclineClass::OtherCard), @"Ask for another card, or cancel.");
+        insta::assert_snapshot!(told(DeclineClass::TryLater), @"Use another card, or cancel and try this one later.");
+        insta::assert_snapshot!(told(DeclineClass::Never), @"Do not try it again. Ask for another card, or cancel.");
+    }
+}

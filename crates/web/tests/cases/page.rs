@@ -33,10 +33,8 @@ async fn the_page_shows_the_payment_and_how_far_it_is() {
         "12.40 <span class=\"currency\">GBP</span>",
         "Reference <b>A-1</b>",
         "The customer is keying the expiry date.",
-        &format!(
-            "<span aria-hidden=\"true\">{}</span> <span class=\"count\">16 of 16 typed</span>",
-            "●".repeat(16)
-        ),
+        &format!("<p class=\"dots\" aria-hidden=\"true\">{}</p>", "●".repeat(16)),
+        "16 of 16 keys",
         "Visa",
         "Redo card number",
         "Ask for security code",
@@ -235,6 +233,11 @@ async fn unknown_ended_and_forgotten_sessions_have_no_page() {
     assert_eq!(refused(&desk.post_tokens(never, &stranger.access, &stranger.refresh).await), 404);
     assert_eq!(refused(&desk.post_tokens("4111111111111111", &opened.access, &opened.refresh).await), 404);
 
+    for path in ["/view/%ff/framed", "/view/x", "/view/%ff/live", "/assets/%ff/page.js", "/"] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(refused(&send(&desk.pages, request).await), 404, "{path}");
+    }
+
     let account = AccountId("acme".to_owned());
     let guid = SessionGuid(opened.guid.parse().unwrap());
     let session = desk.store.session(&account, guid).await.unwrap().unwrap();
@@ -296,6 +299,16 @@ async fn the_live_page_tells_every_change_until_the_end() {
     assert_eq!(live.next().await, None);
     drop(live);
     assert_eq!(*desk.observer.live.lock().unwrap(), [1, 0]);
+}
+
+#[tokio::test]
+async fn an_idle_live_page_gives_signs_of_life() {
+    let desk = Desk::start();
+    let opened = desk.open_session().await;
+    let handle = desk.open_page(&opened).await.handle();
+    let (_, mut live) = desk.listen(&opened.provider, &handle).await;
+    assert!(live.raw().await.starts_with("event: state\n"));
+    assert_eq!(live.raw().await, ": beat\n\n");
 }
 
 #[tokio::test]

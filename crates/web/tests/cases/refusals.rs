@@ -25,9 +25,8 @@ fn with_data(name: &str, value: Value) -> String {
 }
 
 #[tokio::test]
-async fn every_mistake_in_the_body_is_a_400_that_tells_which() {
-    let desk = Desk::start();
-    let cases = [
+async fn a_body_of_the_wrong_form_is_a_400_that_tells_why() {
+    refuses(vec![
         (String::new(), "malformed_request the body is not a JSON object"),
         ("{".to_owned(), "malformed_request the body is not a JSON object"),
         ("[]".to_owned(), "malformed_request the body is not a JSON object"),
@@ -45,6 +44,13 @@ async fn every_mistake_in_the_body_is_a_400_that_tells_which() {
         ),
         (with_data("Deep", json!({"a": 1})), "malformed_request paymentData must be an object of strings"),
         (with_data("List", json!(["a"])), "malformed_request paymentData must be an object of strings"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_field_of_the_wrong_type_is_a_400_that_tells_which() {
+    refuses(vec![
         (
             with(|body| body["agentId"] = json!(true)),
             "malformed_request agentId must be a string or a number",
@@ -77,6 +83,13 @@ async fn every_mistake_in_the_body_is_a_400_that_tells_which() {
             r#"{"agentId":"a","paymentData":{"Amount":"1","Amount":"1"}}"#.to_owned(),
             "malformed_request a name is there twice (names are the same in any case)",
         ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_that_makes_no_payment_is_a_400_that_tells_which() {
+    refuses(vec![
         (without("agentId"), "agent_missing agentId is missing: a back-end token must name the agent"),
         (
             with(|body| body["agentId"] = json!("")),
@@ -112,7 +125,13 @@ async fn every_mistake_in_the_body_is_a_400_that_tells_which() {
             with(|body| body["accountConfigurationId"] = json!(5)),
             "unknown_configuration Account configuration does not exists for account: acme, configuration Id: 5",
         ),
-    ];
+    ])
+    .await;
+}
+
+/// Each body is refused with 400, this code, and this detail; nothing is left behind.
+async fn refuses(cases: Vec<(String, &str)>) {
+    let desk = Desk::start();
     for (body, told) in cases {
         let answer = desk.post_session("backend", &body).await;
         let (code, detail) = told.split_once(' ').unwrap();
@@ -180,6 +199,11 @@ async fn what_is_not_there_or_not_ready_is_told_so() {
     let token = desk.token_of("backend").await;
     let unknown = "/v1/session/00000000-0000-4000-8000-000000000000";
     assert_eq!(desk.call_api(Method::GET, unknown, &token, None).await.problem(), "404 no_such_session");
+    for no_guid in ["x", "%ff", "4111-1111", "%00"] {
+        let path = format!("/v1/session/{no_guid}");
+        let answer = desk.call_api(Method::GET, &path, &token, None).await;
+        assert_eq!(answer.problem(), "404 no_such_session", "{no_guid}");
+    }
     assert_eq!(
         desk.call_api(Method::DELETE, unknown, &token, None).await.problem(),
         "405 method_not_allowed"

@@ -229,6 +229,11 @@ impl Desk {
 pub(crate) struct Events(axum::body::BodyDataStream);
 
 impl Events {
+    /// The next piece as it was written.
+    pub(crate) async fn raw(&mut self) -> String {
+        String::from_utf8(self.0.next().await.unwrap().unwrap().to_vec()).unwrap()
+    }
+
     /// The next event that is not a heartbeat: its name and data. `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<(String, Value)> {
         loop {

@@ -1,6 +1,6 @@
 // The keypad of the customer's phone, and the helpers that press several keys.
 
-import { element, post } from "/page.js";
+import { element, post } from "./page.js";
 
 /** @typedef {{ number: number, key: string, carrier: string, at_ms: number, length_ms: number }} Press */
 

@@ -1,7 +1,7 @@
 // The live picture: the last seconds of what the customer's phone sent and what the agent's ear got, on one time axis.
 
 /**
- * @typedef {import("/keypad.js").Press} Press
+ * @typedef {import("./keypad.js").Press} Press
  * @typedef {{ fromMs: number, sent: number[], heard: number[] }} Piece lowest and highest sample per column, in pairs
  * @typedef {{ number: number, heard: boolean, residue_dbm0: number }} Judgement
  * @typedef {{ press: Press, verdict: Judgement | null }} Mark

@@ -1,8 +1,8 @@
 // The shop's page: listens to the shop's event stream, and hands each event to who shows it.
 
-import { Keypad } from "/keypad.js";
-import { element, post } from "/page.js";
-import { Picture } from "/picture.js";
+import { Keypad } from "./keypad.js";
+import { element, post } from "./page.js";
+import { Picture } from "./picture.js";
 
 /**
  * @typedef {{ state: "idle" | "calling" | "in_call" | "ended", why: string, agent: string }} Call
@@ -71,12 +71,12 @@ function openAgentPage(ticket) {
 
 /** What a session's state and outcome mean to a shop. */
 const MEANINGS = new Map([
-  ["approved", "Paid."],
-  ["declined", "Declined."],
-  ["review", "Held for review."],
-  ["cancelled", "Cancelled."],
-  ["unknown", "Not known yet: do not charge again."],
-  ["none", "Not paid."],
+  ["approved", "Paid"],
+  ["declined", "Declined"],
+  ["review", "Held for review"],
+  ["cancelled", "Cancelled"],
+  ["unknown", "Not known yet: do not charge again"],
+  ["none", "Not paid"],
 ]);
 
 /** @param {Payment | null} payment */
@@ -84,9 +84,8 @@ function showPayment(payment) {
   if (!payment) return;
   const outcome = payment.outcome ?? "";
   const over = !["Created", "InProgress", "Processing"].includes(payment.session_state);
-  const meaning = over ? (MEANINGS.get(outcome) ?? "Not paid.") : "Waiting.";
-  const sum = `${payment.amount} ${payment.currency}`;
-  showStatus(`${payment.reference}, ${sum}\n${meaning} (${payment.session_state})`, over ? outcome : "");
+  const meaning = over ? (MEANINGS.get(outcome) ?? "Not paid") : "Waiting";
+  showStatus(`${meaning}\n${payment.session_state}`, over ? outcome : "");
 }
 
 /** @param {Call} call */
@@ -138,7 +137,8 @@ function showExchange(exchange) {
 function gist(body) {
   try {
     const reply = JSON.parse(body);
-    return [reply.sessionState, reply.outcome].filter(Boolean).join(", ");
+    const attempt = reply.attempts?.at(-1)?.state;
+    return [reply.sessionState, attempt ?? reply.outcome].filter(Boolean).join(", ");
   } catch {
     return "";
   }
@@ -160,8 +160,8 @@ function text(tag, className, content) {
 function showTally(count) {
   const keys = count.pressed === 1 ? "1 key pressed" : `${count.pressed} keys pressed`;
   tally.textContent = count.paying
-    ? `During the payment: ${keys}, ${count.heard} heard by the agent.`
-    : "No payment is open: keys reach the agent, as in any call.";
+    ? `In this payment: ${keys}, ${count.heard} heard by the agent.`
+    : "No payment is open: keys reach the agent.";
   tally.dataset.leak = count.paying && count.heard > 0 ? "yes" : "no";
 }
 

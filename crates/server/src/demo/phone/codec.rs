@@ -26,6 +26,8 @@ pub(super) fn decode(byte: u8) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use hushpad_telephony::g711::Law;
+
     use super::*;
 
     #[test]
@@ -34,6 +36,13 @@ mod tests {
             // Two bytes mean nothing: 0xFF and 0x7F. The second is never made.
             let expected = if byte == 0x7F { 0xFF } else { byte };
             assert_eq!(encode(decode(byte)), expected, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn the_product_decodes_what_the_phones_encode() {
+        for sample in i16::MIN..=i16::MAX {
+            assert_eq!(Law::Mu.decode(encode(sample)), decode(encode(sample)));
         }
     }
 

@@ -82,16 +82,19 @@ impl CustomerPhone {
     /// When the call is refused, nobody answers, or a call is up already.
     pub async fn call(&self, peer: SocketAddr, user: &str) -> Result<(), PhoneError> {
         let mut state = self.line.state();
-        if *state.borrow_and_update() == CallState::InCall {
+        if matches!(*state.borrow_and_update(), CallState::InCall | CallState::Calling) {
             return Err(PhoneError::Busy);
         }
         self.line.order(Command::Call { peer, uri: format!("sip:{user}@hushpad") }).await?;
-        let answered = state.wait_for(|state| matches!(state, CallState::InCall | CallState::Ended(_)));
+        let answered = async {
+            // How the last call ended is not how this one does.
+            state.changed().await?;
+            let known = state.wait_for(|state| matches!(state, CallState::InCall | CallState::Ended(_)));
+            known.await.map(|state| state.clone())
+        };
         match tokio::time::timeout(ANSWER_WITHIN, answered).await {
-            Ok(Ok(state)) => match &*state {
-                CallState::Ended(why) => Err(PhoneError::NotAnswered(why.clone())),
-                _ => Ok(()),
-            },
+            Ok(Ok(CallState::Ended(why))) => Err(PhoneError::NotAnswered(why)),
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(PhoneError::Gone),
             Err(_) => Err(PhoneError::NotAnswered("nobody answered".into())),
         }
@@ -488,6 +491,8 @@ mod tests {
         call.agent.line().hang_up().await.unwrap();
         let mut state = call.customer.line().state();
         state.wait_for(|state| *state == CallState::Ended("the other side hung up".into())).await.unwrap();
+        call.customer.call(call.agent.line().sip(), "agent1234").await.unwrap();
+        assert_eq!(*call.customer.line().state().borrow(), CallState::InCall);
     }
 
     #[tokio::test(start_paused = true)]

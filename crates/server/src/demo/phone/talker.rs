@@ -248,6 +248,10 @@ fn event_code(key: char) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use hushpad_telephony::detector::Phase;
+    use hushpad_telephony::g711::Law;
+    use hushpad_telephony::guard::{Guard, GuardConfig};
+
     use super::*;
     use crate::demo::ear;
 
@@ -297,6 +301,48 @@ mod tests {
         assert!(heard.iter().all(|tone| tone.length_ms.abs_diff(PRESS_MS) <= 10), "{heard:?}");
         let pressed: String = frames.iter().filter_map(|frame| frame.pressed).map(|(key, _)| key).collect();
         assert_eq!(pressed, "4111#0");
+    }
+
+    /// What comes out of the product's guard, packet by packet, and how many keys it heard.
+    fn guarded(frames: &[Frame]) -> (Vec<i16>, usize) {
+        let mut guard = Guard::new(GuardConfig::default(), Law::Mu);
+        let (mut audio, mut keys) = (Vec::new(), 0);
+        let packets = frames.iter().flat_map(|frame| &frame.packets).filter_map(|packet| read_packet(packet));
+        for (n, packet) in packets.enumerate() {
+            let now_us = n as u64 * 1000 * FRAME_MS;
+            guard.push(now_us, packet.timestamp, false, packet.payload, &mut |_, phase, _| {
+                keys += usize::from(phase == Phase::Begin);
+            });
+            while let Some(held) = guard.pop(now_us) {
+                audio.extend(held.payload.iter().map(|byte| codec::decode(*byte)));
+            }
+        }
+        (audio, keys)
+    }
+
+    #[test]
+    fn after_the_guard_the_ear_hears_speech_and_no_tone() {
+        let mut talker = talker();
+        talker.press("4111 1111 1111 1111#", KeyCarrier::InBand);
+        let (audio, keys) = guarded(&frames(&mut talker, Some(101)));
+        assert_eq!(keys, 17);
+        assert_eq!(ear::tones(&audio), []);
+        assert!(ear::loudest_speech_dbm0(&audio) > ear::SPEECH_DBM0);
+    }
+
+    #[test]
+    fn the_guard_lets_the_speech_of_both_phones_pass() {
+        for (seed, pitch_hz) in [(11, 118.0), (23, 205.0)] {
+            let mut talker = Talker::new(Voice::new(seed, pitch_hz), 1);
+            let frames: Vec<Frame> = (0..50 * 120).map(|_| talker.frame(None)).collect();
+            let said: Vec<i16> = frames.iter().flat_map(|frame| frame.audio).collect();
+            let (passed, keys) = guarded(&frames);
+            let silenced =
+                said.iter().zip(&passed).filter(|(said, passed)| said.abs() > 200 && **passed == 0).count();
+            assert_eq!(keys, 0);
+            // 0.2 %, the bar for speech.
+            assert!(silenced * 500 < said.len(), "{silenced} of {} samples", said.len());
+        }
     }
 
     #[test]

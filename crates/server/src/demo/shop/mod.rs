@@ -104,6 +104,8 @@ fn router(shop: Arc<Shop>) -> Router {
         .route("/page.js", module(include_str!("../pages/page.js")))
         .route("/keypad.js", module(include_str!("../pages/keypad.js")))
         .route("/picture.js", module(include_str!("../pages/picture.js")))
+        // Browsers ask for it whether or not the page names one.
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .route("/payment", post(pay))
         .route("/keys", post(press))
         .route("/call", post(call))

@@ -115,3 +115,22 @@ fn rtcp_is_counted_and_goes_nowhere() {
     assert!(call.sent.is_empty());
     assert_eq!(call.bridge.stats().customer.rtcp, 1);
 }
+
+#[test]
+fn what_was_lost_in_secure_mode_leaves_no_gap_after_it() {
+    let mut call = Call::new();
+    call.customer_says(speech(5));
+    call.secure();
+    call.customer_says(speech(5));
+    for lost in speech(3) {
+        call.customer.audio(&lost);
+    }
+    call.customer_says(speech(5));
+    assert!(call.release());
+    call.customer_says(speech(5));
+    let heard = call.heard_by(Side::Agent);
+    assert_eq!(heard.len(), 20);
+    for pair in heard.windows(2) {
+        assert_eq!(pair[1].header.sequence, pair[0].header.sequence.wrapping_add(1));
+    }
+}

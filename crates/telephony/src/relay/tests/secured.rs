@@ -71,6 +71,24 @@ fn a_phone_that_sends_tone_and_event_presses_one_key() {
 }
 
 #[test]
+fn sound_beneath_an_event_is_not_heard_whatever_it_is() {
+    let mut call = Call::secured();
+    call.customer_says(speech(10));
+    let mut events = Phone { next: call.customer.next };
+    for event in events.press(b'1', 5).iter().take(5) {
+        // Loud, and no tone a detector would know.
+        let sound: Vec<_> =
+            (0..SAMPLES).map(|n| Law::Mu.encode(((n * n * 997) % 16_000) as i16 - 8000)).collect();
+        let sound = call.customer.audio(&sound);
+        call.arrives(Side::Customer, address(Side::Customer), &sound);
+        call.customer_sends(event);
+    }
+    call.customer_says(speech(10));
+    assert_eq!(call.keys(), "1");
+    assert!(peak(&call.heard_by(Side::Agent)) <= NOISE_PEAK);
+}
+
+#[test]
 fn what_is_not_audio_stays_outside_in_secure_mode() {
     let mut call = Call::secured();
     for payload_type in (0..128).filter(|number| ![0, 8, EVENT].contains(number)) {
