@@ -1,5 +1,6 @@
 //! The stories.
 
+mod browser;
 mod crash;
 mod decline;
 mod demo;
