@@ -404,5 +404,5 @@ impl Guard {
     }
 }
 
-/// A peak of −45 dBm0: nothing quieter is a tone that a receiver takes.
-const QUIET_PEAK: u16 = 128;
+/// A peak of −60 dBm0: nothing quieter is a tone that a decoder reads.
+const QUIET_PEAK: u16 = 23;
