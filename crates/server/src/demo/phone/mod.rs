@@ -1,7 +1,7 @@
 //! The demo's two telephones: small SIP user agents that talk, press keys, and remember what they heard.
 //!
-//! They are real peers of the server: signalling over UDP ([`user_agent`]), 20 ms packets of G.711 µ-law paced by a
-//! timer ([`talker`]), telephone-events, INFO and in-band tones. They share no code with the server's own SIP and audio,
+//! They are real peers of the server: signalling over UDP (`user_agent`), 20 ms packets of G.711 µ-law paced by a
+//! timer (`talker`), telephone-events, INFO and in-band tones. They share no code with the server's own SIP and audio,
 //! and live on loopback only. One task owns a phone; a [`Line`] is how the rest of the demo speaks to it.
 
 mod codec;
