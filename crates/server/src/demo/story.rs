@@ -358,6 +358,48 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn with_nothing_between_the_phones_the_ear_hears_every_key() {
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let phones = Phones::start(loopback, loopback).await.unwrap();
+        let parts = DemoParts {
+            api_base: String::new(),
+            page_base: String::new(),
+            sip: phones.agent.line().sip(),
+            agent_user: "agent1234".into(),
+            client_id: String::new(),
+            client_secret: String::new(),
+            account_configuration: 0,
+        };
+        phones.customer.call(parts.sip, &parts.agent_user).await.unwrap();
+        let call_ms = phones.clock.now_ms();
+        tokio::time::sleep(TALK).await;
+        let session_ms = phones.clock.now_ms();
+        for (keys, carrier) in
+            [("41 1", KeyCarrier::InBand), ("12", KeyCarrier::Info), ("3", KeyCarrier::Event)]
+        {
+            phones.customer.press(keys, carrier).await.unwrap();
+            tokio::time::sleep(TALK).await;
+        }
+        let paid_ms = phones.clock.now_ms();
+        tokio::time::sleep(TALK).await;
+        let moments = Moments { call_ms, session_ms, paid_ms, end_ms: phones.clock.now_ms() };
+        let api = PaymentApi::new(&parts, Arc::new(|_| ()));
+        let mut out = std::io::sink();
+        let story = Story { parts, phones, api, exchanges: Arc::default(), out: &mut out, shown: None };
+        let status = SessionStatus {
+            session_state: "Finished".into(),
+            outcome: Some("approved".into()),
+            payment_result_data: std::collections::BTreeMap::new(),
+        };
+        let verdict = story.judge(&status, &moments);
+        assert_eq!(verdict.keys_pressed, 6);
+        assert_eq!(verdict.tones_heard.iter().map(|tone| tone.key).collect::<String>(), "411");
+        assert_eq!(verdict.events_heard, 8 + 2, "the packets of one event, and two INFOs");
+        assert!(verdict.residue_dbm0 > -12.0, "{verdict}");
+        assert_eq!(verdict.to_string().matches("FAIL").count(), 3, "{verdict}");
+    }
+
     #[test]
     fn of_a_number_being_typed_every_fourth_key_is_told() {
         let told = |typed| is_worth_telling(&format!("Card number: Being typed. {}", "●".repeat(typed)));
