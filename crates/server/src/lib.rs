@@ -2,7 +2,7 @@
 //!
 //! [`serve`] puts the parts together. A call lives in [`calls`] over [`sip`] and [`media`]; a payment session
 //! in [`capture`], which alone holds the card; an attempt in [`payments`]. [`config`] reads the one file,
-//! [`world`] is time and chance, [`demo`] plays the main job on one machine, [`bench`] measures it.
+//! [`world`] is time and chance, [`demo`] plays the main job on one machine, `bench` measures it.
 
 pub mod admin;
 pub mod allocator;

@@ -91,10 +91,11 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
 }
 
 impl Running {
-    /// Ends it in order: no new requests or calls, live calls finish or are ended, the store is closed.
+    /// Ends it in order: no new calls, live calls finish (their sessions too) or are ended, then no more
+    /// requests, then the store is closed.
     pub async fn shut_down(self) {
-        self.stop.cancel();
         self.calls.shut_down().await;
+        self.stop.cancel();
         for task in self.tasks {
             if let Err(error) = task.await {
                 warn!(%error, "a task did not end well");

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 #![expect(clippy::disallowed_methods, reason = "measuring needs the clock")]
 
+use std::f64::consts::TAU;
 use std::time::Instant;
 
 use hushpad_telephony::detector::Phase;
@@ -40,6 +41,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{path}: {keys} keys, {differ} of {} samples changed = {share:.4} %", sent.len());
         all += sent.len();
         changed += differ;
+        if let Ok(presses) = std::fs::read_to_string(path.replace(".s16", ".csv")) {
+            report_leaks(&presses, &linear(&sent, options.law), &linear(&received, options.law));
+        }
         if let Some(out) = &options.out {
             write(&format!("{out}.sent"), options.law, &sent)?;
             write(out, options.law, &received)?;
@@ -93,6 +97,66 @@ fn run(options: &Options, sent: &[u8]) -> (Vec<u8>, usize) {
         received[at..at + held.payload.len()].copy_from_slice(held.payload);
     }
     (received, keys)
+}
+
+fn linear(bytes: &[u8], law: Law) -> Vec<f64> {
+    bytes.iter().map(|byte| f64::from(law.decode(*byte))).collect()
+}
+
+const LOW_HZ: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
+const HIGH_HZ: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+/// Peak of a 0 dBm0 sine.
+const FULL: f64 = 22_827.0;
+
+/// Counts, press by press, the 4 ms windows (every ms) in which both tones came within 20 dB of what was
+/// sent, and finds the loudest of the eight bands in 20 ms windows of all presses.
+fn report_leaks(presses: &str, sent: &[f64], received: &[f64]) {
+    let (mut count, mut leaking, mut most_ms, mut rest) = (0, 0, 0, 0.0_f64);
+    for line in presses.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [_, _, digit, onset, length] = fields[..] else { continue };
+        let (Ok(onset), Ok(length)) = (onset.parse::<usize>(), length.trim().parse::<usize>()) else {
+            continue;
+        };
+        let Some(index) = digit.chars().next().and_then(|digit| "123A456B789C*0#D".find(digit)) else {
+            continue;
+        };
+        if length < 32 || onset + length > received.len() {
+            continue;
+        }
+        let (low, high) = (LOW_HZ[index / 4], HIGH_HZ[index % 4]);
+        let whole = &sent[onset..onset + length];
+        let (low_sent, high_sent) = (level(whole, low), level(whole, high));
+        let leaked_ms = (onset..=onset + length - 32)
+            .step_by(8)
+            .filter(|from| {
+                let window = &received[*from..*from + 32];
+                level(window, low) > low_sent / 10.0 && level(window, high) > high_sent / 10.0
+            })
+            .count();
+        let span = length.min(160);
+        for from in (onset..=onset + length - span).step_by(40) {
+            for hz in LOW_HZ.iter().chain(&HIGH_HZ) {
+                rest = rest.max(level(&received[from..from + span], *hz));
+            }
+        }
+        count += 1;
+        leaking += usize::from(leaked_ms > 0);
+        most_ms = most_ms.max(leaked_ms);
+    }
+    let rest_dbm0 = 20.0 * (rest / FULL + 1e-5).log10();
+    println!("  {count} presses, {leaking} leak, {most_ms} ms at most; loudest rest {rest_dbm0:.1} dBm0");
+}
+
+/// The amplitude of one frequency in a window (Hann).
+fn level(window: &[f64], hz: f64) -> f64 {
+    let (mut re, mut im, mut weight) = (0.0, 0.0, 0.0);
+    for (n, sample) in window.iter().enumerate() {
+        let w = 0.5 - 0.5 * (TAU * (n as f64 + 0.5) / window.len() as f64).cos();
+        let (sin, cos) = (TAU * hz * n as f64 / 8000.0).sin_cos();
+        (re, im, weight) = (re + w * sample * cos, im + w * sample * sin, weight + w);
+    }
+    2.0 * f64::hypot(re, im) / weight
 }
 
 fn write(path: &str, law: Law, bytes: &[u8]) -> std::io::Result<()> {

@@ -1,7 +1,7 @@
 //! The secure side: one task per provider session, which alone holds the card.
 //!
 //! [`SecureDesk`] is the door: it starts tasks, finds them, passes on what the agent asks and shows what they
-//! say. [`task`] is the life of one; [`view`] makes the page of it.
+//! say. `task` is the life of one; `view` makes the page of it.
 
 mod task;
 mod view;

@@ -150,7 +150,7 @@ struct Story<'a> {
 
 /// Of a field that is being typed, every fourth key: a card number would fill the screen.
 fn is_worth_telling(line: &str) -> bool {
-    line.matches(DOT).count() % 4 == 0 || !line.contains("typed")
+    line.matches(DOT).count().is_multiple_of(4) || !line.contains("typed")
 }
 
 /// Times on the phones' clock.
@@ -317,5 +317,93 @@ impl Story<'_> {
             self.tell(&format!("    {line}"))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn as_promised() -> Verdict {
+        let speech = SpeechHeard { before_dbm0: -15.0, during_dbm0: -16.0, after_dbm0: -14.0 };
+        Verdict {
+            outcome: Some("approved".into()),
+            keys_pressed: 24,
+            tones_heard: Vec::new(),
+            events_heard: 0,
+            residue_dbm0: -70.0,
+            agent_heard: speech,
+            customer_heard: speech,
+        }
+    }
+
+    #[test]
+    fn one_broken_promise_is_enough_to_fail() {
+        assert!(as_promised().passed());
+        let tone = HeardTone { key: '4', at_ms: 0, length_ms: 40, level_dbm0: -30.0 };
+        let silence = SpeechHeard { before_dbm0: -15.0, during_dbm0: -60.0, after_dbm0: -14.0 };
+        let broken = [
+            Verdict { outcome: Some("declined".into()), ..as_promised() },
+            Verdict { outcome: None, ..as_promised() },
+            Verdict { keys_pressed: 0, ..as_promised() },
+            Verdict { tones_heard: vec![tone], ..as_promised() },
+            Verdict { events_heard: 1, ..as_promised() },
+            Verdict { residue_dbm0: -54.0, ..as_promised() },
+            Verdict { agent_heard: silence, ..as_promised() },
+            Verdict { customer_heard: silence, ..as_promised() },
+        ];
+        for verdict in broken {
+            assert!(!verdict.passed(), "{verdict}");
+            assert_eq!(verdict.to_string().matches("FAIL").count(), 1, "{verdict}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_nothing_between_the_phones_the_ear_hears_every_key() {
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let phones = Phones::start(loopback, loopback).await.unwrap();
+        let parts = DemoParts {
+            api_base: String::new(),
+            page_base: String::new(),
+            sip: phones.agent.line().sip(),
+            agent_user: "agent1234".into(),
+            client_id: String::new(),
+            client_secret: String::new(),
+            account_configuration: 0,
+        };
+        phones.customer.call(parts.sip, &parts.agent_user).await.unwrap();
+        let call_ms = phones.clock.now_ms();
+        tokio::time::sleep(TALK).await;
+        let session_ms = phones.clock.now_ms();
+        for (keys, carrier) in
+            [("41 1", KeyCarrier::InBand), ("12", KeyCarrier::Info), ("3", KeyCarrier::Event)]
+        {
+            phones.customer.press(keys, carrier).await.unwrap();
+            tokio::time::sleep(TALK).await;
+        }
+        let paid_ms = phones.clock.now_ms();
+        tokio::time::sleep(TALK).await;
+        let moments = Moments { call_ms, session_ms, paid_ms, end_ms: phones.clock.now_ms() };
+        let api = PaymentApi::new(&parts, Arc::new(|_| ()));
+        let mut out = std::io::sink();
+        let story = Story { parts, phones, api, exchanges: Arc::default(), out: &mut out, shown: None };
+        let status = SessionStatus {
+            session_state: "Finished".into(),
+            outcome: Some("approved".into()),
+            payment_result_data: std::collections::BTreeMap::new(),
+        };
+        let verdict = story.judge(&status, &moments);
+        assert_eq!(verdict.keys_pressed, 6);
+        assert_eq!(verdict.tones_heard.iter().map(|tone| tone.key).collect::<String>(), "411");
+        assert_eq!(verdict.events_heard, 8 + 2, "the packets of one event, and two INFOs");
+        assert!(verdict.residue_dbm0 > -12.0, "{verdict}");
+        assert_eq!(verdict.to_string().matches("FAIL").count(), 3, "{verdict}");
+    }
+
+    #[test]
+    fn of_a_number_being_typed_every_fourth_key_is_told() {
+        let told = |typed| is_worth_telling(&format!("Card number: Being typed. {}", "●".repeat(typed)));
+        assert_eq!([1, 3, 4, 15, 16].map(told), [false, false, true, false, true]);
+        assert!(is_worth_telling("Security code: Complete. ●●●"));
     }
 }

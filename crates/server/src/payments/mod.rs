@@ -1,7 +1,7 @@
 //! The payment saga: the intent is committed before the first byte, and an outcome before it is told.
 //!
 //! [`Payments::pay`] runs one attempt to its end, whatever happens to the call or the page meanwhile.
-//! [`books`] writes changes until they are written; [`resolver`] asks until it is known what became of an
+//! `books` writes changes until they are written; `resolver` asks until it is known what became of an
 //! attempt without an answer.
 
 mod books;

@@ -1,7 +1,7 @@
 //! The DTMF detector: in-band tones of ITU-T Q.23, heard by the rules of Q.24. Pure.
 //!
 //! Samples go in, in pieces of any size; the begin and the end of each key press come out. The front end
-//! ([`spectrum`]) gives every 2.5 ms the correlation with the eight frequencies. A key is declared when
+//! (`spectrum.rs`) gives every 2.5 ms the correlation with the eight frequencies. A key is declared when
 //! two tones of one pair explain most of the energy of a window: nearly all of 25 ms, or less of a longer
 //! window in which both stay steady (noise, speech over the tone). A press ends when its two tones are
 //! gone for longer than a drop-out of the line lasts.

@@ -22,8 +22,8 @@ const BLOCKS_PER_TURN: u32 = RATE_HZ / BLOCK as u32;
 /// Blocks of the short fit of the suspicion (10 ms).
 pub(crate) const SHORT: usize = 4;
 
-/// 10 ms with less energy hold no tone of −50 dBm0.
-const LEAST_ENERGY: f32 = 72.0 * 72.0 * (SHORT * BLOCK) as f32 / 2.0;
+/// 10 ms with less energy hold no tone of −64 dBm0, the weakest that anybody asks for.
+const LEAST_ENERGY: f32 = 14.0 * 14.0 * (SHORT * BLOCK) as f32 / 2.0;
 
 /// One value per frequency.
 pub(crate) type Lanes = [f32; 8];

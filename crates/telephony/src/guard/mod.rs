@@ -1,14 +1,14 @@
 //! The guard: nothing of a tone passes from the customer leg toward the agent leg. Pure.
 //!
 //! While secure mode is on, the customer's audio runs through a look-back of some 40 ms. Two decisions
-//! are made on it at two speeds. *Suspicion* ([`suspicion`]) is quick and may err: what might be a tone is
+//! are made on it at two speeds. *Suspicion* (`suspicion.rs`) is quick and may err: what might be a tone is
 //! replaced before it leaves, from before its onset until after its end, exact to the sample and without
 //! a click. *Detection* ([`crate::detector`]) takes its time and says which key was pressed.
 //!
 //! The clock of the look-back is the stream itself: a packet leaves when the newest sample is a look-back
 //! younger than the packet's end. With 20 ms packets and 40 ms that is the arrival of the second packet
 //! after it: 40 ms of added delay. If no packet follows (silence suppression, loss), it leaves by the
-//! clock 20 ms later, without its last 10 ms, which nothing has vouched for.
+//! clock 20 ms later, without the last 10 ms of what came, which nothing has vouched for.
 //!
 //! It fails closed. What was not examined in its turn (late packets, packets after an unexplained jump of
 //! the time stamp) is replaced; what cannot be placed is dropped.
@@ -132,7 +132,7 @@ const FADE: u64 = 16;
 const FAR: u8 = FADE as u8 + 1;
 /// What leaves by the clock loses its last 10 ms: shorter slivers of tone are not sure to be suspected.
 const UNVOUCHED: u64 = 80;
-/// How long after the look-back a packet leaves by the clock.
+/// How long after it should have left by the stream a packet leaves by the clock (20 ms of jitter).
 const CLOCK_GRACE_US: u64 = 20_000;
 const SAMPLES_PER_MS: u64 = 8;
 const US_PER_SAMPLE: u64 = 125;
@@ -257,7 +257,10 @@ impl Guard {
     }
 
     fn deadline_us(&self, packet: &Packet) -> u64 {
-        packet.came_us.saturating_add(self.look_back * US_PER_SAMPLE + CLOCK_GRACE_US)
+        // The stream releases it with a whole number of packets of its own length.
+        let length = (packet.len as u64).max(1);
+        let by_stream = self.look_back.div_ceil(length) * length;
+        packet.came_us.saturating_add(by_stream * US_PER_SAMPLE + CLOCK_GRACE_US)
     }
 
     fn place(&self, ts: u32, now_us: u64) -> Place {
@@ -401,5 +404,5 @@ impl Guard {
     }
 }
 
-/// A peak of −45 dBm0: nothing quieter is a tone that a receiver takes.
-const QUIET_PEAK: u16 = 128;
+/// A peak of −60 dBm0: nothing quieter is a tone that a decoder reads.
+const QUIET_PEAK: u16 = 23;

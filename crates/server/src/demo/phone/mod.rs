@@ -1,19 +1,19 @@
 //! The demo's two telephones: small SIP user agents that talk, press keys, and remember what they heard.
 //!
-//! They are real peers of the server: signalling over UDP ([`user_agent`]), 20 ms packets of G.711 µ-law paced by a
-//! timer ([`talker`]), telephone-events, INFO and in-band tones. They share no code with the server's own SIP and audio,
+//! They are real peers of the server: signalling over UDP (`user_agent`), 20 ms packets of G.711 µ-law paced by a
+//! timer (`talker`), telephone-events, INFO and in-band tones. They share no code with the server's own SIP and audio,
 //! and live on loopback only. One task owns a phone; a [`Line`] is how the rest of the demo speaks to it.
 
 mod codec;
 mod dialog;
 mod message;
+mod record;
 mod session_description;
 mod talker;
 mod track;
 mod user_agent;
 mod voice;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,16 +29,13 @@ use self::talker::{FRAME_MS, Talker};
 use self::track::Placing;
 use self::user_agent::{Output, UserAgent};
 
+pub use self::record::{Press, Record};
 pub use self::talker::{HUSH_MS, KeyCarrier, MAX_QUEUED_KEYS, PAUSE, PRESS_MS, tone_sample};
 pub use self::track::{RECORDING_S, Track};
 pub use self::voice::{SAMPLE_RATE_HZ, Voice};
 
 /// Orders a phone has not looked at yet. It looks at them between two packets, so a person cannot fill this.
 const MAX_COMMANDS: usize = 16;
-/// Key presses remembered: more than two minutes of keying without a pause.
-const MAX_PRESSES: usize = 1024;
-/// Times of strange packets remembered: a key press makes eight, and each press is judged within a second.
-const MAX_STRANGE: usize = 256;
 /// How long a call may take to be answered: longer than the server rings an agent.
 const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 
@@ -171,66 +168,6 @@ pub enum CallState {
     InCall,
     /// The call ended, and why.
     Ended(String),
-}
-
-/// One key press.
-#[derive(Clone, Copy, Debug)]
-pub struct Press {
-    /// Counts up from 0 on each phone.
-    pub number: u64,
-    /// The key.
-    pub key: char,
-    /// How it was sent.
-    pub carrier: KeyCarrier,
-    /// When it began, on the demo's clock. It lasted [`PRESS_MS`].
-    pub at_ms: u64,
-}
-
-/// Everything a phone remembers.
-#[derive(Debug, Default)]
-pub struct Record {
-    /// What it sent.
-    pub sent: Track,
-    /// What its owner heard.
-    pub heard: Track,
-    /// Keys pressed, oldest first.
-    pub presses: VecDeque<Press>,
-    /// RTP packets received, by payload type.
-    pub packets_heard: BTreeMap<u8, u64>,
-    /// SIP INFO requests received.
-    pub infos_heard: u64,
-    /// When the latest packets that were not plain G.711, and the latest INFOs, came.
-    strange_at_ms: VecDeque<u64>,
-    presses_ever: u64,
-}
-
-impl Record {
-    /// Received RTP packets that were not plain G.711: on the agent's phone, each could carry a key.
-    #[must_use]
-    pub fn events_heard(&self) -> u64 {
-        self.packets_heard.iter().filter(|(kind, _)| **kind != PCMU).map(|(_, count)| count).sum()
-    }
-
-    /// Whether between two times anything came that could carry a key outside the audio.
-    #[must_use]
-    pub fn strange_between(&self, from_ms: u64, until_ms: u64) -> bool {
-        self.strange_at_ms.iter().any(|at_ms| (from_ms..until_ms).contains(at_ms))
-    }
-
-    fn strange(&mut self, at_ms: u64) {
-        if self.strange_at_ms.len() == MAX_STRANGE {
-            self.strange_at_ms.pop_front();
-        }
-        self.strange_at_ms.push_back(at_ms);
-    }
-
-    fn press(&mut self, key: char, carrier: KeyCarrier, at_ms: u64) {
-        if self.presses.len() == MAX_PRESSES {
-            self.presses.pop_front();
-        }
-        self.presses.push_back(Press { number: self.presses_ever, key, carrier, at_ms });
-        self.presses_ever += 1;
-    }
 }
 
 /// A hold on a phone. Dropping it hangs up and switches the phone off.

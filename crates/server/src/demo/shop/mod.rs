@@ -2,7 +2,7 @@
 //!
 //! It has its own listener, so the agent page is framed across origins as in real life. The page never sees
 //! the client secret or the API token; what it gets are the two tokens that open the agent page. Everything on the page
-//! that moves comes over one event stream ([`live`]).
+//! that moves comes over one event stream (`live`).
 
 mod live;
 mod payment;
