@@ -5,8 +5,12 @@ use std::net::{TcpListener, UdpSocket};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::until;
+
+/// The name of the one program that starts others, and ends them when it is asked to end.
+pub(crate) const WITH_CHILDREN: &str = "the agent's screen";
 
 /// A running program. What it says goes to a file. Dropped, it is killed.
 pub(crate) struct Program {
@@ -45,10 +49,13 @@ impl Program {
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(&mut self) {
         if self.is_running() {
-            let pid = self.pid().to_string();
-            assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+            self.ask_to_end();
             self.ends();
         }
+    }
+
+    fn ask_to_end(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());
     }
 
     /// `kill -9`.
@@ -60,6 +67,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.is_running() && self.name == WITH_CHILDREN {
+            self.ask_to_end();
+            let begun = Instant::now();
+            while self.is_running() && begun.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
         self.kill();
         if std::thread::panicking() {
             let log = self.log();

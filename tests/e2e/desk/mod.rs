@@ -9,7 +9,7 @@ pub(crate) use memory::Image;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -259,6 +259,7 @@ impl Desk {
         let types: std::collections::BTreeSet<u8> =
             packets.iter().filter_map(wire::Packet::rtp).map(|rtp| rtp.payload_type).collect();
         assert!(types.iter().all(|t| crate::ear::is_g711(*t)), "payload types at the agent: {types:?}");
+        self.agents_audio_is_one_stream(&packets);
         let on_the_wire = self.wire.sound_to(&self.agent.rtp());
         let in_the_phone = self.agent.heard();
         for (heard, place) in [(on_the_wire, "on the wire"), (in_the_phone, "in the phone")] {
@@ -270,6 +271,25 @@ impl Desk {
         }
         assert!(!self.agent.log().contains("received event"), "an event reached the agent");
         assert!(!self.agent.log().contains("received DTMF"), "a key reached the agent");
+    }
+
+    /// One source, every packet seen: nothing has got past this ear, and secure mode has made no gap.
+    fn agents_audio_is_one_stream(&self, packets: &[wire::Packet]) {
+        let rtp: Vec<_> = packets.iter().filter_map(wire::Packet::rtp).collect();
+        for (one, next) in rtp.iter().zip(&rtp[1..]) {
+            assert_eq!(one.ssrc, next.ssrc, "the source changed");
+            assert_eq!(one.sequence.wrapping_add(1), next.sequence, "a packet is missing");
+        }
+    }
+
+    /// Whether a message with this in its session description went to the customer's phone since then.
+    pub(crate) fn sdp_to_customer_since(&self, call: &Call, since: Instant, line: &str) -> Option<()> {
+        let sip = call.customer.sip();
+        let packets = self.wire.to(&(sip..sip + 1));
+        let holds = |packet: &&wire::Packet| {
+            packet.at > since && String::from_utf8_lossy(&packet.payload).lines().any(|l| l.trim() == line)
+        };
+        packets.iter().find(holds).map(|_| ())
     }
 
     fn opened(&mut self, reply: Value) -> Session {
@@ -349,7 +369,7 @@ pub(crate) fn voices(workplace: &std::path::Path) -> (Sound, Sound) {
 
 fn start_server(at: &Addresses, directory: &std::path::Path, seen: &Seen) -> Program {
     let mut command = Command::new(HUSHPAD);
-    command.args(["--log", "debug", "serve", "--config"]).arg(directory.join("hushpad.toml"));
+    command.args(["--log", "trace", "serve", "--config"]).arg(directory.join("hushpad.toml"));
     command.envs([MASTER_KEY, GATEWAY_PASSWORD]);
     let mut server = Program::start("hushpad serve", &mut command, &directory.join("hushpad.log"));
     until("the product is ready", || {
@@ -384,7 +404,7 @@ fn create_client(directory: &std::path::Path) -> (String, String) {
 
 /// Looks at something for a while in which it must stay as it is.
 pub(crate) fn stays(what: &str, span: Duration, mut holds: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while begun.elapsed() < span {
         assert!(holds(), "{what}");
         std::thread::sleep(Duration::from_millis(20));

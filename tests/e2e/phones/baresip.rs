@@ -72,6 +72,19 @@ impl Baresip {
         self.waits_for_the_end();
     }
 
+    /// Offers its session description again, in the call.
+    pub(crate) fn renegotiates(&mut self) {
+        self.command("reinvite", "");
+    }
+
+    pub(crate) fn holds(&mut self) {
+        self.command("hold", "");
+    }
+
+    pub(crate) fn resumes(&mut self) {
+        self.command("resume", "");
+    }
+
     /// The call is over, whoever ended it.
     pub(crate) fn waits_for_the_end(&self) {
         until("the call is over", || self.was_told("CALL_CLOSED").then_some(()));

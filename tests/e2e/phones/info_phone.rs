@@ -24,6 +24,7 @@ pub(crate) struct InfoPhone {
     commands: BufReader<TcpStream>,
     call_id: String,
     rtp: Range<u16>,
+    sip: u16,
 }
 
 impl InfoPhone {
@@ -45,8 +46,9 @@ impl InfoPhone {
         let (commands, _) = until("SIPp is there", || listener.accept().ok());
         commands.set_nonblocking(false).unwrap();
         commands.set_read_timeout(Some(PATIENCE)).unwrap();
+        let commands = BufReader::new(commands);
         let mut phone =
-            Self { program, commands: BufReader::new(commands), call_id: String::new(), rtp: parts.rtp.clone() };
+            Self { program, commands, call_id: String::new(), rtp: parts.rtp.clone(), sip: parts.sip };
         let ready = phone.hears("Ready");
         let call_id = ready.lines().find_map(|line| line.trim().strip_prefix("Call-ID:"));
         call_id.unwrap().trim().clone_into(&mut phone.call_id);
@@ -68,6 +70,10 @@ impl InfoPhone {
 
     pub(crate) fn rtp(&self) -> Range<u16> {
         self.rtp.clone()
+    }
+
+    pub(crate) fn sip(&self) -> u16 {
+        self.sip
     }
 
     fn tells(&mut self, key: char) {

@@ -93,6 +93,22 @@ impl Customer {
         }
     }
 
+    /// Offers its session description again, in the call.
+    pub(crate) fn renegotiates(&mut self) {
+        match self {
+            Self::Baresip(phone, _) => phone.renegotiates(),
+            Self::Info(_) => panic!("the INFO phone cannot"),
+        }
+    }
+
+    /// Where its SIP comes in.
+    pub(crate) fn sip(&self) -> u16 {
+        match self {
+            Self::Baresip(phone, _) => phone.sip(),
+            Self::Info(phone) => phone.sip(),
+        }
+    }
+
     /// Where its audio comes in.
     pub(crate) fn rtp(&self) -> Range<u16> {
         match self {

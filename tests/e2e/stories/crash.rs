@@ -36,3 +36,21 @@ fn a_payment_cut_by_kill_9_is_unknown_and_then_what_the_gateway_says() {
     assert_eq!(ledger.len(), 1, "{ledger:?}");
     assert_charge(&ledger[0], CHARGED_NEVER_ANSWERED, 1);
 }
+
+#[test]
+fn a_session_cut_by_kill_9_while_typing_ends_without_a_charge() {
+    let mut desk = Desk::start();
+    desk.expects_card(VISA);
+    let mut call = desk.customer_calls(Keying::Info);
+    let session = desk.open_session();
+    let page = desk.open_page(&session);
+    page.start("card_number");
+    call.customer.keys(VISA.number);
+    page.shows_field("card_number", "valid");
+
+    desk.kill_9();
+    desk.restart();
+    let status = desk.status(&session);
+    assert_eq!(status["sessionState"], "Error", "{status}");
+    assert!(desk.ledger().is_empty());
+}

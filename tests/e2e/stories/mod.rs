@@ -9,4 +9,5 @@ mod edges;
 mod intruders;
 mod keying;
 mod memory;
+mod secure_mode;
 mod test_keypad;
