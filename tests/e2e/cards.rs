@@ -27,10 +27,8 @@ pub(crate) const UNIQUE: TestCard =
 fn the_made_up_number_has_the_right_check_digit() {
     for card in [VISA, MASTERCARD, AMEX, WRONG_CODE, UNIQUE] {
         let digits = card.number.bytes().rev().map(|b| u32::from(b - b'0'));
-        let sum: u32 = digits
-            .enumerate()
-            .map(|(i, d)| if i % 2 == 0 { d } else { d * 2 / 10 + d * 2 % 10 })
-            .sum();
+        let sum: u32 =
+            digits.enumerate().map(|(i, d)| if i % 2 == 0 { d } else { d * 2 / 10 + d * 2 % 10 }).sum();
         assert_eq!(sum % 10, 0, "card ending {}", &card.number[card.number.len() - 4..]);
     }
 }

@@ -21,8 +21,7 @@ impl Sound {
     pub(crate) fn from_rtp<'a>(packets: impl Iterator<Item = Rtp<'a>>) -> Self {
         let (mut sound, mut base) = (Self::default(), None);
         for rtp in packets.filter(|rtp| is_g711(rtp.payload_type)) {
-            let (ssrc, start, offset) =
-                *base.get_or_insert((rtp.ssrc, rtp.timestamp, sound.samples.len()));
+            let (ssrc, start, offset) = *base.get_or_insert((rtp.ssrc, rtp.timestamp, sound.samples.len()));
             let mut at = offset + rtp.timestamp.wrapping_sub(start) as usize;
             // Another source, or a jump of more than ten seconds: it goes on from here.
             if ssrc != rtp.ssrc || at > sound.samples.len() + 10 * RATE_HZ {
@@ -48,7 +47,12 @@ impl Sound {
     /// A WAV file, whatever its rate.
     pub(crate) fn from_wav(file: &Path) -> Self {
         let raw = file.with_extension("8k.raw");
-        output(Command::new("sox").arg(file).args(["-r", "8000", "-c", "1", "-b", "16", "-e", "signed"]).arg(&raw));
+        output(
+            Command::new("sox")
+                .arg(file)
+                .args(["-r", "8000", "-c", "1", "-b", "16", "-e", "signed"])
+                .arg(&raw),
+        );
         Self::from_raw(&fs::read(raw).unwrap())
     }
 

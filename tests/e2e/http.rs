@@ -138,13 +138,7 @@ pub(crate) const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-u
 /// The content type of JSON.
 pub(crate) const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-fn text(
-    server: SocketAddr,
-    request: &str,
-    headers: &[(&str, &str)],
-    connection: &str,
-    body: &str,
-) -> String {
+fn text(server: SocketAddr, request: &str, headers: &[(&str, &str)], connection: &str, body: &str) -> String {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
         "{request} HTTP/1.1\r\nHost: {server}\r\nConnection: {connection}\r\n{headers}Content-Length: {}\r\n\r\n{body}",

@@ -123,17 +123,18 @@ impl Packet {
 fn packet_socket(ports: Range<u16>) -> Socket {
     const IP: u16 = 0x0800;
     let protocol = Protocol::from(i32::from(IP.to_be()));
-    let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol)).expect("reading the wire needs root");
+    let socket =
+        Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol)).expect("reading the wire needs root");
     let step = SockFilter::new;
     let filter = [
-        step(0x30, 0, 0, 9),                     // A = protocol of the IP header
-        step(0x15, 0, 5, 17),                    // UDP, or drop
-        step(0xb1, 0, 0, 0),                     // X = length of the IP header
-        step(0x48, 0, 0, 2),                     // A = UDP destination port
+        step(0x30, 0, 0, 9),                      // A = protocol of the IP header
+        step(0x15, 0, 5, 17),                     // UDP, or drop
+        step(0xb1, 0, 0, 0),                      // X = length of the IP header
+        step(0x48, 0, 0, 2),                      // A = UDP destination port
         step(0x35, 0, 2, u32::from(ports.start)), // at least the first port, or drop
-        step(0x35, 1, 0, u32::from(ports.end)),  // past the last port: drop
-        step(0x06, 0, 0, 65_535),                // keep
-        step(0x06, 0, 0, 0),                     // drop
+        step(0x35, 1, 0, u32::from(ports.end)),   // past the last port: drop
+        step(0x06, 0, 0, 65_535),                 // keep
+        step(0x06, 0, 0, 0),                      // drop
     ];
     socket.attach_filter(&filter).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cards::TestCard;
-use crate::ear::Sound;
+use crate::ear::{RATE_HZ, Sound};
 use crate::http::{self, FORM, JSON, Reply, Seen};
 use crate::page::Page;
 use crate::phones::{Baresip, Customer, Keying, PhoneParts};
@@ -33,6 +33,9 @@ pub(crate) const IDLE_AGENT: &str = "agent5678";
 /// The configuration for payments, and the one that is marked as test.
 pub(crate) const CONFIGURATION: u32 = 0;
 pub(crate) const TEST_CONFIGURATION: u32 = 1;
+
+/// Everything that the product lets be logged.
+const LOG: &str = "trace";
 
 const MASTER_KEY: (&str, &str) =
     ("HUSHPAD_MASTER_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
@@ -246,11 +249,6 @@ impl Desk {
         self.directory.path().to_owned()
     }
 
-    /// Everything that the product's process said.
-    pub(crate) fn log(&self) -> String {
-        self.server.log()
-    }
-
     /// Nothing that the agent's phone got could be a key: no tone, no event, no INFO, neither on the wire nor in the
     /// phone itself. The call must be over.
     pub(crate) fn agent_heard_no_key(&self) {
@@ -259,7 +257,7 @@ impl Desk {
         let types: std::collections::BTreeSet<u8> =
             packets.iter().filter_map(wire::Packet::rtp).map(|rtp| rtp.payload_type).collect();
         assert!(types.iter().all(|t| crate::ear::is_g711(*t)), "payload types at the agent: {types:?}");
-        self.agents_audio_is_one_stream(&packets);
+        is_one_stream(&packets);
         let on_the_wire = self.wire.sound_to(&self.agent.rtp());
         let in_the_phone = self.agent.heard();
         for (heard, place) in [(on_the_wire, "on the wire"), (in_the_phone, "in the phone")] {
@@ -273,15 +271,6 @@ impl Desk {
         assert!(!self.agent.log().contains("received DTMF"), "a key reached the agent");
     }
 
-    /// One source, every packet seen: nothing has got past this ear, and secure mode has made no gap.
-    fn agents_audio_is_one_stream(&self, packets: &[wire::Packet]) {
-        let rtp: Vec<_> = packets.iter().filter_map(wire::Packet::rtp).collect();
-        for (one, next) in rtp.iter().zip(&rtp[1..]) {
-            assert_eq!(one.ssrc, next.ssrc, "the source changed");
-            assert_eq!(one.sequence.wrapping_add(1), next.sequence, "a packet is missing");
-        }
-    }
-
     /// Whether a message with this in its session description went to the customer's phone since then.
     pub(crate) fn sdp_to_customer_since(&self, call: &Call, since: Instant, line: &str) -> Option<()> {
         let sip = call.customer.sip();
@@ -290,6 +279,19 @@ impl Desk {
             packet.at > since && String::from_utf8_lossy(&packet.payload).lines().any(|l| l.trim() == line)
         };
         packets.iter().find(holds).map(|_| ())
+    }
+
+    /// Whatever the agent's side was spared, the customer heard the agent all the time.
+    pub(crate) fn customer_heard_all_speech(&self, call: &Call) {
+        /// The agent's voice has pauses of 60 ms.
+        const PAUSE_MAX: usize = RATE_HZ / 5;
+        let packets = self.wire.to(&call.customer.rtp());
+        is_one_stream(&packets);
+        let heard = self.wire.sound_to(&call.customer.rtp());
+        for (place, part) in heard.samples.chunks_exact(PAUSE_MAX).enumerate() {
+            let level = Sound { samples: part.to_vec() }.level_dbfs();
+            assert!(level > -45.0, "{level:.0} dBFS after {:.1} s", place as f64 * 0.2);
+        }
     }
 
     fn opened(&mut self, reply: Value) -> Session {
@@ -315,8 +317,13 @@ impl Desk {
                 ("client_id", id.as_str()),
                 ("client_secret", secret.as_str()),
             ];
-            let reply =
-                http::send(&self.seen, self.at.api, "POST /Auth/connect/token", &[FORM], &http::form(&fields));
+            let reply = http::send(
+                &self.seen,
+                self.at.api,
+                "POST /Auth/connect/token",
+                &[FORM],
+                &http::form(&fields),
+            );
             self.token = Some(reply.expect(200).json()["access_token"].as_str().unwrap().to_owned());
         }
         format!("Bearer {}", self.token.clone().unwrap_or_default())
@@ -350,6 +357,15 @@ impl Drop for Desk {
     }
 }
 
+/// One source, no packet missing: nothing has got past this ear, and secure mode has made no gap.
+fn is_one_stream(packets: &[wire::Packet]) {
+    let rtp: Vec<_> = packets.iter().filter_map(wire::Packet::rtp).collect();
+    for (one, next) in rtp.iter().zip(&rtp[1..]) {
+        assert_eq!(one.ssrc, next.ssrc, "the source changed");
+        assert_eq!(one.sequence.wrapping_add(1), next.sequence, "a packet is missing");
+    }
+}
+
 /// `paymentData` of a session.
 pub(crate) fn payment(amount: &str) -> Value {
     json!({
@@ -369,7 +385,7 @@ pub(crate) fn voices(workplace: &std::path::Path) -> (Sound, Sound) {
 
 fn start_server(at: &Addresses, directory: &std::path::Path, seen: &Seen) -> Program {
     let mut command = Command::new(HUSHPAD);
-    command.args(["--log", "trace", "serve", "--config"]).arg(directory.join("hushpad.toml"));
+    command.args(["--log", LOG, "serve", "--config"]).arg(directory.join("hushpad.toml"));
     command.envs([MASTER_KEY, GATEWAY_PASSWORD]);
     let mut server = Program::start("hushpad serve", &mut command, &directory.join("hushpad.log"));
     until("the product is ready", || {

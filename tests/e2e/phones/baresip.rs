@@ -110,7 +110,8 @@ impl Baresip {
     /// What came out of its earpiece, after the call.
     pub(crate) fn heard(&self) -> Sound {
         let files = fs::read_dir(&self.parts.directory).unwrap().map(|entry| entry.unwrap().path());
-        let mut heard: Vec<PathBuf> = files.filter(|file| file.to_string_lossy().ends_with("-dec.wav")).collect();
+        let mut heard: Vec<PathBuf> =
+            files.filter(|file| file.to_string_lossy().ends_with("-dec.wav")).collect();
         heard.sort();
         let samples = heard.iter().flat_map(|file| Sound::from_wav(file).samples).collect();
         Sound { samples }

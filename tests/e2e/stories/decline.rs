@@ -38,7 +38,8 @@ fn after_a_decline_the_blamed_fields_are_keyed_again_and_it_is_approved() {
     assert_eq!(states, ["declined", "approved"]);
     let ledger = desk.ledger();
     assert_eq!(ledger.len(), 2, "{ledger:?}");
-    let with = |card: TestCard| ledger.iter().find(|charge| charge["card_last4"] == card.number[12..]).unwrap();
+    let with =
+        |card: TestCard| ledger.iter().find(|charge| charge["card_last4"] == card.number[12..]).unwrap();
     assert_charge(with(WRONG_CODE), "12.40", 0);
     assert_charge(with(other), "12.40", 1);
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use crate::desk::voices;
 use crate::phones::{Baresip, Customer, Keying, PhoneParts};
 use crate::process::Ports;
-use crate::wire::{Packet, Wire};
 use crate::until;
+use crate::wire::{Packet, Wire};
 
 #[test]
 fn without_the_guard_the_ear_hears_the_digits() {

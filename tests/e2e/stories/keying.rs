@@ -43,6 +43,7 @@ fn a_typed_card_pays(keying: Keying, card: TestCard) {
     call.customer.hangs_up();
 
     desk.agent_heard_no_key();
+    desk.customer_heard_all_speech(&call);
     says_approved(&desk.status(&session), &session.guid, card);
     let ledger = desk.ledger();
     assert_eq!(ledger.len(), 1, "{ledger:?}");

@@ -21,7 +21,11 @@ fn the_memory_holds_no_card_digit_after_the_session() {
     page.pay();
     page.shows_phase("ended");
     let after = desk.memory_image();
-    println!("searched {} MiB during, {} MiB after; during, it held the {found:?}", during.mib(), after.mib());
+    println!(
+        "searched {} MiB during, {} MiB after; during, it held the {found:?}",
+        during.mib(),
+        after.mib()
+    );
     assert_eq!(after.forms_of(&UNIQUE), Vec::<String>::new());
 
     call.customer.hangs_up();
