@@ -76,18 +76,20 @@ impl Wire {
         Sound::from_rtp(self.to(ports).iter().filter_map(Packet::rtp))
     }
 
-    /// Waits for half a second of somebody talking, from now on.
-    pub(crate) fn waits_for_speech(&self, ports: &Range<u16>, who: &str) {
+    /// Waits until half a second of somebody talking has come to each of these phones, from now on.
+    pub(crate) fn waits_for_speech(&self, phones: &[(&str, Range<u16>)]) {
         /// Of speech, vowels are that loud; line noise and comfort noise are not.
         const LOUD_DBFS: f64 = -35.0;
         const LOUD_PACKETS: usize = 25;
         let begun = Instant::now();
-        until(&format!("{who} hears speech"), || {
-            let packets = self.to(ports);
-            let recent = packets.iter().filter(|packet| packet.at > begun).filter_map(Packet::rtp);
-            let loud = recent.filter(|rtp| Sound::from_payload(rtp).level_dbfs() > LOUD_DBFS).count();
-            (loud >= LOUD_PACKETS).then_some(())
-        });
+        for (who, ports) in phones {
+            until(&format!("{who} hears speech"), || {
+                let packets = self.to(ports);
+                let recent = packets.iter().filter(|packet| packet.at > begun).filter_map(Packet::rtp);
+                let loud = recent.filter(|rtp| Sound::from_payload(rtp).level_dbfs() > LOUD_DBFS).count();
+                (loud >= LOUD_PACKETS).then_some(())
+            });
+        }
     }
 }
 

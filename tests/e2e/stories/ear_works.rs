@@ -53,8 +53,7 @@ impl UnprotectedCall {
         let agent_address = SocketAddr::from(([127, 0, 0, 1], agent.sip));
         let agent = Baresip::start(agent);
         let mut customer = Customer::calls(customer, keying, "1234", agent_address);
-        wire.waits_for_speech(&agent.rtp(), "the agent");
-        wire.waits_for_speech(&customer.rtp(), "the customer");
+        wire.waits_for_speech(&[("the agent", agent.rtp()), ("the customer", customer.rtp())]);
         customer.keys(keys);
         until("every key has arrived", || match keying {
             Keying::Events => (agent.log().matches("(end=1)").count() >= keys.len()).then_some(()),
@@ -64,7 +63,7 @@ impl UnprotectedCall {
                 (heard.len() >= keys.len()).then_some(())
             }
         });
-        wire.waits_for_speech(&agent.rtp(), "the agent");
+        wire.waits_for_speech(&[("the agent", agent.rtp())]);
         customer.hangs_up();
         agent.waits_for_the_end();
         Self { agent, wire, workplace }

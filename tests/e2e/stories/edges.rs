@@ -37,6 +37,20 @@ fn a_session_needs_a_call_and_a_call_has_one_session() {
 }
 
 #[test]
+fn a_card_number_in_a_text_is_refused_and_kept_nowhere() {
+    let mut desk = Desk::start();
+    desk.expects_card(VISA);
+    for text in [VISA.number, "card 4111 1111 1111 1111, thanks", "4111-1111-1111-1111"] {
+        for name in ["MerchantReferenceCode", "FirstName"] {
+            let mut body = ask(AGENT);
+            body["paymentData"][name] = json!(text);
+            let refusal = desk.post_session(&body).expect(400).json();
+            assert!(refusal["detail"].to_string().contains(name), "{refusal}");
+        }
+    }
+}
+
+#[test]
 fn a_customer_who_hangs_up_while_typing_has_paid_nothing() {
     let mut desk = Desk::start();
     let mut call = desk.customer_calls(Keying::Info);

@@ -6,6 +6,7 @@ mod decline;
 mod demo;
 mod ear_works;
 mod edges;
+mod gateway;
 mod intruders;
 mod keying;
 mod memory;

@@ -45,7 +45,8 @@ fn elsewhere_there_is_no_keypad() {
     desk.waits_for_outcome(&session, "cancelled");
 }
 
-fn presses_card(page: &Page, card: TestCard) {
+/// The agent types the card on the page's test keypad.
+pub(super) fn presses_card(page: &Page, card: TestCard) {
     let fields =
         [("card_number", card.number), ("expiry", card.expiry), ("security_code", card.security_code)];
     for (field, keys) in fields {
