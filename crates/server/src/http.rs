@@ -1,9 +1,12 @@
 //! Serving HTTP: bounded connections, a header read time-out, a graceful end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use hushpad_web::Source;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -16,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::timeout::RequestBodyTimeoutLayer;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 /// A client that has not sent its headers by then is not one of ours.
 const HEADER_READ_TIME_OUT: Duration = Duration::from_secs(10);
@@ -52,7 +55,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         let router = router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Source(peer.ip()));
-            router.clone().oneshot(request)
+            answer(router.clone(), request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -67,4 +70,61 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         });
     }
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+}
+
+/// A request that changes something is finished even when its client goes away in the middle: a session must not
+/// be stored and then never launched.
+async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+    if request.method().is_safe() {
+        return router.oneshot(request).await;
+    }
+    match tokio::spawn(router.oneshot(request)).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            error!(%error, "a request was not answered");
+            Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use axum::routing::post;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_finished_when_its_client_goes_away() {
+        let (begun, go_on, done) =
+            (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let steps = (Arc::clone(&begun), Arc::clone(&go_on), Arc::clone(&done));
+        let handler = move || {
+            let (begun, go_on, done) = steps.clone();
+            async move {
+                begun.notify_one();
+                go_on.notified().await;
+                done.notify_one();
+            }
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, Router::new().route("/", post(handler)), stop.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        begun.notified().await;
+        drop(client);
+        // Ending the server waits for its connections: after it, the one above was seen to be closed.
+        stop.cancel();
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        go_on.notify_one();
+        tokio::time::timeout(Duration::from_secs(30), done.notified()).await.expect("the handler went on");
+    }
 }

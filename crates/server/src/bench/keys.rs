@@ -27,14 +27,13 @@ pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Resu
     let mut state = phones.customer.line().state();
     state.wait_for(|state| *state == CallState::InCall).await.context("the customer's call")?;
     let mut page = open_page(&stage).await?;
-    writeln!(out, "key press to agent page event; a telephone-event is sent when the key goes down,")?;
-    writeln!(out, "an INFO when it comes up, and a tone must sound for a while before it is one")?;
-    writeln!(out, "carrier   keys   p50 ms   p99 ms")?;
+    writeln!(out, "key press to agent page event; a tone must sound for a while before it is one")?;
+    writeln!(out, "carrier            keys   p50 ms   p99 ms")?;
     for carrier in [KeyCarrier::Event, KeyCarrier::InBand, KeyCarrier::Info] {
         let durations = measure(&phones, &mut page, carrier).await?;
         writeln!(
             out,
-            "{:<8}  {:>4}  {:>7.0}  {:>7.0}",
+            "{:<17}  {:>4}  {:>7.0}  {:>7.0}",
             carrier.name(),
             ROUNDS * KEYS.len(),
             durations.quantile_ms(0.5),
