@@ -258,6 +258,7 @@ impl Desk {
     /// phone itself. The call must be over.
     pub(crate) fn agent_heard_no_key(&self) {
         self.agent.waits_for_the_end();
+        until("the product lets go of the call", || (self.metric("hushpad_calls") == "0").then_some(()));
         let packets = self.wire.to(&self.agent.rtp());
         let types: std::collections::BTreeSet<u8> =
             packets.iter().filter_map(wire::Packet::rtp).map(|rtp| rtp.payload_type).collect();
@@ -297,6 +298,12 @@ impl Desk {
             let level = Sound { samples: part.to_vec() }.level_dbfs();
             assert!(level > -45.0, "{level:.0} dBFS after {:.1} s", place as f64 * 0.2);
         }
+    }
+
+    fn metric(&self, name: &str) -> String {
+        let metrics = http::send(&self.seen, self.at.admin, "GET /metrics", &[], "").expect(200).body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).to_owned()
     }
 
     fn opened(&mut self, reply: Value) -> Session {
@@ -341,6 +348,7 @@ impl Desk {
             assert_ne!(status["sessionState"], "Processing", "a payment is left open: {status}");
             assert_ne!(status["outcome"], "unknown", "a payment is left open: {status}");
         }
+        assert_eq!(self.metric("hushpad_log_lines_redacted"), "0", "a card number was logged, and masked");
         self.server.stop();
         let to_the_agent: Vec<u8> = self
             .wire
