@@ -34,8 +34,8 @@ pub(crate) const IDLE_AGENT: &str = "agent5678";
 pub(crate) const CONFIGURATION: u32 = 0;
 pub(crate) const TEST_CONFIGURATION: u32 = 1;
 
-/// Everything that the product lets be logged.
-const LOG: &str = "trace";
+/// Everything that can be logged, the SIP stack's messages too, if the product let it.
+const LOG: &str = "trace,rsipstack::transaction=trace,rsipstack::transport=trace,rsipstack::dialog=trace";
 
 const MASTER_KEY: (&str, &str) =
     ("HUSHPAD_MASTER_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
