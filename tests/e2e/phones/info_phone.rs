@@ -63,6 +63,14 @@ impl InfoPhone {
         }
     }
 
+    /// As a machine would: one key follows the other at once.
+    pub(crate) fn sends_infos_at_once(&mut self, keys: &str) {
+        for key in keys.chars() {
+            self.tells(key);
+            self.hears("Sent");
+        }
+    }
+
     pub(crate) fn hangs_up(&mut self) {
         self.tells('x');
         assert!(self.program.ends().success(), "{}", self.program.log());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cards::VISA;
 use crate::desk::{Desk, stays};
 use crate::page::customer_types_again;
-use crate::phones::Keying;
+use crate::phones::{Customer, Keying};
 use crate::wire::Packet;
 use crate::{PATIENCE, until};
 
@@ -59,6 +59,22 @@ fn audio_of_a_stranger_stops_the_entry_and_the_call_lives() {
     desk.waits_for_outcome(&session, "cancelled");
     until("the call goes on", || desk.agent.is_in_a_call().then_some(()));
     call.customer.hangs_up();
+    desk.agent_heard_no_key();
+}
+
+#[test]
+fn keys_faster_than_a_person_types_stop_the_entry() {
+    let mut desk = Desk::start();
+    let mut call = desk.customer_calls(Keying::Info);
+    let session = desk.open_session();
+    let page = desk.open_page(&session);
+    page.start("card_number");
+    let Customer::Info(phone) = &mut call.customer else { panic!("an INFO phone") };
+    phone.sends_infos_at_once(VISA.number);
+    let stopped = "Entry was stopped: the keys came too fast";
+    page.shows("that entry was stopped", |state| state["html"]["status"].to_string().contains(stopped));
+    call.customer.hangs_up();
+    desk.waits_for_outcome(&session, "cancelled");
     desk.agent_heard_no_key();
 }
 
