@@ -20,9 +20,11 @@ pub fn luhn_valid(digits: &[u8]) -> bool {
 }
 
 /// Whether `text` holds something that reads as a card number: a Luhn-valid run of 13 to 19 digits,
-/// also when spaces, dashes, dots, slashes or underscores split it into groups.
+/// also when spaces, dashes, dots, slashes or underscores split it into groups. Random ids are no card numbers:
+/// see [`without_ids`].
 #[must_use]
 pub fn holds_card_number(text: &str) -> bool {
+    let text = without_ids(text);
     let mut groups: Vec<Vec<u8>> = vec![Vec::new()];
     for character in text.chars() {
         match (character.to_digit(10), character) {
@@ -70,18 +72,54 @@ fn is_card_number(digits: &[u8]) -> bool {
     luhn_valid(digits) && digits.iter().any(|digit| *digit != digits[0])
 }
 
+/// `text` with every UUID, and every other id of 128 bits in hexadecimal, blotted out at its place. Of random UUIDs one
+/// in 350 holds a Luhn-valid run of digits, and no card number is written like one: 8-4-4-4-12 or 32 in a row, and
+/// letters among the digits.
+fn without_ids(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let mut from = 0;
+    while from < bytes.len() {
+        let starts_here = from == 0 || !bytes[from - 1].is_ascii_alphanumeric();
+        match starts_here.then(|| id_at(&bytes[from..])).flatten() {
+            Some(length) => {
+                bytes[from..from + length].fill(b'x');
+                from += length;
+            }
+            None => from += 1,
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// How many bytes at the start of `bytes` are an id.
+fn id_at(bytes: &[u8]) -> Option<usize> {
+    const UUID: [usize; 5] = [8, 4, 4, 4, 12];
+    let word = |length: usize| bytes.get(..length).filter(|word| word.iter().all(u8::is_ascii_hexdigit));
+    let uuid = || {
+        let groups = bytes.get(..36)?.split(|byte| *byte == b'-');
+        let fits = |(group, length): (&[u8], usize)| {
+            group.len() == length && group.iter().all(u8::is_ascii_hexdigit)
+        };
+        (groups.clone().count() == UUID.len() && groups.zip(UUID).all(fits)).then_some(36)
+    };
+    let length = word(32).map(<[u8]>::len).or_else(uuid)?;
+    let ends = !bytes.get(length).is_some_and(u8::is_ascii_alphanumeric);
+    (ends && bytes[..length].iter().any(u8::is_ascii_alphabetic)).then_some(length)
+}
+
 /// `text` with every card number in it hidden, or `None` when there is none. For log lines, the last line of
 /// defence: only spaces and dashes part the groups here, so that addresses do not read as cards.
 #[must_use]
 pub fn mask_card_numbers(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
+    let without_ids = without_ids(text);
+    let bytes = without_ids.as_bytes();
     let mut masked: Option<Vec<u8>> = None;
     let mut from = 0;
     while from < bytes.len() {
         let starts_here = bytes[from].is_ascii_digit() && (from == 0 || !bytes[from - 1].is_ascii_digit());
         match starts_here.then(|| card_number_at(&bytes[from..])).flatten() {
             Some(length) => {
-                let hidden = masked.get_or_insert_with(|| bytes.to_vec());
+                let hidden = masked.get_or_insert_with(|| text.as_bytes().to_vec());
                 hidden[from..from + length].fill(b'*');
                 from += length;
             }
@@ -133,6 +171,23 @@ mod tests {
     fn ordinary_references_pass() {
         for text in ["", "ORDER-2026-000123", "+44 20 7946 0958", "4111111111111112", "0000000000000000"] {
             assert!(!holds_card_number(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn random_ids_are_no_card_numbers() {
+        // Each holds a Luhn-valid run.
+        for id in ["41111111-1111-1111-ab9a-9e1773078f78", "ch_4111111111111111b9a29e1773078f78"] {
+            assert!(!holds_card_number(id) && mask_card_numbers(id).is_none(), "{id}");
+        }
+        for text in [
+            "41111111-1111-1111-ab9a",
+            "41111111-1111-1111-ab9a-9e1773078f780",
+            "4111111111111111b9a29e1773078f78a",
+            "41111111-11111111-0000-0000-000000000000",
+            "b9a29e1773078f78b9a29e1773078f78 4111111111111111",
+        ] {
+            assert!(holds_card_number(text) && mask_card_numbers(text).is_some(), "{text}");
         }
     }
 
