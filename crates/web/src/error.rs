@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::open_session::OpenError;
 use hushpad_domain::ports::{LaunchError, NoLiveCall, StoreUnavailable};
 use serde_json::json;
@@ -68,6 +69,18 @@ pub(crate) enum ApiError {
     /// The session changed at the same moment.
     #[error("the session changed at the same moment: ask for its status")]
     Conflict,
+    /// The first request with this key is under way.
+    #[error("the first request with this Idempotency-Key is still under way: try again later")]
+    KeyInUse,
+    /// The key came with another request before.
+    #[error("this Idempotency-Key was used for another request: each request needs a key of its own")]
+    KeyReused,
+    /// A restart ended the first request, after it had stored this session.
+    #[error(
+        "the first request with this Idempotency-Key was interrupted after it had opened session {0}: ask for \
+         its status, and use a new key"
+    )]
+    KeyInterrupted(SessionGuid),
     /// Nothing can be read or written now.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
@@ -138,8 +151,13 @@ impl ApiError {
             Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
             Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
             Self::Conflict => refusal(409, "conflict", "Conflict", own()),
+            Self::KeyInUse => refusal(409, "idempotency_key_in_use", "Request under way", own()),
+            Self::KeyInterrupted(_) => {
+                refusal(409, "idempotency_key_interrupted", "Request interrupted", own())
+            }
             Self::BodyTooLarge => refusal(413, "body_too_large", "Body too large", own()),
             Self::NotJson => refusal(415, "not_json", "Not JSON", own()),
+            Self::KeyReused => refusal(422, "idempotency_key_reused", "Idempotency-Key reused", own()),
             Self::RateLimited(_) => refusal(429, "rate_limited", "Too many requests", own()),
             Self::Internal => refusal(500, "internal", "Internal error", own()),
             Self::Open(OpenError::Launch(LaunchError::Refused(word))) => {
