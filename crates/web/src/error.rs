@@ -160,30 +160,11 @@ impl ApiError {
             Self::KeyReused => refusal(422, "idempotency_key_reused", "Idempotency-Key reused", own()),
             Self::RateLimited(_) => refusal(429, "rate_limited", "Too many requests", own()),
             Self::Internal => refusal(500, "internal", "Internal error", own()),
-            Self::Open(OpenError::Launch(LaunchError::Refused(word))) => {
-                // The published text, with its dots.
-                let text = format!(
-                    "Provider's authorization endpoint returned error message '{}'...",
-                    error_word(word)
-                );
-                refusal(502, "provider_refused", "Provider refused", text.into())
-            }
-            // The call went while its session was opened; `open_session` tells it as `NoLiveCall`.
-            Self::Open(OpenError::Launch(LaunchError::CallGone)) => {
-                refusal(409, "no_live_call", "No live call", "the agent's call has ended".into())
-            }
-            Self::Open(OpenError::Launch(LaunchError::Unavailable)) => {
-                let detail = "the provider side is not available";
-                refusal(503, "provider_unavailable", "Provider unavailable", detail.into())
-            }
+            Self::Open(OpenError::Launch(error)) => launch_refusal(error),
             // The store's own text is for the operator's log.
             Self::Open(OpenError::Store(_)) | Self::Store(_) => {
                 let detail = "the service cannot store anything just now";
                 refusal(503, "store_unavailable", "Service unavailable", detail.into())
-            }
-            Self::Open(OpenError::Launch(LaunchError::TimedOut)) => {
-                let detail = "the provider side did not answer in time";
-                refusal(504, "provider_timed_out", "Provider timed out", detail.into())
             }
         }
     }
@@ -221,6 +202,30 @@ impl IntoResponse for ApiError {
         let mut response = self.refusal().status.into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+/// The part of the decision that is about the provider side.
+fn launch_refusal(error: &LaunchError) -> Refusal {
+    match error {
+        LaunchError::Refused(word) => {
+            // The published text, with its dots.
+            let text =
+                format!("Provider's authorization endpoint returned error message '{}'...", error_word(word));
+            refusal(502, "provider_refused", "Provider refused", text.into())
+        }
+        // The call went while its session was opened; `open_session` tells it as `NoLiveCall`.
+        LaunchError::CallGone => {
+            refusal(409, "no_live_call", "No live call", "the agent's call has ended".into())
+        }
+        LaunchError::Unavailable => {
+            let detail = "the provider side is not available";
+            refusal(503, "provider_unavailable", "Provider unavailable", detail.into())
+        }
+        LaunchError::TimedOut => {
+            let detail = "the provider side did not answer in time";
+            refusal(504, "provider_timed_out", "Provider timed out", detail.into())
+        }
     }
 }
 
