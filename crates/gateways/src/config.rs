@@ -251,7 +251,38 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_not_printed() {
-        assert!(!format!("{:?}", config("a", "https://pay.example/", "u")).contains("hunter2"));
+    fn secrets_are_not_printed() {
+        let secret = || "hunter2".to_owned();
+        let url = || "https://pay.example/".to_owned();
+        let (merchant_id, key_id, merchant_account) =
+            ("shop".to_owned(), "key".to_owned(), "shop".to_owned());
+        for kind in [
+            config("a", "https://pay.example/", "u").kind,
+            GatewayKind::CyberSource { url: url(), merchant_id, key_id, secret: secret() },
+            GatewayKind::Stripe { url: url(), secret_key: secret() },
+            GatewayKind::Adyen { url: url(), merchant_account, api_key: secret() },
+        ] {
+            assert!(!format!("{kind:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn keys_that_cannot_be_sent_are_told() {
+        let url = || "https://pay.example/".to_owned();
+        let (merchant_id, key_id) = ("shop".to_owned(), "key".to_owned());
+        for kind in [
+            GatewayKind::CyberSource { url: url(), merchant_id, key_id, secret: "not base64".to_owned() },
+            GatewayKind::Stripe { url: url(), secret_key: String::new() },
+            GatewayKind::Adyen {
+                url: url(),
+                merchant_account: "shop".to_owned(),
+                api_key: "a\nb".to_owned(),
+            },
+        ] {
+            let config = GatewayConfig::new(GatewayName("a".to_owned()), kind);
+            let clock = Box::new(|| hushpad_domain::time::Timestamp::from_micros(0));
+            let told = Gateways::with_clock(vec![config], clock).err();
+            assert!(matches!(told, Some(GatewayConfigError::Key { .. })), "{told:?}");
+        }
     }
 }
