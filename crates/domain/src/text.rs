@@ -20,11 +20,10 @@ pub fn luhn_valid(digits: &[u8]) -> bool {
 }
 
 /// Whether `text` holds something that reads as a card number: a Luhn-valid run of 13 to 19 digits,
-/// also when spaces, dashes, dots, slashes or underscores split it into groups. Random ids are no card numbers:
-/// a UUID is read as one word.
+/// also when spaces, dashes, dots, slashes or underscores split it into groups. A UUID is none.
 #[must_use]
 pub fn holds_card_number(text: &str) -> bool {
-    let text = without_ids(text);
+    let text = &without_uuids(text);
     let mut groups: Vec<Vec<u8>> = vec![Vec::new()];
     for character in text.chars() {
         match (character.to_digit(10), character) {
@@ -72,52 +71,19 @@ fn is_card_number(digits: &[u8]) -> bool {
     luhn_valid(digits) && digits.iter().any(|digit| *digit != digits[0])
 }
 
-/// `text` with every UUID, and every other id of 128 bits in hexadecimal, blotted out at its place. Of random UUIDs one
-/// in 350 holds a Luhn-valid run of digits, and no card number is written like one: 8-4-4-4-12 or 32 in a row, and
-/// letters among the digits.
-fn without_ids(text: &str) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    let mut from = 0;
-    while from < bytes.len() {
-        let starts_here = from == 0 || !bytes[from - 1].is_ascii_alphanumeric();
-        match starts_here.then(|| id_at(&bytes[from..])).flatten() {
-            Some(length) => {
-                bytes[from..from + length].fill(b'x');
-                from += length;
-            }
-            None => from += 1,
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// How many bytes at the start of `bytes` are an id.
-fn id_at(bytes: &[u8]) -> Option<usize> {
-    const UUID: [usize; 5] = [8, 4, 4, 4, 12];
-    let word = |length: usize| bytes.get(..length).filter(|word| word.iter().all(u8::is_ascii_hexdigit));
-    let uuid = || {
-        let groups = bytes.get(..36)?.split(|byte| *byte == b'-');
-        let fits = |(group, length): (&[u8], usize)| {
-            group.len() == length && group.iter().all(u8::is_ascii_hexdigit)
-        };
-        (groups.clone().count() == UUID.len() && groups.zip(UUID).all(fits)).then_some(36)
-    };
-    let length = word(32).map(<[u8]>::len).or_else(uuid)?;
-    let ends = !bytes.get(length).is_some_and(u8::is_ascii_alphanumeric);
-    (ends && bytes[..length].iter().any(u8::is_ascii_alphabetic)).then_some(length)
-}
-
 /// `text` with every card number in it hidden, or `None` when there is none. For log lines, the last line of
-/// defence: only spaces and dashes part the groups here, so that addresses do not read as cards.
+/// defence: it counts what it hides, so numbers that only look like one must not count. Only spaces and dashes
+/// part the groups here, and nothing of a word, a decimal or a UUID is a card.
 #[must_use]
 pub fn mask_card_numbers(text: &str) -> Option<String> {
-    let without_ids = without_ids(text);
-    let bytes = without_ids.as_bytes();
-    let mut masked: Option<Vec<u8>> = None;
+    let known = without_uuids(text);
+    let (bytes, mut masked) = (known.as_bytes(), None);
     let mut from = 0;
     while from < bytes.len() {
-        let starts_here = bytes[from].is_ascii_digit() && (from == 0 || !bytes[from - 1].is_ascii_digit());
-        match starts_here.then(|| card_number_at(&bytes[from..])).flatten() {
+        let starts_here =
+            (b'2'..=b'6').contains(&bytes[from]) && (from == 0 || !is_part_of_word(bytes[from - 1]));
+        let length = starts_here.then(|| card_number_at(&bytes[from..])).flatten();
+        match length.filter(|length| !goes_on(&bytes[from + length..])) {
             Some(length) => {
                 let hidden = masked.get_or_insert_with(|| text.as_bytes().to_vec());
                 hidden[from..from + length].fill(b'*');
@@ -127,6 +93,45 @@ pub fn mask_card_numbers(text: &str) -> Option<String> {
         }
     }
     masked.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn is_part_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+}
+
+/// Whether the word goes on after a candidate: a letter or digit, perhaps behind a dash or a dot.
+fn goes_on(rest: &[u8]) -> bool {
+    match rest {
+        [b'-' | b'.', next, ..] => next.is_ascii_alphanumeric(),
+        [next, ..] => next.is_ascii_alphanumeric() || *next == b'_',
+        [] => false,
+    }
+}
+
+/// `text` with its UUIDs blanked, byte for byte. One with no letter in it stays: it could be anything.
+fn without_uuids(text: &str) -> String {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    const LENGTH: usize = 36;
+    let is_uuid = |candidate: &[u8]| {
+        let mut groups = candidate.split(|byte| *byte == b'-');
+        let shaped = GROUPS.iter().all(|length| {
+            groups
+                .next()
+                .is_some_and(|group| group.len() == *length && group.iter().all(u8::is_ascii_hexdigit))
+        });
+        shaped && candidate.iter().any(u8::is_ascii_alphabetic)
+    };
+    let mut bytes = text.as_bytes().to_vec();
+    let mut from = 0;
+    while from + LENGTH <= bytes.len() {
+        if is_uuid(&bytes[from..from + LENGTH]) {
+            bytes[from..from + LENGTH].fill(b'u');
+            from += LENGTH;
+        } else {
+            from += 1;
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 /// How many bytes at the start of `bytes` are a card number, parted by single spaces or dashes or not at all.
@@ -169,25 +174,16 @@ mod tests {
 
     #[test]
     fn ordinary_references_pass() {
-        for text in ["", "ORDER-2026-000123", "+44 20 7946 0958", "4111111111111112", "0000000000000000"] {
-            assert!(!holds_card_number(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn random_ids_are_no_card_numbers() {
-        // Each holds a Luhn-valid run.
-        for id in ["41111111-1111-1111-ab9a-9e1773078f78", "ch_4111111111111111b9a29e1773078f78"] {
-            assert!(!holds_card_number(id) && mask_card_numbers(id).is_none(), "{id}");
-        }
         for text in [
-            "41111111-1111-1111-ab9a",
-            "41111111-1111-1111-ab9a-9e1773078f780",
-            "4111111111111111b9a29e1773078f78a",
-            "41111111-11111111-0000-0000-000000000000",
-            "b9a29e1773078f78b9a29e1773078f78 4111111111111111",
+            "",
+            "ORDER-2026-000123",
+            "+44 20 7946 0958",
+            "4111111111111112",
+            "0000000000000000",
+            "59509155-1234-4175-b26e-941111111111",
+            "a1b2c3d4-0000-4000-8348-941111111117",
         ] {
-            assert!(holds_card_number(text) && mask_card_numbers(text).is_some(), "{text}");
+            assert!(!holds_card_number(text), "{text}");
         }
     }
 
@@ -196,6 +192,9 @@ mod tests {
         let mask = |text| mask_card_numbers(text).unwrap_or_else(|| "(as it is)".to_owned());
         insta::assert_snapshot!(mask("digit 4111111111111111 seen"), @"digit **************** seen");
         insta::assert_snapshot!(mask("3782-822463-10005"), @"*****************");
+        insta::assert_snapshot!(mask("took 0.4111111111111111s"), @"(as it is)");
+        insta::assert_snapshot!(mask("session.id=41111111-1111-1111-b26e-941111111111"), @"(as it is)");
+        insta::assert_snapshot!(mask("card=4111111111111111, next"), @"card=****************, next");
         insta::assert_snapshot!(mask("rtp from 192.168.100.200:20000 at 2026-11-23T04:24:43.123456Z"), @"(as it is)");
     }
 
