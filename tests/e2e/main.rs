@@ -25,7 +25,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 /// How long anything is waited for. Only a broken product or a machine that stands still takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Looks again and again until there is something. What is waited for comes first in the failure.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

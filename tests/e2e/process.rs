@@ -92,12 +92,7 @@ pub(crate) fn output(command: &mut Command) -> String {
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
-/// A TCP port that nobody has.
-pub(crate) fn free_tcp_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A row of ports that nobody else has: all telephony of one desk happens in it.
+/// A row of ports that nobody else has: whatever of one desk listens, listens in it.
 pub(crate) struct Ports {
     pub(crate) first: u16,
     next: u16,
@@ -106,7 +101,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Two calls' worth of relay ports, and what three phones and SIP need.
+    /// Some calls' worth of relay ports, and what SIP, HTTP and the phones need.
     pub(crate) const COUNT: u16 = 128;
 
     pub(crate) fn find() -> Self {

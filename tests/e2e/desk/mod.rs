@@ -19,7 +19,7 @@ use crate::ear::{RATE_HZ, Sound};
 use crate::http::{self, FORM, JSON, Reply, Seen};
 use crate::page::Page;
 use crate::phones::{Baresip, Customer, Keying, PhoneParts};
-use crate::process::{Ports, Program, free_tcp_port, output};
+use crate::process::{Ports, Program, output};
 use crate::sound::speech;
 use crate::wire::Wire;
 use crate::{until, wire};
@@ -87,14 +87,15 @@ impl Desk {
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
+        let http = ports.take(6);
         let here = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let at = Addresses {
-            api: here(free_tcp_port()),
-            page: here(free_tcp_port()),
-            admin: here(free_tcp_port()),
-            gateway: here(free_tcp_port()),
+            api: here(http.start),
+            page: here(http.start + 1),
+            admin: here(http.start + 2),
+            gateway: here(http.start + 3),
             sip: here(ports.take(2).start),
-            shop: here(free_tcp_port()),
+            shop: here(http.start + 4),
         };
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());

@@ -50,7 +50,7 @@ const browser = await chromium.launch({
 
 try {
   const page = await browser.newPage({ viewport: { width: 900, height: 960 } });
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => say(`fault ${error}`));
   page.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") say(`fault ${message.text()}`);

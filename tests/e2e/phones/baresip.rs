@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::PhoneParts;
 use crate::ear::Sound;
-use crate::process::{Program, free_tcp_port};
+use crate::process::Program;
 use crate::sound::{tones_then, write_wav};
 use crate::until;
 
@@ -32,14 +32,13 @@ impl Baresip {
         let directory = &parts.directory;
         let speech = directory.join("speech.wav");
         write_wav(&parts.speech, &speech);
-        let control = free_tcp_port();
-        fs::write(directory.join("config"), config(&parts, &speech, control)).unwrap();
+        fs::write(directory.join("config"), config(&parts, &speech)).unwrap();
         let account = format!("<{}>;regint=0;answermode=auto;audio_codecs={}\n", parts.uri(), parts.codecs);
         fs::write(directory.join("accounts"), account).unwrap();
         fs::write(directory.join("contacts"), "").unwrap();
         let log = directory.join("phone.log");
         let program = Program::start(parts.name, Command::new("baresip").arg("-f").arg(directory), &log);
-        let control = SocketAddr::from(([127, 0, 0, 1], control));
+        let control = SocketAddr::from(([127, 0, 0, 1], parts.control));
         let control = until("baresip's control port", || TcpStream::connect(control).ok());
         let events = Arc::<Mutex<Vec<String>>>::default();
         let (reader, told) = (control.try_clone().unwrap(), events.clone());
@@ -127,8 +126,8 @@ impl Baresip {
     }
 }
 
-fn config(parts: &PhoneParts, speech: &Path, control: u16) -> String {
-    let PhoneParts { directory, sip, rtp, .. } = parts;
+fn config(parts: &PhoneParts, speech: &Path) -> String {
+    let PhoneParts { directory, sip, rtp, control, .. } = parts;
     let (directory, speech) = (directory.display(), speech.display());
     let (first, last) = (rtp.start, rtp.end - 1);
     format!(

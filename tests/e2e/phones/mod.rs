@@ -32,6 +32,8 @@ pub(crate) struct PhoneParts {
     pub(crate) directory: PathBuf,
     pub(crate) sip: u16,
     pub(crate) rtp: Range<u16>,
+    /// Where it is told what to do.
+    pub(crate) control: u16,
     pub(crate) speech: Sound,
     /// In baresip's words, in the order of preference.
     pub(crate) codecs: &'static str,
@@ -47,8 +49,8 @@ impl PhoneParts {
     ) -> Self {
         let directory = workplace.join(name);
         std::fs::create_dir_all(&directory).unwrap();
-        let sip = ports.take(2).start;
-        Self { name, directory, sip, rtp: ports.take(8), speech: speech.clone(), codecs }
+        let (sip, control) = (ports.take(2).start, ports.take(2).start);
+        Self { name, directory, sip, rtp: ports.take(8), control, speech: speech.clone(), codecs }
     }
 
     pub(crate) fn uri(&self) -> String {
