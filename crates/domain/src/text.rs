@@ -95,15 +95,15 @@ pub fn mask_card_numbers(text: &str) -> Option<String> {
     masked.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A letter or a digit before a candidate makes it part of an id, a dot part of a decimal.
 fn is_part_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+    byte.is_ascii_alphanumeric() || byte == b'.'
 }
 
-/// Whether the word goes on after a candidate: a letter or digit, perhaps behind a dash or a dot.
+/// Whether the id or the decimal goes on after a candidate.
 fn goes_on(rest: &[u8]) -> bool {
     match rest {
-        [b'-' | b'.', next, ..] => next.is_ascii_alphanumeric(),
-        [next, ..] => next.is_ascii_alphanumeric() || *next == b'_',
+        [b'.', next, ..] | [next, ..] => next.is_ascii_alphanumeric(),
         [] => false,
     }
 }
@@ -194,6 +194,7 @@ mod tests {
         insta::assert_snapshot!(mask("3782-822463-10005"), @"*****************");
         insta::assert_snapshot!(mask("took 0.4111111111111111s"), @"(as it is)");
         insta::assert_snapshot!(mask("session.id=41111111-1111-1111-b26e-941111111111"), @"(as it is)");
+        insta::assert_snapshot!(mask("pan_4111111111111111-99"), @"pan_****************-99");
         insta::assert_snapshot!(mask("card=4111111111111111, next"), @"card=****************, next");
         insta::assert_snapshot!(mask("rtp from 192.168.100.200:20000 at 2026-11-23T04:24:43.123456Z"), @"(as it is)");
     }
