@@ -1,6 +1,7 @@
 //! What every engine must keep, written against the ports alone. A new engine adds one line at the end.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod cluster;
 mod story;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::ports::{Clients, CommitError, Sessions};
 use hushpad_domain::session::{Outcome, Session};
-use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
+use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
 use story::{account, approved, declined, intended, minute, opened, opened_on};
 use uuid::Uuid;
 
@@ -373,3 +374,21 @@ impl Engine for Sqlite {
 }
 
 contract_of!(Sqlite in sqlite);
+
+struct Postgres {
+    database: cluster::Database,
+}
+
+impl Engine for Postgres {
+    async fn new() -> Self {
+        Self { database: cluster::Database::new().await }
+    }
+
+    async fn open(&self) -> Ports {
+        let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
+        let store = Arc::new(store);
+        Ports { sessions: store.clone(), clients: store }
+    }
+}
+
+contract_of!(Postgres in postgres);

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn another_machine_is_verified_unless_the_url_says_otherwise() {
-        let mode = |url| format!("{:?}", connect_options(url).unwrap().get_ssl_mode());
+        let mode = |url: &str| format!("{:?}", connect_options(url).unwrap().get_ssl_mode());
         let verified = format!("{:?}", PgSslMode::VerifyFull);
         assert_eq!(mode("postgres://hushpad@db.example/hushpad"), verified);
         assert_eq!(mode("postgres://hushpad@192.0.2.1/hushpad"), verified);
