@@ -4,6 +4,7 @@
 mod cluster;
 mod story;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hushpad_domain::attempt::Unknown;
@@ -261,6 +262,41 @@ async fn an_owner_that_was_replaced_cannot_write<E: Engine>() {
     new.commit(late).await;
 }
 
+async fn once_a_new_owner_is_there_the_old_one_adds_nothing<E: Engine>() {
+    let engine = E::new().await;
+    let old = Arc::new(engine.open().await);
+    let first = old.commit(opened("acme", "A1", minute(0))).await;
+    let until_fenced: Vec<_> = (0..16)
+        .map(|_| {
+            let old = Arc::clone(&old);
+            tokio::spawn(async move {
+                let mut written = Vec::new();
+                loop {
+                    let change = opened("acme", "A1", minute(0));
+                    let guid = change.after.guid;
+                    match old.sessions.commit(change).await {
+                        Ok(()) => written.push(guid),
+                        Err(CommitError::Fenced) => return written,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    // In the midst of it.
+    let new = engine.open().await;
+    let guids = async || -> BTreeSet<Uuid> {
+        new.sessions.unfinished().await.unwrap().iter().map(|session| session.guid.0).collect()
+    };
+    let found = guids().await;
+    let mut acknowledged = BTreeSet::from([first.guid.0]);
+    for task in until_fenced {
+        acknowledged.extend(task.await.unwrap().into_iter().map(|guid| guid.0));
+    }
+    assert_eq!(guids().await, found);
+    assert_eq!(found, acknowledged);
+}
+
 async fn after_its_retention_a_session_keeps_no_data_and_later_is_gone<E: Engine>() {
     let engine = E::new().await;
     let ports = engine.open().await;
@@ -350,6 +386,7 @@ macro_rules! contract_of {
             unfinished_sessions_are_found_with_their_attempts,
             a_hundred_commits_at_once_are_all_there_after_opening_again,
             an_owner_that_was_replaced_cannot_write,
+            once_a_new_owner_is_there_the_old_one_adds_nothing,
             after_its_retention_a_session_keeps_no_data_and_later_is_gone,
             clients_are_added_listed_found_and_revoked,
         }

@@ -27,7 +27,7 @@ CREATE TABLE session (
     updated_on    BIGINT  NOT NULL,
     version       BIGINT  NOT NULL CHECK (version > 0),
     events        BIGINT  NOT NULL CHECK (events >= 0),
-    -- Whether there may be rows of it in held.
+    -- Whether there are rows of it in held.
     holds         BOOLEAN NOT NULL
 );
 

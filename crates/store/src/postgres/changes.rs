@@ -36,18 +36,15 @@ macro_rules! with_ours {
 }
 
 macro_rules! alter_session {
-    ($held:literal) => {
-        concat!(
-            "changed AS (
-                 UPDATE session
-                    SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
-                        version = $4",
-            $held,
-            "      FROM ours
-                  WHERE guid = $1 AND account = $2 AND version = $3
-              RETURNING guid
-             )"
-        )
+    () => {
+        "changed AS (
+             UPDATE session
+                SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
+                    version = $4
+               FROM ours
+              WHERE guid = $1 AND account = $2 AND version = $3
+          RETURNING guid
+         )"
     };
 }
 
@@ -78,12 +75,12 @@ const OPEN: &str = with_ours!(
      )"
 );
 /// A session that has changed; its amount, call and agent never do.
-const ALTER: &str = with_ours!(alter_session!(""));
+const ALTER: &str = with_ours!(alter_session!());
 /// The same with an attempt that has no answer.
-const ALTER_ATTEMPT: &str = with_ours!(alter_session!(""), put_attempt!());
-/// The same with an attempt that has been answered, maybe after what the session held was wiped.
+const ALTER_ATTEMPT: &str = with_ours!(alter_session!(), put_attempt!());
+/// The same with an attempt that has been answered.
 const ALTER_ANSWERED: &str = with_ours!(
-    alter_session!(", holds = TRUE"),
+    alter_session!(),
     put_attempt!(),
     ", kept AS (
          INSERT INTO held (session, attempt, data)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use uuid::Uuid;
 
 /// An empty database. The cluster stays at least as long as this.
@@ -25,7 +25,8 @@ impl Database {
     pub(crate) async fn new() -> Self {
         let (directory, users) = tokio::task::spawn_blocking(join_cluster).await.unwrap();
         let name = format!("t{}", Uuid::new_v4().simple());
-        let mut admin = options(&directory, "postgres").connect().await.unwrap();
+        let admin = PgConnectOptions::new_without_pgpass().socket(&directory).username("hushpad");
+        let mut admin = admin.database("postgres").connect().await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
         Self { directory, name, _users: users }
     }
@@ -34,16 +35,6 @@ impl Database {
         let socket = self.directory.to_str().unwrap().replace('/', "%2F");
         format!("postgres://hushpad@{socket}/{}", self.name)
     }
-
-    /// A connection beside the store's.
-    #[expect(dead_code, reason = "not every test file looks beside the store")]
-    pub(crate) async fn connect(&self) -> PgConnection {
-        options(&self.directory, &self.name).connect().await.unwrap()
-    }
-}
-
-fn options(directory: &Path, database: &str) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass().socket(directory).username("hushpad").database(database)
 }
 
 /// The directory of the cluster that runs, started if need be, and this process's lock on it.
