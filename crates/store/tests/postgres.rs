@@ -107,6 +107,55 @@ async fn what_is_always_taken_back_is_unavailable_and_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_owner_waits_for_what_the_old_one_is_writing() {
+    let database = Database::new().await;
+    let old = Arc::new(open(&database).await);
+    let mut gate = connect(&database).await;
+    run(
+        &mut gate,
+        "CREATE TABLE gate ();
+         CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN LOCK TABLE gate IN SHARE MODE; RETURN NEW; END $$;
+         CREATE TRIGGER pass BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION pass();",
+    )
+    .await;
+    run(&mut gate, "BEGIN; LOCK TABLE gate IN EXCLUSIVE MODE").await;
+    let change = opened("acme", "A1", minute(0));
+    let writing = tokio::spawn({
+        let (old, change) = (Arc::clone(&old), change.clone());
+        async move { old.commit(change).await }
+    });
+    wait_for_waiting(&database, 1, || writing.is_finished()).await;
+    let url = database.url();
+    let opening = tokio::spawn(async move { PostgresStore::open(&url, Ownership::TakeOver).await.unwrap() });
+    wait_for_waiting(&database, 2, || opening.is_finished()).await;
+    run(&mut gate, "COMMIT").await;
+    writing.await.unwrap().unwrap();
+    let new = opening.await.unwrap();
+    assert_eq!(new.unfinished().await.unwrap(), vec![change.after]);
+    let late = old.commit(opened("acme", "A2", minute(0))).await;
+    assert!(matches!(late, Err(CommitError::Fenced)), "{late:?}");
+}
+
+/// Returns once so many of the database's connections wait for a lock; they must come to it before `over`.
+async fn wait_for_waiting(database: &Database, waiting: i64, over: impl Fn() -> bool) {
+    let mut beside = connect(database).await;
+    loop {
+        let now: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+              WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut beside)
+        .await
+        .unwrap();
+        if now == waiting {
+            return;
+        }
+        assert!(!over(), "nothing waited");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_that_the_database_cannot_hold_harm_no_other_change() {
     let database = Database::new().await;
     let store = open(&database).await;

@@ -60,6 +60,7 @@ fn join_cluster() -> (PathBuf, File) {
     (directory, users)
 }
 
+#[expect(clippy::zombie_processes, reason = "it outlives this test, and then has no parent to wait")]
 fn start_cluster(users: &Path) -> PathBuf {
     // Not under the build's directory: the path of a socket has at most 107 bytes, and another user must come in.
     let directory = tempfile::Builder::new().prefix("hushpad-postgres-").tempdir().unwrap().keep();
