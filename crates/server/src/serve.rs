@@ -61,6 +61,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         directory: Arc::new(config.directory.clone()),
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
+        replays: store.clone(),
         calls: Arc::new(CallTable(calls.clone())),
         secure_side: Arc::new(secure_side.clone()),
         world: Arc::new(world.clone()),

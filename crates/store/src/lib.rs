@@ -1,7 +1,7 @@
-//! Where sessions and API clients are kept.
+//! Where sessions, API clients, and first answers to be told again are kept.
 //!
 //! [`open`] gives a [`Store`] by its URL: `sqlite:PATH` or `postgres://…`. Both engines implement the ports
-//! `Sessions` and `Clients` of `domain`, [`SqliteStore`] over one file and [`PostgresStore`] over a database;
+//! `Sessions`, `Clients` and `Replays` of `domain`, [`SqliteStore`] over one file and [`PostgresStore`] over a database;
 //! one contract suite holds them to the same behaviour. SQL and row structs stop at this crate's edge; so does
 //! everything that a database says in an error.
 //!
@@ -16,6 +16,8 @@
 //! What is forgotten: `purge` wipes payment data and gateway results after 15 minutes, and whole sessions
 //! after 90 days. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
 //! deleted rows until their place is written over: its disk must be encrypted.
+//! Answers kept under an `Idempotency-Key` go after 24 hours; they are sealed before they come here, and hold
+//! nothing that must go earlier.
 //!
 //! Where what is: `queue`, `writer`, `rows` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
 //! files of the same names. A new port is a `Job` in `queue`, a file in each engine, an arm in each engine's

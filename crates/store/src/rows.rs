@@ -14,6 +14,7 @@ use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::StoreUnavailable;
+use hushpad_domain::replay::{Begun, FirstRequest, StoredAnswer as KeptAnswer};
 use hushpad_domain::session::{Ending, Outcome, Session, SessionState};
 use hushpad_domain::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -108,6 +109,32 @@ impl ClientRow {
             label: self.label,
             created_on: Timestamp::from_micros(self.created_on),
             revoked_on: self.revoked_on.map(Timestamp::from_micros),
+        })
+    }
+}
+
+/// A kept answer as it is read.
+#[derive(FromRow)]
+pub(super) struct ReplayRow {
+    fingerprint: Vec<u8>,
+    session: Uuid,
+    epoch: i64,
+    status: Option<i64>,
+    sealed_body: Option<Vec<u8>>,
+}
+
+impl ReplayRow {
+    /// What `request` finds in this row.
+    pub(super) fn read(self, request: &FirstRequest, epoch: i64) -> Result<Begun, sqlx::Error> {
+        let status = self.status.map(u16::try_from).transpose();
+        let status = status.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(match (status, self.sealed_body) {
+            _ if self.fingerprint != request.fingerprint => Begun::Mismatch,
+            (Some(status), Some(sealed_body)) => Begun::Answered(KeptAnswer { status, sealed_body }),
+            // The guid is new with each request: a row that has it is its own.
+            _ if self.session == request.session.0 => Begun::First,
+            _ if self.epoch == epoch => Begun::InFlight,
+            _ => Begun::Interrupted(SessionGuid(self.session)),
         })
     }
 }

@@ -7,7 +7,8 @@ use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Sessions, StoreUnavailable};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 
@@ -67,6 +68,13 @@ impl Store {
             Self::Postgres(store) => store,
         }
     }
+
+    fn replays(&self) -> &dyn Replays {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
 }
 
 #[async_trait]
@@ -121,5 +129,20 @@ impl Clients for Store {
 
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
         self.clients().client(id).await
+    }
+}
+
+#[async_trait]
+impl Replays for Store {
+    async fn begin(&self, request: FirstRequest, now: Timestamp) -> Result<Begun, StoreUnavailable> {
+        self.replays().begin(request, now).await
+    }
+
+    async fn finish(&self, key: ReplayKey, answer: StoredAnswer) -> Result<(), StoreUnavailable> {
+        self.replays().finish(key, answer).await
+    }
+
+    async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable> {
+        self.replays().abandon(key).await
     }
 }

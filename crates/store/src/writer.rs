@@ -98,7 +98,11 @@ impl<E: Engine> Writer<E> {
         let mut group = Vec::with_capacity(waiting.len());
         for job in waiting.drain(..) {
             match job {
-                Job::Commit(_) | Job::AddClient(_) | Job::RevokeClient(_) => group.push(job),
+                Job::Commit(_)
+                | Job::AddClient(_)
+                | Job::RevokeClient(_)
+                | Job::BeginReplay(_)
+                | Job::EndReplay(_) => group.push(job),
                 Job::Purge(ask) => self.purges.push_back(Purge { ask, sessions: 0 }),
                 Job::Close(mut ask) => {
                     // What waits already is still written.

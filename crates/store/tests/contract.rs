@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod cluster;
+mod replays;
 mod story;
 
 use std::collections::BTreeSet;
@@ -11,9 +12,15 @@ use hushpad_domain::attempt::Unknown;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Sessions};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use replays::{
+    a_key_is_taken_once_and_then_tells_its_answer, a_replaced_owner_takes_and_answers_no_key,
+    after_a_day_a_key_is_free_and_its_answer_gone, an_abandoned_key_is_free, an_answer_survives_its_owner,
+    neither_accounts_nor_clients_meet_in_a_key, of_many_at_once_one_is_the_first,
+    what_a_crash_left_in_flight_is_free_unless_its_session_is_there,
+};
 use story::{account, approved, declined, intended, minute, opened, opened_on};
 use uuid::Uuid;
 
@@ -30,6 +37,7 @@ trait Engine {
 struct Ports {
     sessions: Arc<dyn Sessions>,
     clients: Arc<dyn Clients>,
+    replays: Arc<dyn Replays>,
 }
 
 impl Ports {
@@ -389,6 +397,14 @@ macro_rules! contract_of {
             once_a_new_owner_is_there_the_old_one_adds_nothing,
             after_its_retention_a_session_keeps_no_data_and_later_is_gone,
             clients_are_added_listed_found_and_revoked,
+            a_key_is_taken_once_and_then_tells_its_answer,
+            of_many_at_once_one_is_the_first,
+            an_abandoned_key_is_free,
+            neither_accounts_nor_clients_meet_in_a_key,
+            an_answer_survives_its_owner,
+            what_a_crash_left_in_flight_is_free_unless_its_session_is_there,
+            a_replaced_owner_takes_and_answers_no_key,
+            after_a_day_a_key_is_free_and_its_answer_gone,
         }
     };
 }
@@ -406,7 +422,7 @@ impl Engine for Sqlite {
         let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
         let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store }
+        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
     }
 }
 
@@ -424,7 +440,7 @@ impl Engine for Postgres {
     async fn open(&self) -> Ports {
         let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store }
+        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
     }
 }
 

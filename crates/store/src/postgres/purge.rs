@@ -5,12 +5,14 @@
 //! are used again. So the disk under the database must be encrypted, and archives of its log must not outlive
 //! the retention.
 
+use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::session::RESULT_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgConnection;
 
+use super::replays;
 use super::writer::GroupError;
-use crate::retention::{SESSION_RETENTION, before};
+use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
 /// Sessions in one transaction of a purge: few milliseconds, so that waiting commits are not held up.
@@ -37,10 +39,11 @@ pub(super) async fn batch(
     let (results, sessions) = (before(now, RESULT_RETENTION), before(now, SESSION_RETENTION));
     let (wiped, staying) = wipe(connection, results, sessions).await?;
     let removed = remove(connection, sessions).await?;
+    let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
         sessions: staying.cast_unsigned() + removed.cast_unsigned(),
-        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS,
+        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || replays == u64::from(BATCH_REPLAYS),
     })
 }
 

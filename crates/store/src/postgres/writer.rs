@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::retry::{Retries, is_own_fault};
-use super::{changes, clients, purge};
+use super::{changes, clients, purge, replays};
 use crate::queue::{Failure, Job};
 use crate::writer::{Batch, Engine, Role};
 
@@ -187,6 +187,20 @@ async fn apply(connection: &mut PgConnection, job: &mut Job, role: Role) -> Resu
         Job::RevokeClient(ask) => {
             let (id, at) = &ask.question;
             ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
+        }
+        Job::BeginReplay(ask) => {
+            let (request, now) = &*ask.question;
+            ask.answer = Some(match role {
+                Role::Owner { epoch } => Ok(replays::begin(connection, request, *now, epoch).await?),
+                Role::Guest => Err(Failure::Fenced.into()),
+            });
+        }
+        Job::EndReplay(ask) => {
+            let (key, answer) = &*ask.question;
+            ask.answer = Some(match role {
+                Role::Owner { epoch } => Ok(replays::end(connection, key, answer.as_ref(), epoch).await?),
+                Role::Guest => Err(Failure::Fenced.into()),
+            });
         }
         // Set aside before.
         Job::Purge(_) | Job::Close(_) => {}

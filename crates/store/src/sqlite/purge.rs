@@ -4,11 +4,13 @@
 //! must vanish lies in the table `held`, whose rows are never moved while they hold anything: appended,
 //! wiped in place at the same length, and removed only once no live row can share or neighbour their page.
 
+use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::session::RESULT_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
 
-use crate::retention::{SESSION_RETENTION, before};
+use super::replays;
+use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
 /// Sessions in one transaction of a purge: few milliseconds, so that waiting commits are not held up.
@@ -25,10 +27,14 @@ pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> 
     let (wiped, staying) = wipe(connection, results, sessions).await?;
     let removed = remove(connection, sessions).await?;
     let swept = sweep(connection).await?;
+    let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
         sessions: staying.cast_unsigned() + removed.cast_unsigned(),
-        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || swept == BATCH_WIPED.cast_unsigned(),
+        more: wiped == BATCH_SESSIONS
+            || removed == BATCH_SESSIONS
+            || swept == BATCH_WIPED.cast_unsigned()
+            || replays == u64::from(BATCH_REPLAYS),
     })
 }
 

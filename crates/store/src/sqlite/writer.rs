@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tracing::{info, warn};
 
-use super::{PAGE_BYTES, changes, clients, purge};
+use super::{PAGE_BYTES, changes, clients, purge, replays};
 use crate::queue::{Failure, Job};
 use crate::unavailable;
 use crate::writer::{Batch, Engine, Role};
@@ -130,6 +130,20 @@ impl SqliteEngine {
                 Job::RevokeClient(ask) => {
                     let (id, at) = &ask.question;
                     ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
+                }
+                Job::BeginReplay(ask) => {
+                    let (request, now) = &*ask.question;
+                    ask.answer = Some(match role {
+                        Role::Owner { epoch } => Ok(replays::begin(connection, request, *now, epoch).await?),
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
+                }
+                Job::EndReplay(ask) => {
+                    let (key, answer) = &*ask.question;
+                    ask.answer = Some(match role {
+                        Role::Owner { .. } => Ok(replays::end(connection, key, answer.as_ref()).await?),
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
                 }
                 // Set aside before.
                 Job::Purge(_) | Job::Close(_) => {}
