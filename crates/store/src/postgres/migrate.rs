@@ -20,8 +20,8 @@ pub(super) enum Schema {
     Check,
 }
 
-/// Brings the schema up to date, each migration in a transaction of its own. Several processes may do so at
-/// once: the row of the version is locked, and the second finds the work done.
+/// Brings the schema up to date. Several processes may do so at once: the row of the version is locked, and the
+/// second finds the work done.
 ///
 /// # Errors
 /// [`OpenError`]: written by a newer release, foreign, or refused by PostgreSQL.
@@ -46,23 +46,23 @@ pub(super) async fn migrate(
     if found < known && found > 0 && schema == Schema::Check {
         return Err(OpenError::Older { store: store.to_owned(), found, known });
     }
-    for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > found) {
-        let mut retries = Retries::default();
-        loop {
-            match step(connection, *number, sql).await {
-                Ok(()) => break,
-                Err(error) if retries.again(&error).await => {}
-                Err(error) => return Err(broken(error)),
-            }
+    if found == known {
+        return Ok(());
+    }
+    let mut retries = Retries::default();
+    loop {
+        match upgrade(connection).await {
+            Ok(()) => return Ok(()),
+            Err(error) if retries.again(&error).await => {}
+            Err(error) => return Err(broken(error)),
         }
     }
-    Ok(())
 }
 
 enum Found {
     /// Our tables, with this version.
     Ours(i64),
-    /// No table at all.
+    /// No table at all, or none but the first.
     Nothing,
     /// Tables of another program.
     Foreign,
@@ -83,7 +83,8 @@ async fn version(connection: &mut PgConnection) -> Result<Found, sqlx::Error> {
             let version: Option<(i64,)> = sqlx::query_as("SELECT version FROM hushpad_schema WHERE id = 1")
                 .fetch_optional(connection)
                 .await?;
-            Ok(Found::Ours(version.map_or(0, |(version,)| version)))
+            // Without its row, another process has just begun.
+            Ok(version.map_or(Found::Nothing, |(version,)| Found::Ours(version)))
         }
     }
 }
@@ -111,14 +112,15 @@ async fn mark(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         .map(|_| ())
 }
 
-/// One migration, unless another process has made it meanwhile.
-async fn step(connection: &mut PgConnection, number: i64, sql: &'static str) -> Result<(), sqlx::Error> {
+/// Every migration that is missing, unless another process has made it meanwhile. In one transaction, so that
+/// nobody finds the schema half way.
+async fn upgrade(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     let (version,): (i64,) = sqlx::query_as("SELECT version FROM hushpad_schema WHERE id = 1 FOR UPDATE")
         .fetch_one(&mut *transaction)
         .await?;
-    if version < number {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+    for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > version) {
+        sqlx::raw_sql(AssertSqlSafe(*sql)).execute(&mut *transaction).await?;
         sqlx::query("UPDATE hushpad_schema SET version = $1 WHERE id = 1")
             .bind(number)
             .execute(&mut *transaction)
