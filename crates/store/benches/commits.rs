@@ -1,8 +1,13 @@
-//! Commits per second through the store, beside the same statements by a bare loop: same pragmas, same
-//! disk, same run. `cargo bench -p hushpad-store`.
+//! Commits per second through the store, beside the same rows by a bare loop: same settings, same disk, same
+//! run, in both engines. `cargo bench -p hushpad-store`.
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
+#[expect(clippy::unwrap_used, reason = "without PostgreSQL there is nothing to measure")]
+#[path = "../tests/cluster/mod.rs"]
+mod cluster;
+#[path = "commits/postgres.rs"]
+mod postgres;
 #[expect(clippy::unwrap_used, reason = "the stories are fixed and sound")]
 #[expect(dead_code, reason = "a shorter story than the tests tell")]
 #[path = "../tests/story/mod.rs"]
@@ -14,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use hushpad_domain::change::Change;
 use hushpad_domain::ports::Sessions;
-use hushpad_store::{SqliteOptions, SqliteStore};
+use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 use story::{approved, intended, minute, opened};
@@ -28,23 +33,47 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     runtime.expect("a runtime starts").block_on(async {
         println!(
-            "{:>8} {:>17} {:>25} {:>7}",
-            "callers", "store, commits/s", "bare loop of that group/s", "ratio"
+            "{:>8} {:>8} {:>17} {:>25} {:>7}",
+            "engine", "callers", "store, commits/s", "bare loop of that group/s", "ratio"
         );
-        let mut ungrouped = None;
-        for callers in [1, 16, 64] {
-            let (mut store, mut bare, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..ROUNDS {
-                store.push(through_store(callers).await);
-                bare.push(bare_loop(callers).await);
-                ratio.push(store[store.len() - 1] / bare[bare.len() - 1]);
-            }
-            let (store, bare, ratio) = (median(store), median(bare), median(ratio));
-            println!("{callers:>8} {store:>17.0} {bare:>25.0} {ratio:>7.2}");
-            let ungrouped = *ungrouped.get_or_insert(bare);
-            println!("{:>8} {:>43.1} times the bare loop without groups", "", store / ungrouped);
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            measure(engine).await;
         }
     });
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+async fn measure(engine: Engine) {
+    let mut ungrouped = None;
+    for callers in [1, 16, 64] {
+        let (mut store, mut bare, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let (through_store, by_hand) = match engine {
+                Engine::Sqlite => {
+                    let directory = scratch();
+                    let url = format!("sqlite:{}", directory.path().join("hushpad.db").display());
+                    (through_store(&url, callers).await, bare_loop(callers).await)
+                }
+                Engine::Postgres => {
+                    let url = cluster::Database::new().await.url();
+                    (through_store(&url, callers).await, postgres::bare_loop(callers, MEASURED).await)
+                }
+            };
+            store.push(through_store);
+            bare.push(by_hand);
+            ratio.push(through_store / by_hand);
+        }
+        let (store, bare, ratio) = (median(store), median(bare), median(ratio));
+        let name = format!("{engine:?}");
+        println!("{name:>8} {callers:>8} {store:>17.0} {bare:>25.0} {ratio:>7.2}");
+        let ungrouped = *ungrouped.get_or_insert(bare);
+        println!("{:>17} {:>43.1} times the bare loop without groups", "", store / ungrouped);
+    }
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
@@ -53,10 +82,9 @@ fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 /// So many callers, each paying one session after the other: open, intend, approve.
-async fn through_store(callers: usize) -> f64 {
-    let directory = scratch();
-    let path = directory.path().join("hushpad.db");
-    let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await.expect("the store opens"));
+async fn through_store(url: &str, callers: usize) -> f64 {
+    let store = hushpad_store::open(url, Ownership::Exclusive).await.expect("the store opens");
+    let store = Arc::new(store);
     let end = Instant::now() + MEASURED;
     let start = Instant::now();
     let callers: Vec<_> = (0..callers)

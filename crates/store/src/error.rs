@@ -22,30 +22,30 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A newer release has written this store.
-    #[error("{path} has schema {found}, this release knows up to {known}: run the newer release")]
+    #[error("{store} has schema {found}, this release knows up to {known}: run the newer release")]
     Newer {
-        /// The database file.
-        path: PathBuf,
+        /// The database file, or the database's address without its password.
+        store: String,
         /// The schema's number in the file.
         found: i64,
         /// The newest number that this release knows.
         known: i64,
     },
     /// The running owner is an older release, and only an owner may change the schema.
-    #[error("{path} has schema {found}, this release needs {known}: restart the server with this release")]
+    #[error("{store} has schema {found}, this release needs {known}: restart the server with this release")]
     Older {
-        /// The database file.
-        path: PathBuf,
+        /// The database file, or the database's address without its password.
+        store: String,
         /// The schema's number in the file.
         found: i64,
         /// The number that this release needs.
         known: i64,
     },
     /// It is a database, but not ours.
-    #[error("{path} is the database of another program")]
+    #[error("{store} is the database of another program")]
     Foreign {
-        /// The database file.
-        path: PathBuf,
+        /// The database file, or the database's address without its password.
+        store: String,
     },
     /// SQLite refused: the file is damaged, or no database.
     #[error("{path} cannot be opened: {source}")]
@@ -55,4 +55,23 @@ pub enum OpenError {
         /// What SQLite said.
         source: sqlx::Error,
     },
+    /// PostgreSQL is not there, or refused.
+    #[error("{store} cannot be opened: {source}")]
+    Postgres {
+        /// The database's address without its password.
+        store: String,
+        /// What PostgreSQL said.
+        source: sqlx::Error,
+    },
+    /// PostgreSQL would answer a commit before it is on the disk.
+    #[error("{store} has {setting} = off: what it says is written could be lost. Set it to on")]
+    NotDurable {
+        /// The database's address without its password.
+        store: String,
+        /// The setting.
+        setting: &'static str,
+    },
+    /// The URL of the store names none. It is not quoted, as it may hold a password.
+    #[error("the store's URL must be sqlite:PATH or postgres://user:password@host:port/database")]
+    NotAUrl,
 }

@@ -1,7 +1,9 @@
 //! Where sessions, API clients, and first answers to be told again are kept.
 //!
-//! [`SqliteStore`] implements the ports `Sessions`, `Clients` and `Replays` of `domain` over one SQLite file. SQL
-//! and row structs stop at this crate's edge; so does everything that SQLite says in an error.
+//! [`open`] gives a [`Store`] by its URL: `sqlite:PATH` or `postgres://…`. Both engines implement the ports
+//! `Sessions`, `Clients` and `Replays` of `domain`, [`SqliteStore`] over one file and [`PostgresStore`] over a database;
+//! one contract suite holds them to the same behaviour. SQL and row structs stop at this crate's edge; so does
+//! everything that a database says in an error.
 //!
 //! How it writes: every [`Change`](hushpad_domain::change::Change) goes through one bounded queue to one
 //! writer. The writer takes all that wait, applies each inside one transaction (a change that conflicts
@@ -12,13 +14,46 @@
 //! still the newest. A process that slept through a take-over is refused, never merged.
 //!
 //! What is forgotten: `purge` wipes payment data and gateway results after 15 minutes, and whole sessions
-//! after 90 days, from the file and from the write-ahead log. Answers kept under an `Idempotency-Key` go after
-//! 24 hours; they are sealed before they come here, and hold nothing that must go earlier.
+//! after 90 days. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
+//! deleted rows until their place is written over: its disk must be encrypted.
+//! Answers kept under an `Idempotency-Key` go after 24 hours; they are sealed before they come here, and hold
+//! nothing that must go earlier.
+//!
+//! Where what is: `queue`, `writer`, `rows` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
+//! files of the same names. A new port is a `Job` in `queue`, a file in each engine, an arm in each engine's
+//! writer, and a migration of the same number in each dialect.
 //!
 //! Card data never comes here: this crate does not know the `card` room.
 
 mod error;
+mod postgres;
+mod queue;
+mod retention;
+mod rows;
 mod sqlite;
+mod store;
+mod writer;
+
+use hushpad_domain::ports::StoreUnavailable;
 
 pub use error::OpenError;
-pub use sqlite::{FileSizes, Ownership, SqliteOptions, SqliteStore};
+pub use postgres::PostgresStore;
+pub use sqlite::{FileSizes, SqliteOptions, SqliteStore};
+pub use store::{Store, open};
+
+/// As what a store is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// As its one owner; refused while another process is. Over PostgreSQL the same as `TakeOver`.
+    #[default]
+    Exclusive,
+    /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
+    /// keeps the lock of SQLite's file until its process ends; until then only this epoch keeps others apart.
+    TakeOver,
+    /// Beside the owner, for the command line: reads, and writes of API clients only.
+    Guest,
+}
+
+fn unavailable(error: sqlx::Error) -> StoreUnavailable {
+    StoreUnavailable(error.to_string())
+}

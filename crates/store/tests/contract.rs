@@ -1,9 +1,11 @@
 //! What every engine must keep, written against the ports alone. A new engine adds one line at the end.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod cluster;
 mod replays;
 mod story;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hushpad_domain::attempt::Unknown;
@@ -12,7 +14,7 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions};
 use hushpad_domain::session::{Outcome, Session};
-use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
+use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
 use replays::{
     a_key_is_taken_once_and_then_tells_its_answer, a_replaced_owner_takes_and_answers_no_key,
     after_a_day_a_key_is_free_and_its_answer_gone, an_abandoned_key_is_free, an_answer_survives_its_owner,
@@ -268,6 +270,41 @@ async fn an_owner_that_was_replaced_cannot_write<E: Engine>() {
     new.commit(late).await;
 }
 
+async fn once_a_new_owner_is_there_the_old_one_adds_nothing<E: Engine>() {
+    let engine = E::new().await;
+    let old = Arc::new(engine.open().await);
+    let first = old.commit(opened("acme", "A1", minute(0))).await;
+    let until_fenced: Vec<_> = (0..16)
+        .map(|_| {
+            let old = Arc::clone(&old);
+            tokio::spawn(async move {
+                let mut written = Vec::new();
+                loop {
+                    let change = opened("acme", "A1", minute(0));
+                    let guid = change.after.guid;
+                    match old.sessions.commit(change).await {
+                        Ok(()) => written.push(guid),
+                        Err(CommitError::Fenced) => return written,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    // In the midst of it.
+    let new = engine.open().await;
+    let guids = async || -> BTreeSet<Uuid> {
+        new.sessions.unfinished().await.unwrap().iter().map(|session| session.guid.0).collect()
+    };
+    let found = guids().await;
+    let mut acknowledged = BTreeSet::from([first.guid.0]);
+    for task in until_fenced {
+        acknowledged.extend(task.await.unwrap().into_iter().map(|guid| guid.0));
+    }
+    assert_eq!(guids().await, found);
+    assert_eq!(found, acknowledged);
+}
+
 async fn after_its_retention_a_session_keeps_no_data_and_later_is_gone<E: Engine>() {
     let engine = E::new().await;
     let ports = engine.open().await;
@@ -357,6 +394,7 @@ macro_rules! contract_of {
             unfinished_sessions_are_found_with_their_attempts,
             a_hundred_commits_at_once_are_all_there_after_opening_again,
             an_owner_that_was_replaced_cannot_write,
+            once_a_new_owner_is_there_the_old_one_adds_nothing,
             after_its_retention_a_session_keeps_no_data_and_later_is_gone,
             clients_are_added_listed_found_and_revoked,
             a_key_is_taken_once_and_then_tells_its_answer,
@@ -389,3 +427,21 @@ impl Engine for Sqlite {
 }
 
 contract_of!(Sqlite in sqlite);
+
+struct Postgres {
+    database: cluster::Database,
+}
+
+impl Engine for Postgres {
+    async fn new() -> Self {
+        Self { database: cluster::Database::new().await }
+    }
+
+    async fn open(&self) -> Ports {
+        let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
+        let store = Arc::new(store);
+        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
+    }
+}
+
+contract_of!(Postgres in postgres);

@@ -2,17 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 #![expect(clippy::print_stdout, reason = "the child tells its parent by lines")]
 
+mod cluster;
 mod story;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::ports::Sessions;
 use hushpad_domain::session::Session;
-use hushpad_store::{SqliteOptions, SqliteStore};
+use hushpad_store::{Ownership, Store};
 use story::{account, approved, declined, intended, minute, opened};
 
 /// Tells the child where to write.
@@ -21,14 +21,26 @@ const DATABASE: &str = "HUSHPAD_TEST_DATABASE";
 const PAYERS: usize = 24;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_acknowledged_commit_survives_a_kill() {
+async fn every_acknowledged_commit_survives_a_kill_in_sqlite() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("hushpad.db");
+    every_acknowledged_commit_survives_a_kill(&format!(
+        "sqlite:{}",
+        directory.path().join("hushpad.db").display()
+    ))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_commit_survives_a_kill_in_postgres() {
+    every_acknowledged_commit_survives_a_kill(&cluster::Database::new().await.url()).await;
+}
+
+async fn every_acknowledged_commit_survives_a_kill(url: &str) {
     let mut acknowledged: Vec<(SessionGuid, u64)> = Vec::new();
     // Kills at ever other places, each time into the same file.
     for acknowledgements in [1, 37, 211, 600] {
-        acknowledged.extend(kill_after(acknowledgements, &path));
-        let store = SqliteStore::open(&path, SqliteOptions::default()).await.unwrap();
+        acknowledged.extend(kill_after(acknowledgements, url));
+        let store = hushpad_store::open(url, Ownership::Exclusive).await.unwrap();
         for (guid, version) in &acknowledged {
             let session = store.session(&account("acme"), *guid).await.unwrap();
             let session = session.expect("an acknowledged session is there");
@@ -44,7 +56,7 @@ async fn every_acknowledged_commit_survives_a_kill() {
 }
 
 /// In this story the version says exactly what there must be.
-async fn assert_whole(store: &SqliteStore, session: &Session) {
+async fn assert_whole(store: &Store, session: &Session) {
     let (attempts, events) = match session.version {
         1 => (0, 1),
         2 => (0, 2),
@@ -62,7 +74,7 @@ async fn assert_whole(store: &SqliteStore, session: &Session) {
 }
 
 /// Runs the child, kills it after so many acknowledgements, and gives all that it made.
-fn kill_after(acknowledgements: usize, database: &Path) -> Vec<(SessionGuid, u64)> {
+fn kill_after(acknowledgements: usize, database: &str) -> Vec<(SessionGuid, u64)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child_that_commits", "--ignored", "--nocapture"])
         .env(DATABASE, database)
@@ -89,15 +101,15 @@ fn read(line: &str) -> Option<(SessionGuid, u64)> {
 #[ignore = "the process that the test above kills"]
 #[expect(clippy::disallowed_methods, reason = "the parent says by the environment where to write")]
 async fn child_that_commits() {
-    let path = std::env::var(DATABASE).unwrap();
-    let store = Arc::new(SqliteStore::open(path.as_ref(), SqliteOptions::default()).await.unwrap());
+    let url = std::env::var(DATABASE).unwrap();
+    let store = Arc::new(hushpad_store::open(&url, Ownership::Exclusive).await.unwrap());
     let payers: Vec<_> = (0..PAYERS).map(|_| tokio::spawn(pay_forever(Arc::clone(&store)))).collect();
     for payer in payers {
         payer.await.unwrap();
     }
 }
 
-async fn pay_forever(store: Arc<SqliteStore>) {
+async fn pay_forever(store: Arc<Store>) {
     loop {
         let mut change = opened("acme", "A1", minute(0));
         loop {

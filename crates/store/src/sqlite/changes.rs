@@ -7,14 +7,13 @@
 use hushpad_domain::attempt::Attempt;
 use hushpad_domain::change::Change;
 use hushpad_domain::event::{Event, EventKind};
-use hushpad_domain::ids::AttemptNo;
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
 use hushpad_domain::session::Session;
 use sqlx::SqliteConnection;
 use sqlx::error::ErrorKind;
 use sqlx::sqlite::SqliteArguments;
 
-use super::rows::{StateColumns, StoredAnswer, attempt_state_text, payment_data_text};
+use crate::rows::{StateColumns, StoredAnswer, attempt_state_text, changed_attempt, payment_data_text};
 
 /// One kind of change in its two settings.
 struct Sql {
@@ -176,32 +175,6 @@ fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnav
         }
     };
     Ok(Statement { sql, arguments: query.0 })
-}
-
-/// The attempt that a change touches: the one that its events name. A transition touches at most one.
-fn changed_attempt(change: &Change) -> Result<Option<&Attempt>, StoreUnavailable> {
-    let mut named: Option<AttemptNo> = None;
-    for event in &change.events {
-        let no = match &event.kind {
-            EventKind::Intent { attempt }
-            | EventKind::NotSent { attempt }
-            | EventKind::Unknown { attempt }
-            | EventKind::Approved { attempt }
-            | EventKind::Review { attempt }
-            | EventKind::Declined { attempt }
-            | EventKind::NotCharged { attempt } => *attempt,
-            EventKind::Created | EventKind::InProgress | EventKind::Ended { .. } => continue,
-        };
-        if named.is_some_and(|named| named != no) {
-            return Err(StoreUnavailable("a change names two attempts".to_owned()));
-        }
-        named = Some(no);
-    }
-    let Some(no) = named else { return Ok(None) };
-    let attempt = change.after.attempts.iter().find(|attempt| attempt.no == no);
-    attempt
-        .map(Some)
-        .ok_or_else(|| StoreUnavailable("a change names an attempt that is not there".to_owned()))
 }
 
 /// Parameters 1 to 12.

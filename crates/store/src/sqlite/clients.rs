@@ -1,12 +1,13 @@
 //! API clients in SQLite.
 
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::ids::{AccountId, AgentId, ClientId};
+use hushpad_domain::ids::{AgentId, ClientId};
 use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::{SqliteConnection, SqlitePool};
 
-use super::unavailable;
+use crate::rows::ClientRow;
+use crate::unavailable;
 
 /// Adds a client. Inside the writer's transaction.
 pub(super) async fn add(connection: &mut SqliteConnection, client: &ApiClient) -> Result<(), sqlx::Error> {
@@ -70,33 +71,4 @@ pub(super) async fn find(readers: &SqlitePool, id: &ClientId) -> Result<Option<A
     .await
     .map_err(unavailable)?;
     row.map(ClientRow::read).transpose()
-}
-
-#[derive(FromRow)]
-struct ClientRow {
-    id: String,
-    account: String,
-    agent: Option<String>,
-    secret_hash: Vec<u8>,
-    label: String,
-    created_on: i64,
-    revoked_on: Option<i64>,
-}
-
-impl ClientRow {
-    fn read(self) -> Result<ApiClient, StoreUnavailable> {
-        let secret_hash = self
-            .secret_hash
-            .try_into()
-            .map_err(|_| StoreUnavailable("a client's secret hash is not 32 bytes".to_owned()))?;
-        Ok(ApiClient {
-            id: ClientId(self.id),
-            account: AccountId(self.account),
-            agent: self.agent.map(AgentId),
-            secret_hash,
-            label: self.label,
-            created_on: Timestamp::from_micros(self.created_on),
-            revoked_on: self.revoked_on.map(Timestamp::from_micros),
-        })
-    }
 }

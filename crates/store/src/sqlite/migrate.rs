@@ -37,10 +37,10 @@ pub(super) async fn migrate(
     let known = MIGRATIONS.iter().map(|(number, _)| *number).max().unwrap_or(0);
     let found = version(connection, path).await?;
     if found > known {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+        return Err(OpenError::Newer { store: path.display().to_string(), found, known });
     }
     if found < known && schema == Schema::Check {
-        return Err(OpenError::Older { path: path.to_owned(), found, known });
+        return Err(OpenError::Older { store: path.display().to_string(), found, known });
     }
     for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > found) {
         let script = format!(
@@ -66,7 +66,7 @@ async fn version(connection: &mut SqliteConnection, path: &Path) -> Result<i64, 
     .map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
     match (application, tables) {
         (APPLICATION_ID, _) | (0, 0) => Ok(version),
-        (_, _) => Err(OpenError::Foreign { path: path.to_owned() }),
+        (_, _) => Err(OpenError::Foreign { store: path.display().to_string() }),
     }
 }
 
@@ -77,6 +77,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::MIGRATIONS;
+    use crate::postgres::migrate as postgres;
 
     /// The migrations of every dialect: directory name → file names in order.
     fn files() -> BTreeMap<String, Vec<String>> {
@@ -95,13 +96,16 @@ mod tests {
     #[test]
     fn migrations_are_numbered_without_gaps_and_all_embedded() {
         let files = files();
-        let sqlite = &files["sqlite"];
-        assert_eq!(sqlite.len(), MIGRATIONS.len());
-        for (index, (name, (number, sql))) in sqlite.iter().zip(MIGRATIONS).enumerate() {
-            assert_eq!(number, i64::try_from(index).unwrap() + 1);
-            assert!(name.starts_with(&format!("{number:04}_")) && name.ends_with(".sql"), "{name}");
-            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite").join(name);
-            assert_eq!(fs::read_to_string(path).unwrap(), sql, "{name}");
+        for (dialect, embedded) in [("sqlite", MIGRATIONS), ("postgres", postgres::MIGRATIONS)] {
+            let names = &files[dialect];
+            assert_eq!(names.len(), embedded.len());
+            for (index, (name, (number, sql))) in names.iter().zip(embedded).enumerate() {
+                assert_eq!(number, i64::try_from(index).unwrap() + 1);
+                assert!(name.starts_with(&format!("{number:04}_")) && name.ends_with(".sql"), "{name}");
+                let path =
+                    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect).join(name);
+                assert_eq!(fs::read_to_string(path).unwrap(), sql, "{name}");
+            }
         }
     }
 

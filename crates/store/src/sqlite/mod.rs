@@ -4,9 +4,7 @@ mod changes;
 mod clients;
 mod migrate;
 mod purge;
-mod queue;
 mod replays;
-mod rows;
 mod sessions;
 mod writer;
 
@@ -27,10 +25,12 @@ use hushpad_domain::time::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
+use crate::Ownership;
 use crate::error::OpenError;
+use crate::queue::{Job, Queue};
+use crate::writer::{Role, Writer};
 use migrate::Schema;
-use queue::{Job, Queue};
-use writer::{Role, Writer};
+use writer::SqliteEngine;
 
 /// Reading connections. A read takes well under a millisecond, and each connection is a thread.
 const READERS_MAX: u32 = 4;
@@ -59,19 +59,6 @@ pub struct SqliteOptions {
     /// The size in bytes at which the file takes no new session; `None` for what the disk has. Open sessions
     /// are written on, and a purge makes room.
     pub size_max_bytes: Option<u64>,
-}
-
-/// As what a store is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ownership {
-    /// As its one owner; refused while another process is.
-    #[default]
-    Exclusive,
-    /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
-    /// keeps the lock of the file until its process ends; until then only this epoch keeps others apart.
-    TakeOver,
-    /// Beside the owner, for the command line: reads, and writes of API clients only.
-    Guest,
 }
 
 /// Sizes for metrics, in bytes.
@@ -123,7 +110,8 @@ impl SqliteStore {
             .await
             .map_err(broken)?;
         let (queue, jobs) = Queue::new();
-        tokio::spawn(Writer::new(connect, options.size_max_bytes, connection, role, jobs, lock).run());
+        let engine = SqliteEngine::new(connect, options.size_max_bytes, connection, role, lock);
+        tokio::spawn(Writer::new(engine, jobs).run());
         Ok(Self { path: path.to_owned(), queue, readers })
     }
 
@@ -270,8 +258,4 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-fn unavailable(error: sqlx::Error) -> StoreUnavailable {
-    StoreUnavailable(error.to_string())
 }

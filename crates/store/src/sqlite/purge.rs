@@ -4,17 +4,15 @@
 //! must vanish lies in the table `held`, whose rows are never moved while they hold anything: appended,
 //! wiped in place at the same length, and removed only once no live row can share or neighbour their page.
 
-use std::time::Duration;
-
 use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::session::RESULT_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::replays;
+use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
+use crate::writer::Batch;
 
-/// How long a session's ids, times and outcome are kept after its end.
-pub(super) const SESSION_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Sessions in one transaction of a purge: few milliseconds, so that waiting commits are not held up.
 const BATCH_SESSIONS: i64 = 200;
 /// Wiped rows removed in one transaction, at most.
@@ -22,18 +20,6 @@ const BATCH_WIPED: i64 = 1_000;
 /// How far a wiped row must be from every live one to be removed. A row takes at least 10 of the 4,096
 /// bytes of a page and SQLite rebalances at most three neighbouring pages: 1,228 rows.
 const LIVE_DISTANCE: i64 = 2_000;
-
-/// Kept answers removed in one transaction, at most: a few KB each.
-const BATCH_REPLAYS: u32 = 200;
-
-/// What one batch did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Batch {
-    /// Sessions that lost data.
-    pub(super) sessions: u64,
-    /// Whether there may be more to do.
-    pub(super) more: bool,
-}
 
 /// Forgets one batch of what is past its retention at `now`. Inside the writer's transaction.
 pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> Result<Batch, sqlx::Error> {
@@ -147,9 +133,4 @@ async fn sweep(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
     .execute(connection)
     .await
     .map(|done| done.rows_affected())
-}
-
-/// `now` less `retention`, in microseconds.
-pub(super) fn before(now: Timestamp, retention: Duration) -> i64 {
-    now.as_micros().saturating_sub(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX))
 }

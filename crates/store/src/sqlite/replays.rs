@@ -1,13 +1,12 @@
 //! First answers in SQLite. Everything here is inside the writer's transaction, which has checked the epoch:
 //! an owner that was replaced writes none of this, nor the session that it may have promised.
 
-use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::replay::{Begun, FirstRequest, REPLAY_RETENTION, ReplayKey, StoredAnswer};
 use hushpad_domain::time::Timestamp;
-use sqlx::{FromRow, SqliteConnection};
-use uuid::Uuid;
+use sqlx::SqliteConnection;
 
-use super::purge::before;
+use crate::retention::before;
+use crate::rows::ReplayRow;
 
 /// Takes the key for `request`, or says who has it. One round trip: frees the key if it is to be had, takes it
 /// if it is free, reads whose it is now.
@@ -93,28 +92,4 @@ pub(super) async fn forget(
     .execute(connection)
     .await
     .map(|done| done.rows_affected())
-}
-
-#[derive(FromRow)]
-struct ReplayRow {
-    fingerprint: Vec<u8>,
-    session: Vec<u8>,
-    epoch: i64,
-    status: Option<u16>,
-    sealed_body: Option<Vec<u8>>,
-}
-
-impl ReplayRow {
-    /// What `request` finds in this row.
-    fn read(self, request: &FirstRequest, epoch: i64) -> Result<Begun, sqlx::Error> {
-        let session = Uuid::from_slice(&self.session).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(match (self.status, self.sealed_body) {
-            _ if self.fingerprint != request.fingerprint => Begun::Mismatch,
-            (Some(status), Some(sealed_body)) => Begun::Answered(StoredAnswer { status, sealed_body }),
-            // The guid is new with each request: a row that has it is its own.
-            _ if session == request.session.0 => Begun::First,
-            _ if self.epoch == epoch => Begun::InFlight,
-            _ => Begun::Interrupted(SessionGuid(session)),
-        })
-    }
 }

@@ -7,8 +7,8 @@ use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqlitePool;
 
-use super::rows::{SessionRow, json};
-use super::unavailable;
+use crate::rows::{SessionRow, json};
+use crate::unavailable;
 
 /// A session with everything that is kept of it, in one statement: so it is one moment's truth.
 macro_rules! read_session {
@@ -20,8 +20,8 @@ macro_rules! read_session {
                     (SELECT json_group_array(json_object(
                                 'id', lower(hex(attempt.id)), 'no', no, 'amount_minor', amount_minor,
                                 'currency', currency, 'gateway', gateway, 'intended_on', intended_on,
-                                'updated_on', updated_on, 'state', json(state),
-                                'held', json(CAST(answer.data AS TEXT))))
+                                'updated_on', updated_on, 'state', state,
+                                'held', CAST(answer.data AS TEXT)))
                        FROM attempt
                        LEFT JOIN held AS answer ON answer.id = attempt.held
                       WHERE attempt.session = session.id) AS attempts

@@ -1,53 +1,29 @@
-//! The one writer: takes all jobs that wait, writes them in one transaction, commits once, answers each.
+//! The writing connection to the file: each group in one transaction, one `fsync` for all.
 
-use std::collections::VecDeque;
 use std::fs::File;
 
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
 use hushpad_domain::time::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::purge::{self, Batch};
-use super::queue::{Ask, Failure, Job};
-use super::{PAGE_BYTES, changes, clients, replays};
-
-/// Jobs in one transaction. Past this the shared `fsync` is already cheap beside the rows themselves, and a
-/// larger group would only make its first job wait.
-const GROUP_MAX: usize = 128;
+use super::{PAGE_BYTES, changes, clients, purge, replays};
+use crate::queue::{Failure, Job};
+use crate::unavailable;
+use crate::writer::{Batch, Engine, Role};
 
 /// Owns the writing connection, and the lock of the file for as long as it may write.
-pub(super) struct Writer {
+pub(super) struct SqliteEngine {
     options: SqliteConnectOptions,
     /// The file's bound, kept here and not in the options, as it holds for new sessions only.
     size_max_bytes: Option<u64>,
     /// `None` after a failure: opened anew with the next group.
     connection: Option<SqliteConnection>,
     role: Role,
-    jobs: mpsc::Receiver<Job>,
-    purges: VecDeque<Purge>,
     /// Wiped data may still lie in the write-ahead log.
     log_to_empty: bool,
-    /// Callers that wait for the end.
-    closing: Vec<Job>,
     lock: Option<File>,
-}
-
-/// What the writer may write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Everything, while the epoch in the file is this one.
-    Owner { epoch: i64 },
-    /// API clients only.
-    Guest,
-}
-
-/// A purge under way: done batch by batch between the groups.
-struct Purge {
-    ask: Ask<Timestamp, u64, StoreUnavailable>,
-    sessions: u64,
 }
 
 /// An error that ends a group.
@@ -56,83 +32,7 @@ enum GroupError {
     Sqlite(sqlx::Error),
 }
 
-impl Writer {
-    pub(super) fn new(
-        options: SqliteConnectOptions,
-        size_max_bytes: Option<u64>,
-        connection: SqliteConnection,
-        role: Role,
-        jobs: mpsc::Receiver<Job>,
-        lock: Option<File>,
-    ) -> Self {
-        Self {
-            options,
-            size_max_bytes,
-            connection: Some(connection),
-            role,
-            jobs,
-            purges: VecDeque::new(),
-            // What the last process wiped may not have left the log.
-            log_to_empty: true,
-            closing: Vec::new(),
-            lock,
-        }
-    }
-
-    /// Writes until every sender is gone, or one asks to close.
-    pub(super) async fn run(mut self) {
-        let mut waiting = Vec::with_capacity(GROUP_MAX);
-        loop {
-            if self.purges.is_empty() {
-                if self.jobs.recv_many(&mut waiting, GROUP_MAX).await == 0 {
-                    break;
-                }
-                // Those that the last group has answered are about to ask again: once round, and they join.
-                tokio::task::yield_now().await;
-            }
-            while waiting.len() < GROUP_MAX
-                && let Ok(job) = self.jobs.try_recv()
-            {
-                waiting.push(job);
-            }
-            let group = self.sort(&mut waiting);
-            if !group.is_empty() {
-                self.write(group).await;
-            }
-            self.purge_on().await;
-        }
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            warn!(%error, "the store's file was not closed in order");
-        }
-        // Whoever hears that the store is closed may open it at once.
-        drop(self.lock.take());
-        self.closing.drain(..).for_each(Job::done);
-    }
-
-    /// Sets purges and the closing aside; the rest is the group.
-    fn sort(&mut self, waiting: &mut Vec<Job>) -> Vec<Job> {
-        let mut group = Vec::with_capacity(waiting.len());
-        for job in waiting.drain(..) {
-            match job {
-                Job::Commit(_)
-                | Job::AddClient(_)
-                | Job::RevokeClient(_)
-                | Job::BeginReplay(_)
-                | Job::EndReplay(_) => group.push(job),
-                Job::Purge(ask) => self.purges.push_back(Purge { ask, sessions: 0 }),
-                Job::Close(mut ask) => {
-                    // What waits already is still written.
-                    self.jobs.close();
-                    ask.answer = Some(Ok(()));
-                    self.closing.push(Job::Close(ask));
-                }
-            }
-        }
-        group
-    }
-
+impl Engine for SqliteEngine {
     async fn write(&mut self, mut group: Vec<Job>) {
         let Err(error) = self.try_write(&mut group).await else {
             return group.into_iter().for_each(Job::done);
@@ -152,6 +52,53 @@ impl Writer {
             }
         }
         group.into_iter().for_each(|job| job.failed(&failure));
+    }
+
+    async fn purge(&mut self, now: Timestamp) -> Result<Batch, Failure> {
+        match self.try_purge(now).await {
+            Ok(batch) => {
+                self.log_to_empty |= batch.sessions > 0;
+                Ok(batch)
+            }
+            Err(error) => Err(self.give_up(error).await),
+        }
+    }
+
+    /// What was wiped must leave the log too.
+    async fn purged(&mut self) -> Result<(), StoreUnavailable> {
+        if !self.log_to_empty {
+            return Ok(());
+        }
+        let connection = self.connected(None).await.map_err(unavailable)?;
+        if purge::empty_log(connection).await.map_err(unavailable)? {
+            self.log_to_empty = false;
+            Ok(())
+        } else {
+            Err(StoreUnavailable("wiped data is still in the write-ahead log: a reader holds it".to_owned()))
+        }
+    }
+
+    async fn close(mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            warn!(%error, "the store's file was not closed in order");
+        }
+        // Whoever hears that the store is closed may open it at once.
+        drop(self.lock.take());
+    }
+}
+
+impl SqliteEngine {
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        size_max_bytes: Option<u64>,
+        connection: SqliteConnection,
+        role: Role,
+        lock: Option<File>,
+    ) -> Self {
+        // What the last process wiped may not have left the log.
+        Self { options, size_max_bytes, connection: Some(connection), role, log_to_empty: true, lock }
     }
 
     /// The bound of the file's size that holds for this group.
@@ -206,28 +153,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Does one batch of the purge that is under way.
-    async fn purge_on(&mut self) {
-        let Some(mut purge) = self.purges.pop_front() else { return };
-        let now = purge.ask.question;
-        match self.try_purge(now).await {
-            Ok(batch) => {
-                purge.sessions += batch.sessions;
-                self.log_to_empty |= batch.sessions > 0;
-                if batch.more {
-                    self.purges.push_front(purge);
-                } else {
-                    let emptied = self.empty_log().await;
-                    purge.ask.give(emptied.map(|()| purge.sessions));
-                }
-            }
-            Err(error) => {
-                let failure = self.give_up(error).await;
-                purge.ask.give(Err(failure.into()));
-            }
-        }
-    }
-
     async fn try_purge(&mut self, now: Timestamp) -> Result<Batch, GroupError> {
         if self.role == Role::Guest {
             return Err(GroupError::Fenced);
@@ -236,20 +161,6 @@ impl Writer {
         let batch = purge::batch(connection, now).await?;
         commit(connection).await?;
         Ok(batch)
-    }
-
-    /// What was wiped must leave the log too.
-    async fn empty_log(&mut self) -> Result<(), StoreUnavailable> {
-        if !self.log_to_empty {
-            return Ok(());
-        }
-        let connection = self.connected(None).await.map_err(super::unavailable)?;
-        if purge::empty_log(connection).await.map_err(super::unavailable)? {
-            self.log_to_empty = false;
-            Ok(())
-        } else {
-            Err(StoreUnavailable("wiped data is still in the write-ahead log: a reader holds it".to_owned()))
-        }
     }
 
     /// Opens a transaction that is the only writer, and checks in it that the store is still ours.

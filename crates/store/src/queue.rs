@@ -41,7 +41,7 @@ pub(super) struct Ask<Q, A, E> {
 pub(super) enum Failure {
     /// Another process owns the store.
     Fenced,
-    /// SQLite cannot write.
+    /// The database cannot write.
     Unavailable(String),
 }
 

@@ -1,16 +1,20 @@
-//! How a session looks in its rows.
+//! How sessions and clients look in their rows, the same in every engine.
 
 use std::collections::BTreeMap;
 
 use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer};
+use hushpad_domain::change::Change;
+use hushpad_domain::client::ApiClient;
+use hushpad_domain::event::EventKind;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, ProviderSessionGuid,
-    SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, ConfigurationId, GatewayName,
+    ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::StoreUnavailable;
+use hushpad_domain::replay::{Begun, FirstRequest, StoredAnswer as KeptAnswer};
 use hushpad_domain::session::{Ending, Outcome, Session, SessionState};
 use hushpad_domain::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -18,25 +22,25 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-/// A session as it is read: one row, with its attempts as JSON.
+/// A session as it is read: one row, with its attempts as JSON. Numbers are of the width that every engine has.
 #[derive(FromRow)]
 pub(super) struct SessionRow {
-    guid: Vec<u8>,
-    provider: Vec<u8>,
+    guid: Uuid,
+    provider: Uuid,
     account: String,
-    configuration: u32,
+    configuration: i64,
     agent: String,
-    call: Option<Vec<u8>>,
+    call: Option<Uuid>,
     amount_minor: i64,
     currency: String,
     state: String,
-    attempt: Option<u16>,
+    attempt: Option<i64>,
     ended_on: Option<i64>,
     ending: Option<String>,
     created_on: i64,
     updated_on: i64,
     version: i64,
-    events: u32,
+    events: i64,
     payment_data: Option<Vec<u8>>,
     attempts: String,
 }
@@ -56,20 +60,81 @@ impl SessionRow {
         let attempts: Vec<AttemptRow> = json("the attempts", self.attempts.as_bytes())?;
         let mut attempts = attempts.into_iter().map(AttemptRow::read).collect::<Result<Vec<_>, _>>()?;
         attempts.sort_by_key(|attempt| attempt.no);
+        let attempt = self.attempt.map(|no| number("an attempt", no)).transpose()?;
         Ok(Session {
-            guid: SessionGuid(guid(&self.guid)?),
-            provider: ProviderSessionGuid(guid(&self.provider)?),
+            guid: SessionGuid(self.guid),
+            provider: ProviderSessionGuid(self.provider),
             account: AccountId(self.account),
-            configuration: ConfigurationId(self.configuration),
+            configuration: ConfigurationId(number("a configuration", self.configuration)?),
             agent: AgentId(self.agent),
-            call: self.call.as_deref().map(guid).transpose()?.map(CallGuid),
+            call: self.call.map(CallGuid),
             payment_data: PaymentData::from_stored(values, amount),
             attempts,
-            state: read_state(&self.state, self.attempt, self.ended_on, self.ending.as_deref())?,
+            state: read_state(&self.state, attempt, self.ended_on, self.ending.as_deref())?,
             created_on: Timestamp::from_micros(self.created_on),
             updated_on: Timestamp::from_micros(self.updated_on),
             version: self.version.cast_unsigned(),
-            events: self.events,
+            events: number("the events", self.events)?,
+        })
+    }
+}
+
+/// An API client as it is read.
+#[derive(FromRow)]
+pub(super) struct ClientRow {
+    id: String,
+    account: String,
+    agent: Option<String>,
+    secret_hash: Vec<u8>,
+    label: String,
+    created_on: i64,
+    revoked_on: Option<i64>,
+}
+
+impl ClientRow {
+    /// The client that the row means.
+    ///
+    /// # Errors
+    /// The row was not written by us.
+    pub(super) fn read(self) -> Result<ApiClient, StoreUnavailable> {
+        let secret_hash = self
+            .secret_hash
+            .try_into()
+            .map_err(|_| StoreUnavailable("a client's secret hash is not 32 bytes".to_owned()))?;
+        Ok(ApiClient {
+            id: ClientId(self.id),
+            account: AccountId(self.account),
+            agent: self.agent.map(AgentId),
+            secret_hash,
+            label: self.label,
+            created_on: Timestamp::from_micros(self.created_on),
+            revoked_on: self.revoked_on.map(Timestamp::from_micros),
+        })
+    }
+}
+
+/// A kept answer as it is read.
+#[derive(FromRow)]
+pub(super) struct ReplayRow {
+    fingerprint: Vec<u8>,
+    session: Uuid,
+    epoch: i64,
+    status: Option<i64>,
+    sealed_body: Option<Vec<u8>>,
+}
+
+impl ReplayRow {
+    /// What `request` finds in this row.
+    pub(super) fn read(self, request: &FirstRequest, epoch: i64) -> Result<Begun, sqlx::Error> {
+        let status = self.status.map(u16::try_from).transpose();
+        let status = status.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(match (status, self.sealed_body) {
+            _ if self.fingerprint != request.fingerprint => Begun::Mismatch,
+            (Some(status), Some(sealed_body)) => Begun::Answered(KeptAnswer { status, sealed_body }),
+            // The guid is new with each request: a row that has it is its own.
+            _ if self.session == request.session.0 => Begun::First,
+            _ if self.epoch == epoch => Begun::InFlight,
+            _ => Begun::Interrupted(SessionGuid(self.session)),
         })
     }
 }
@@ -137,6 +202,37 @@ pub(super) fn payment_data_text(data: &PaymentData) -> Result<String, StoreUnava
     text("payment data", data.values())
 }
 
+/// The attempt that a change touches: the one that its events name. A transition touches at most one.
+pub(super) fn changed_attempt(change: &Change) -> Result<Option<&Attempt>, StoreUnavailable> {
+    let mut named: Option<AttemptNo> = None;
+    for event in &change.events {
+        let no = match &event.kind {
+            EventKind::Intent { attempt }
+            | EventKind::NotSent { attempt }
+            | EventKind::Unknown { attempt }
+            | EventKind::Approved { attempt }
+            | EventKind::Review { attempt }
+            | EventKind::Declined { attempt }
+            | EventKind::NotCharged { attempt } => *attempt,
+            EventKind::Created | EventKind::InProgress | EventKind::Ended { .. } => continue,
+        };
+        if named.is_some_and(|named| named != no) {
+            return Err(StoreUnavailable("a change names two attempts".to_owned()));
+        }
+        named = Some(no);
+    }
+    let Some(no) = named else { return Ok(None) };
+    let attempt = change.after.attempts.iter().find(|attempt| attempt.no == no);
+    attempt
+        .map(Some)
+        .ok_or_else(|| StoreUnavailable("a change names an attempt that is not there".to_owned()))
+}
+
+/// An event's kind as it is stored.
+pub(super) fn event_kind_text(kind: &EventKind) -> Result<String, StoreUnavailable> {
+    text("an event", kind)
+}
+
 /// Reads stored JSON. `what` names it in the error.
 pub(super) fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, StoreUnavailable> {
     // serde's own text may quote the value: only its place is told.
@@ -154,14 +250,17 @@ struct AttemptRow {
     gateway: GatewayName,
     intended_on: Timestamp,
     updated_on: Timestamp,
-    state: AttemptState,
-    held: Option<StoredAnswer>,
+    /// JSON within JSON: no engine looks into it.
+    state: String,
+    /// A [`StoredAnswer`].
+    held: Option<String>,
 }
 
 impl AttemptRow {
     fn read(self) -> Result<Attempt, StoreUnavailable> {
-        let mut state = self.state;
+        let mut state = json("an attempt", self.state.as_bytes())?;
         if let (AttemptState::Answered { answer, .. }, Some(held)) = (&mut state, self.held) {
+            let held: StoredAnswer = json("a gateway's result", held.as_bytes())?;
             answer.result = held.result;
             answer.card = held.card;
         }
@@ -228,8 +327,9 @@ fn money(minor: i64, currency: &str) -> Result<Money, StoreUnavailable> {
     Money::from_minor(minor, currency).map_err(|_| unreadable("an amount"))
 }
 
-fn guid(bytes: &[u8]) -> Result<Uuid, StoreUnavailable> {
-    Uuid::from_slice(bytes).map_err(|_| unreadable("a guid"))
+/// A stored number in the width that it has here.
+pub(super) fn number<T: TryFrom<i64>>(what: &str, stored: i64) -> Result<T, StoreUnavailable> {
+    T::try_from(stored).map_err(|_| unreadable(what))
 }
 
 fn text<T: Serialize>(what: &str, value: &T) -> Result<String, StoreUnavailable> {
@@ -237,5 +337,5 @@ fn text<T: Serialize>(what: &str, value: &T) -> Result<String, StoreUnavailable>
 }
 
 fn unreadable(what: &str) -> StoreUnavailable {
-    StoreUnavailable(format!("{what} cannot be read: the file was changed by another program"))
+    StoreUnavailable(format!("{what} cannot be read: it was changed by another program"))
 }

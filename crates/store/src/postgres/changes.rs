@@ -1,0 +1,218 @@
+//! How one change is written: the row, its attempt and its events, all in one statement.
+//!
+//! Each part of the statement takes its rows from the part before: without the epoch there is no session row,
+//! without the session row no attempt and no event. So a change that is refused writes nothing and raises no
+//! error, which would end the transaction for all that are written with it.
+
+use hushpad_domain::attempt::Attempt;
+use hushpad_domain::change::Change;
+use hushpad_domain::event::Event;
+use hushpad_domain::ports::{CommitError, StoreUnavailable};
+use hushpad_domain::session::Session;
+use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+
+use super::writer::GroupError;
+use crate::rows::{
+    StateColumns, StoredAnswer, attempt_state_text, changed_attempt, event_kind_text, payment_data_text,
+};
+
+/// Locked against a new owner until the transaction ends; empty when there is one already.
+macro_rules! with_ours {
+    ($($rest:expr),+) => {
+        concat!(
+            "WITH ours AS (
+                 SELECT epoch FROM owner WHERE id = 1 AND epoch = $11 FOR SHARE
+             ), ",
+            $($rest),+,
+            ", told AS (
+                 INSERT INTO event (session, seq, at, kind)
+                 SELECT changed.guid, new.seq, new.at, new.kind
+                   FROM changed, unnest($12::BIGINT[], $13::BIGINT[], $14::TEXT[]) AS new (seq, at, kind)
+             )
+             SELECT (SELECT count(*) FROM ours), (SELECT count(*) FROM changed)"
+        )
+    };
+}
+
+macro_rules! alter_session {
+    () => {
+        "changed AS (
+             UPDATE session
+                SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
+                    version = $4
+               FROM ours
+              WHERE guid = $1 AND account = $2 AND version = $3
+          RETURNING guid
+         )"
+    };
+}
+
+macro_rules! put_attempt {
+    () => {
+        ", tried AS (
+             INSERT INTO attempt (session, no, id, amount_minor, currency, gateway, intended_on, updated_on,
+                                  state)
+             SELECT guid, $15, $16, $17, $18, $19, $20, $21, $22
+               FROM changed
+                 ON CONFLICT (session, no)
+                 DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state
+         )"
+    };
+}
+
+/// A new session.
+const OPEN: &str = with_ours!(
+    "changed AS (
+         INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
+                              state, attempt, ended_on, ending, created_on, updated_on, version, events, holds)
+         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, TRUE
+           FROM ours
+             ON CONFLICT DO NOTHING
+      RETURNING guid
+     ), kept AS (
+         INSERT INTO held (session, attempt, data) SELECT guid, 0, $22 FROM changed
+     )"
+);
+/// A session that has changed; its amount, call and agent never do.
+const ALTER: &str = with_ours!(alter_session!());
+/// The same with an attempt that has no answer.
+const ALTER_ATTEMPT: &str = with_ours!(alter_session!(), put_attempt!());
+/// The same with an attempt that has been answered.
+const ALTER_ANSWERED: &str = with_ours!(
+    alter_session!(),
+    put_attempt!(),
+    ", kept AS (
+         INSERT INTO held (session, attempt, data)
+         SELECT guid, $15, $23
+           FROM changed
+             ON CONFLICT (session, attempt)
+             DO UPDATE SET data = excluded.data
+     )"
+);
+
+/// Applies one change if `epoch` is still the newest: in the writer's transaction, or as one of its own. A
+/// refused change writes nothing and leaves the transaction usable.
+///
+/// # Errors
+/// The outer error ends the whole group; the inner result is this change's own.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    change: &Change,
+    epoch: i64,
+) -> Result<Result<(), CommitError>, GroupError> {
+    let (sql, arguments) = match statement(change, epoch) {
+        Ok(statement) => statement,
+        Err(refused) => return Ok(Err(CommitError::Unavailable(refused))),
+    };
+    let (ours, changed): (i64, i64) = sqlx::query_as_with(sql, arguments).fetch_one(&mut *connection).await?;
+    match (ours, changed, change.before) {
+        (0, _, _) => Err(GroupError::Fenced),
+        (_, 0, Some(_)) => Ok(Err(CommitError::Conflict)),
+        (_, 0, None) => Ok(Err(why_not_opened(connection, &change.after).await?)),
+        (_, _, _) => Ok(Ok(())),
+    }
+}
+
+/// Which of a new session's keys is taken: a guid of its own, or else the call.
+async fn why_not_opened(
+    connection: &mut PgConnection,
+    session: &Session,
+) -> Result<CommitError, sqlx::Error> {
+    let (there,): (bool,) =
+        sqlx::query_as("SELECT EXISTS (SELECT 1 FROM session WHERE guid = $1 OR provider = $2)")
+            .bind(session.guid.0)
+            .bind(session.provider.0)
+            .fetch_one(connection)
+            .await?;
+    Ok(if there { CommitError::Conflict } else { CommitError::CallTaken })
+}
+
+fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments), StoreUnavailable> {
+    let attempt = changed_attempt(change)?;
+    let mut query = Arguments::default();
+    bind_session(&mut query, change)?;
+    query.add(epoch)?;
+    bind_events(&mut query, &change.events)?;
+    let sql = match (change.before, attempt) {
+        (None, None) => {
+            bind_new_session(&mut query, &change.after)?;
+            OPEN
+        }
+        (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
+        (Some(_), None) => ALTER,
+        (Some(_), Some(attempt)) => {
+            bind_attempt(&mut query, attempt)?;
+            if let Some(answer) = attempt.answer() {
+                query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
+                ALTER_ANSWERED
+            } else {
+                ALTER_ATTEMPT
+            }
+        }
+    };
+    Ok((sql, query.0))
+}
+
+/// Parameters 1 to 10.
+fn bind_session(query: &mut Arguments, change: &Change) -> Result<(), StoreUnavailable> {
+    let session = &change.after;
+    let state = StateColumns::of(&session.state);
+    query.add(session.guid.0)?;
+    query.add(session.account.as_str())?;
+    query.add(change.before.map(|version| version.cast_signed()))?;
+    query.add(session.version.cast_signed())?;
+    query.add(state.state)?;
+    query.add(state.attempt.map(i64::from))?;
+    query.add(state.ended_on)?;
+    query.add(state.ending)?;
+    query.add(session.updated_on.as_micros())?;
+    query.add(i64::from(session.events))
+}
+
+/// Parameters 12 to 14.
+fn bind_events(query: &mut Arguments, events: &[Event]) -> Result<(), StoreUnavailable> {
+    let kinds = events.iter().map(|event| event_kind_text(&event.kind)).collect::<Result<Vec<_>, _>>()?;
+    query.add(events.iter().map(|event| i64::from(event.seq)).collect::<Vec<_>>())?;
+    query.add(events.iter().map(|event| event.at.as_micros()).collect::<Vec<_>>())?;
+    query.add(kinds)
+}
+
+/// Parameters 15 to 22 of [`OPEN`].
+fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+    let amount = session.amount();
+    query.add(session.provider.0)?;
+    query.add(i64::from(session.configuration.0))?;
+    query.add(session.agent.as_str())?;
+    query.add(session.call.as_ref().map(|call| call.0))?;
+    query.add(amount.minor())?;
+    query.add(amount.currency().code())?;
+    query.add(session.created_on.as_micros())?;
+    query.add(payment_data_text(&session.payment_data)?.into_bytes())
+}
+
+/// Parameters 15 to 22 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
+fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUnavailable> {
+    query.add(i64::from(attempt.no.0))?;
+    query.add(attempt.id.0)?;
+    query.add(attempt.amount.minor())?;
+    query.add(attempt.amount.currency().code())?;
+    query.add(attempt.gateway.as_str())?;
+    query.add(attempt.intended_on.as_micros())?;
+    query.add(attempt.updated_on.as_micros())?;
+    query.add(attempt_state_text(&attempt.state)?)
+}
+
+/// Numbered parameters, in order.
+#[derive(Default)]
+struct Arguments(PgArguments);
+
+impl Arguments {
+    fn add<'q, T>(&mut self, value: T) -> Result<(), StoreUnavailable>
+    where
+        T: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + 'q,
+    {
+        sqlx::Arguments::add(&mut self.0, value)
+            .map_err(|error| StoreUnavailable(format!("a value cannot be stored: {error}")))
+    }
+}

@@ -1,0 +1,75 @@
+//! API clients in PostgreSQL.
+
+use hushpad_domain::client::ApiClient;
+use hushpad_domain::ids::{AgentId, ClientId};
+use hushpad_domain::ports::StoreUnavailable;
+use hushpad_domain::time::Timestamp;
+use sqlx::{PgConnection, PgPool};
+
+use crate::rows::ClientRow;
+use crate::unavailable;
+
+/// Adds a client; false when its id is given already. Inside the writer's transaction.
+pub(super) async fn add(connection: &mut PgConnection, client: &ApiClient) -> Result<bool, sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO api_client (id, account, agent, secret_hash, label, created_on, revoked_on)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT DO NOTHING",
+    )
+    .bind(client.id.as_str())
+    .bind(client.account.as_str())
+    .bind(client.agent.as_ref().map(AgentId::as_str))
+    .bind(client.secret_hash.as_slice())
+    .bind(client.label.as_str())
+    .bind(client.created_on.as_micros())
+    .bind(client.revoked_on.map(Timestamp::as_micros))
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected() > 0)
+}
+
+/// Revokes a client; false when there is nothing to revoke. Inside the writer's transaction.
+pub(super) async fn revoke(
+    connection: &mut PgConnection,
+    id: &ClientId,
+    at: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query(
+        "UPDATE api_client
+            SET revoked_on = $2
+          WHERE id = $1
+            AND revoked_on IS NULL",
+    )
+    .bind(id.as_str())
+    .bind(at.as_micros())
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected() > 0)
+}
+
+/// All clients, oldest first.
+pub(super) async fn list(readers: &PgPool) -> Result<Vec<ApiClient>, StoreUnavailable> {
+    let rows: Vec<ClientRow> = sqlx::query_as(
+        "SELECT id, account, agent, secret_hash, label, created_on, revoked_on
+           FROM api_client
+          ORDER BY created_on, id",
+    )
+    .fetch_all(readers)
+    .await
+    .map_err(unavailable)?;
+    rows.into_iter().map(ClientRow::read).collect()
+}
+
+/// The client with this id, also when revoked.
+pub(super) async fn find(readers: &PgPool, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
+    let row: Option<ClientRow> = sqlx::query_as(
+        "SELECT id, account, agent, secret_hash, label, created_on, revoked_on
+           FROM api_client
+          WHERE id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(readers)
+    .await
+    .map_err(unavailable)?;
+    row.map(ClientRow::read).transpose()
+}

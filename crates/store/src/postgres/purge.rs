@@ -1,0 +1,104 @@
+//! What is forgotten.
+//!
+//! Deleted rows are vacuumed at once, so that their place is free for the next ones. PostgreSQL keeps their
+//! bytes until that place is written over: in the table's file, and in the write-ahead log until its segments
+//! are used again. So the disk under the database must be encrypted, and archives of its log must not outlive
+//! the retention.
+
+use hushpad_domain::replay::REPLAY_RETENTION;
+use hushpad_domain::session::RESULT_RETENTION;
+use hushpad_domain::time::Timestamp;
+use sqlx::PgConnection;
+
+use super::replays;
+use super::writer::GroupError;
+use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
+use crate::writer::Batch;
+
+/// Sessions in one transaction of a purge: few milliseconds, so that waiting commits are not held up.
+const BATCH_SESSIONS: i64 = 200;
+
+/// Forgets one batch of what is past its retention at `now`, if `epoch` is still the newest. Inside the
+/// writer's transaction.
+///
+/// # Errors
+/// The store has a newer owner, or PostgreSQL refused.
+pub(super) async fn batch(
+    connection: &mut PgConnection,
+    now: Timestamp,
+    epoch: i64,
+) -> Result<Batch, GroupError> {
+    let ours: Option<(i64,)> =
+        sqlx::query_as("SELECT epoch FROM owner WHERE id = 1 AND epoch = $1 FOR SHARE")
+            .bind(epoch)
+            .fetch_optional(&mut *connection)
+            .await?;
+    if ours.is_none() {
+        return Err(GroupError::Fenced);
+    }
+    let (results, sessions) = (before(now, RESULT_RETENTION), before(now, SESSION_RETENTION));
+    let (wiped, staying) = wipe(connection, results, sessions).await?;
+    let removed = remove(connection, sessions).await?;
+    let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
+    Ok(Batch {
+        // One that is wiped and removed at once counts when it is removed.
+        sessions: staying.cast_unsigned() + removed.cast_unsigned(),
+        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || replays == u64::from(BATCH_REPLAYS),
+    })
+}
+
+/// Frees the place of deleted rows. Not inside a transaction.
+pub(super) async fn vacuum(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("VACUUM held").execute(connection).await.map(|_| ())
+}
+
+/// Deletes payment data and gateway results of sessions that ended at or before `ended_on`. Says how many,
+/// and how many of them ended after `removed` and so stay without their data.
+async fn wipe(connection: &mut PgConnection, ended_on: i64, removed: i64) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "WITH due AS (
+             SELECT guid, ended_on
+               FROM session
+              WHERE holds
+                AND ended_on <= $1
+              ORDER BY ended_on
+              LIMIT $2
+         ), wiped AS (
+             DELETE FROM held WHERE session IN (SELECT guid FROM due)
+         ), marked AS (
+             UPDATE session SET holds = FALSE WHERE guid IN (SELECT guid FROM due)
+         )
+         SELECT count(*), count(*) FILTER (WHERE ended_on > $3) FROM due",
+    )
+    .bind(ended_on)
+    .bind(BATCH_SESSIONS)
+    .bind(removed)
+    .fetch_one(connection)
+    .await
+}
+
+/// Removes the rows of sessions that ended at or before `ended_on`.
+async fn remove(connection: &mut PgConnection, ended_on: i64) -> Result<i64, sqlx::Error> {
+    let (count,): (i64,) = sqlx::query_as(
+        "WITH due AS (
+             SELECT guid
+               FROM session
+              WHERE NOT holds
+                AND ended_on <= $1
+              ORDER BY ended_on
+              LIMIT $2
+         ), events AS (
+             DELETE FROM event WHERE session IN (SELECT guid FROM due)
+         ), attempts AS (
+             DELETE FROM attempt WHERE session IN (SELECT guid FROM due)
+         ), sessions AS (
+             DELETE FROM session WHERE guid IN (SELECT guid FROM due)
+         )
+         SELECT count(*) FROM due",
+    )
+    .bind(ended_on)
+    .bind(BATCH_SESSIONS)
+    .fetch_one(connection)
+    .await?;
+    Ok(count)
+}

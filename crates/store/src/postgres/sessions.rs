@@ -1,0 +1,107 @@
+//! Sessions in PostgreSQL: how they are read back.
+
+use hushpad_domain::event::Event;
+use hushpad_domain::ids::{AccountId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ports::StoreUnavailable;
+use hushpad_domain::session::Session;
+use hushpad_domain::time::Timestamp;
+use sqlx::PgPool;
+
+use crate::rows::{SessionRow, json, number};
+use crate::unavailable;
+
+/// A session with everything that is kept of it, in one statement: so it is one moment's truth.
+macro_rules! read_session {
+    ($condition:literal) => {
+        concat!(
+            "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
+                    state, session.attempt, ended_on, ending, created_on, updated_on, version, events,
+                    held.data AS payment_data,
+                    (SELECT coalesce(json_agg(json_build_object(
+                                'id', attempt.id, 'no', no, 'amount_minor', amount_minor,
+                                'currency', currency, 'gateway', gateway, 'intended_on', intended_on,
+                                'updated_on', updated_on, 'state', state,
+                                'held', convert_from(answer.data, 'UTF8')))::TEXT, '[]')
+                       FROM attempt
+                       LEFT JOIN held AS answer
+                         ON answer.session = attempt.session AND answer.attempt = attempt.no
+                      WHERE attempt.session = session.guid) AS attempts
+               FROM session
+               LEFT JOIN held
+                 ON held.session = session.guid AND held.attempt = 0
+              WHERE ",
+            $condition
+        )
+    };
+}
+
+/// The account's session with this guid.
+pub(super) async fn by_guid(
+    readers: &PgPool,
+    account: &AccountId,
+    guid: SessionGuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.guid = $1 AND session.account = $2"))
+        .bind(guid.0)
+        .bind(account.as_str())
+        .fetch_optional(readers)
+        .await
+        .map_err(unavailable)?;
+    row.map(SessionRow::read).transpose()
+}
+
+/// The session with this guid on the secure side.
+pub(super) async fn by_provider(
+    readers: &PgPool,
+    guid: ProviderSessionGuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!("session.provider = $1"))
+        .bind(guid.0)
+        .fetch_optional(readers)
+        .await
+        .map_err(unavailable)?;
+    row.map(SessionRow::read).transpose()
+}
+
+/// Every session that has not ended, oldest first.
+pub(super) async fn unfinished(readers: &PgPool) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> =
+        sqlx::query_as(read_session!("session.ended_on IS NULL ORDER BY created_on, session.guid"))
+            .fetch_all(readers)
+            .await
+            .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
+}
+
+/// The events of the account's session after number `after`.
+pub(super) async fn events(
+    readers: &PgPool,
+    account: &AccountId,
+    guid: SessionGuid,
+    after: u32,
+) -> Result<Vec<Event>, StoreUnavailable> {
+    let rows: Vec<(i64, i64, String)> = sqlx::query_as(
+        "SELECT event.seq, event.at, event.kind
+           FROM event
+           JOIN session ON session.guid = event.session
+          WHERE session.guid = $1
+            AND session.account = $2
+            AND event.seq > $3
+          ORDER BY event.seq",
+    )
+    .bind(guid.0)
+    .bind(account.as_str())
+    .bind(i64::from(after))
+    .fetch_all(readers)
+    .await
+    .map_err(unavailable)?;
+    rows.into_iter()
+        .map(|(seq, at, kind)| {
+            Ok(Event {
+                seq: number("an event", seq)?,
+                at: Timestamp::from_micros(at),
+                kind: json("an event", kind.as_bytes())?,
+            })
+        })
+        .collect()
+}

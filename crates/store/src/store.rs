@@ -1,0 +1,148 @@
+//! The store, whichever engine the configuration names.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use hushpad_domain::change::Change;
+use hushpad_domain::client::ApiClient;
+use hushpad_domain::event::Event;
+use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
+use hushpad_domain::session::Session;
+use hushpad_domain::time::Timestamp;
+
+use crate::{OpenError, Ownership, PostgresStore, SqliteOptions, SqliteStore};
+
+/// A store of either engine.
+pub enum Store {
+    /// In a file.
+    Sqlite(SqliteStore),
+    /// In a PostgreSQL database.
+    Postgres(PostgresStore),
+}
+
+/// Opens the store at `url`: `sqlite:PATH` for a file, `postgres://…` for a database.
+///
+/// # Errors
+/// [`OpenError`]: what the operator must mend.
+pub async fn open(url: &str, ownership: Ownership) -> Result<Store, OpenError> {
+    if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+        let options = SqliteOptions { ownership, ..SqliteOptions::default() };
+        SqliteStore::open(Path::new(path), options).await.map(Store::Sqlite)
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        PostgresStore::open(url, ownership).await.map(Store::Postgres)
+    } else {
+        Err(OpenError::NotAUrl)
+    }
+}
+
+impl Store {
+    /// Writes what waits, then lets go of file or database. Later calls are unavailable.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+
+    /// Writes that wait now, of at most 1,024.
+    #[must_use]
+    pub fn queue_depth(&self) -> usize {
+        match self {
+            Self::Sqlite(store) => store.queue_depth(),
+            Self::Postgres(store) => store.queue_depth(),
+        }
+    }
+
+    fn sessions(&self) -> &dyn Sessions {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
+    fn clients(&self) -> &dyn Clients {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
+    fn replays(&self) -> &dyn Replays {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+}
+
+#[async_trait]
+impl Sessions for Store {
+    async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        self.sessions().commit(change).await
+    }
+
+    async fn session(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+    ) -> Result<Option<Session>, StoreUnavailable> {
+        self.sessions().session(account, guid).await
+    }
+
+    async fn provider_session(&self, guid: ProviderSessionGuid) -> Result<Option<Session>, StoreUnavailable> {
+        self.sessions().provider_session(guid).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
+        self.sessions().unfinished().await
+    }
+
+    async fn events(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+        after: u32,
+    ) -> Result<Vec<Event>, StoreUnavailable> {
+        self.sessions().events(account, guid, after).await
+    }
+
+    async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
+        self.sessions().purge(now).await
+    }
+}
+
+#[async_trait]
+impl Clients for Store {
+    async fn add(&self, client: ApiClient) -> Result<(), StoreUnavailable> {
+        self.clients().add(client).await
+    }
+
+    async fn list(&self) -> Result<Vec<ApiClient>, StoreUnavailable> {
+        self.clients().list().await
+    }
+
+    async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable> {
+        self.clients().revoke(id, at).await
+    }
+
+    async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
+        self.clients().client(id).await
+    }
+}
+
+#[async_trait]
+impl Replays for Store {
+    async fn begin(&self, request: FirstRequest, now: Timestamp) -> Result<Begun, StoreUnavailable> {
+        self.replays().begin(request, now).await
+    }
+
+    async fn finish(&self, key: ReplayKey, answer: StoredAnswer) -> Result<(), StoreUnavailable> {
+        self.replays().finish(key, answer).await
+    }
+
+    async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable> {
+        self.replays().abandon(key).await
+    }
+}
