@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, ClientId};
 use hushpad_domain::ports::{Clients, World};
-use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
+use hushpad_store::{Ownership, Store};
 use hushpad_web::{TokenKeys, hash_client_secret};
 
 use crate::cli::ClientCommand;
@@ -59,9 +59,8 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
 }
 
 /// Beside the server, which may be running.
-async fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
-    let options = SqliteOptions { ownership: Ownership::Guest, ..SqliteOptions::default() };
-    Ok(SqliteStore::open(&config.store_path, options).await?)
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    Ok(hushpad_store::open(&config.store_url, Ownership::Guest).await?)
 }
 
 /// A client that was just made.
@@ -77,7 +76,7 @@ pub struct NewClient {
 /// # Errors
 /// When the store cannot be written.
 pub async fn create(
-    store: &SqliteStore,
+    store: &Store,
     master_key: &MasterKey,
     account: AccountId,
     agent: Option<AgentId>,

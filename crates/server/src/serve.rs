@@ -9,7 +9,7 @@ use hushpad_domain::ids::{AccountId, AgentId, CallGuid};
 use hushpad_domain::ports::{Calls as CallsPort, NoLiveCall, Sessions, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::Gateways;
-use hushpad_store::{SqliteOptions, SqliteStore};
+use hushpad_store::{Ownership, Store};
 use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -34,7 +34,7 @@ const PURGE_PERIOD: Duration = Duration::from_secs(60);
 pub struct Running {
     stop: CancellationToken,
     calls: Calls,
-    store: Arc<SqliteStore>,
+    store: Arc<Store>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -45,10 +45,10 @@ pub struct Running {
 pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let world = RealWorld::new();
     let metrics = Arc::new(Metrics::new());
-    let store = SqliteStore::open(&config.store_path, SqliteOptions::default())
+    let store = hushpad_store::open(&config.store_url, Ownership::Exclusive)
         .await
         .map(Arc::new)
-        .with_context(|| format!("the store {}", config.store_path.display()))?;
+        .context("the store")?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways =

@@ -8,6 +8,7 @@ use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
 use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
+use zeroize::Zeroizing;
 
 use super::gateways::gateways;
 use super::routes::RouteTable;
@@ -23,6 +24,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let mut mistakes = Mistakes(Vec::new());
     let master_key =
         mistakes.take("secrets.master_key", secret::read_key(&raw.secrets.master_key, raw.test_mode));
+    let store_url = store_url(&mut mistakes, &raw.store);
     let api = listener(&mut mistakes, "api", &raw.api);
     let page = listener(&mut mistakes, "page", &raw.page);
     let calls = calls(&mut mistakes, &raw.sip);
@@ -37,7 +39,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             api,
             page,
             admin: raw.admin.listen,
-            store_path: raw.store.path,
+            store_url,
             calls,
             web_limits,
             max_sessions: raw.limits.max_sessions,
@@ -60,6 +62,23 @@ impl Mistakes {
 
     pub(super) fn take<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|problem| self.add(path, problem)).ok()
+    }
+}
+
+fn store_url(mistakes: &mut Mistakes, raw: &raw::Store) -> Zeroizing<String> {
+    match (&raw.path, &raw.postgres_url) {
+        (Some(path), None) => Zeroizing::new(format!("sqlite:{}", path.display())),
+        (None, Some(reference)) => {
+            let url = mistakes.take("store.postgres_url", secret::read(reference)).unwrap_or_default();
+            if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+                mistakes.add("store.postgres_url", "must begin with postgres://");
+            }
+            url
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            mistakes.add("store", "must have path (SQLite) or postgres_url, one of the two");
+            Zeroizing::default()
+        }
     }
 }
 

@@ -9,11 +9,13 @@ mod secret;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hushpad_domain::account::Directory;
 use hushpad_gateways::GatewayConfig;
 use hushpad_web::WebLimits;
+
+use zeroize::Zeroizing;
 
 use crate::calls::CallsConfig;
 use crate::media::MediaConfig;
@@ -33,8 +35,8 @@ pub struct Config {
     pub page: HttpListener,
     /// Health and metrics.
     pub admin: SocketAddr,
-    /// The SQLite file.
-    pub store_path: PathBuf,
+    /// Where sessions are kept: `sqlite:PATH` or `postgres://…`, which may hold a password.
+    pub store_url: Zeroizing<String>,
     /// SIP and calls.
     pub calls: CallsConfig,
     /// RTP.

@@ -55,7 +55,8 @@ pub(super) struct Admin {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
-    pub(super) path: PathBuf,
+    pub(super) path: Option<PathBuf>,
+    pub(super) postgres_url: Option<SecretRef>,
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, UdpSocket};
 use anyhow::Context;
 use hushpad_domain::ids::AccountId;
 use hushpad_gateways::sandbox::{self, Ledger};
-use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
+use hushpad_store::Ownership;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -53,8 +53,7 @@ impl Stage {
         let text = config_text(&folder, &addresses, gateway_address, agent_phone, shop_origin);
         let config = Config::parse(&text).context("the demo's own config")?;
         let new = {
-            let options = SqliteOptions { ownership: Ownership::Guest, ..SqliteOptions::default() };
-            let store = SqliteStore::open(&config.store_path, options).await?;
+            let store = hushpad_store::open(&config.store_url, Ownership::Guest).await?;
             let account = AccountId(ACCOUNT.to_owned());
             let new = clients::create(&store, &config.master_key, account, None, "demo shop".into()).await?;
             store.close().await;
