@@ -7,8 +7,12 @@
 
 #[path = "sip_calls/desk.rs"]
 mod desk;
+#[path = "sip_calls/digest.rs"]
+mod digest;
 #[path = "sip_calls/phone.rs"]
 mod phone;
+#[path = "sip_calls/rtp.rs"]
+mod rtp;
 #[path = "sip_calls/scripted.rs"]
 mod scripted;
 

@@ -17,9 +17,9 @@ use hushpad_telephony::sdp::{Direction, Negotiated};
 use crate::media::{MediaSession, now_ms};
 use crate::sip::{CallLegs, IncomingCall, LegEvent};
 
-use super::Route;
 use super::handle::{CallGone, CallHandle, Command, Facts};
 use super::table::Table;
+use super::{Route, Routes};
 
 /// Commands that wait; a session tells a call one thing at a time.
 const WAITING_COMMANDS: usize = 8;
@@ -27,6 +27,7 @@ const WAITING_COMMANDS: usize = 8;
 /// What a call begins with.
 pub(super) struct Start {
     pub(super) route: Route,
+    pub(super) routes: Arc<dyn Routes>,
     pub(super) limits: Limits,
     pub(super) timer: Option<SessionTimer>,
     pub(super) media: MediaSession,
@@ -46,7 +47,7 @@ pub(super) struct Nat {
 
 /// Runs a call from its INVITE to its end.
 pub(super) async fn run(start: Start, incoming: IncomingCall) {
-    let Start { route, limits, timer, media, nat, permit, table } = start;
+    let Start { route, routes, limits, timer, media, nat, permit, table } = start;
     let addresses = Addresses { customer: media.local(Side::Customer), agent: media.local(Side::Agent) };
     let begun = Call::begin(now_ms(), limits, addresses, session_ids(), incoming.offer(), timer);
     let (core, first) = match begun {
@@ -64,14 +65,14 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
             return;
         }
     };
-    let Route { account, agent, agent_uri } = route;
+    let (account, agent) = (route.account.clone(), route.agent.clone());
     let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent, peer });
     let (commands, told) = mpsc::channel(WAITING_COMMANDS);
     let (ended, watched) = watch::channel(false);
     table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
     tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
     let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let mut task = Task { core, legs, media, nat, place, agent_uri, answered_ms: None };
+    let mut task = Task { core, legs, media, nat, place, route, routes, answered_ms: None };
     task.perform(first).await;
     task.run(told).await;
 }
@@ -83,7 +84,8 @@ struct Task {
     media: MediaSession,
     nat: Nat,
     place: Place,
-    agent_uri: String,
+    route: Route,
+    routes: Arc<dyn Routes>,
     answered_ms: Option<u64>,
 }
 
@@ -200,7 +202,8 @@ impl Task {
     }
 
     fn invite(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
-        if let Err(error) = self.legs.invite(&self.agent_uri, sdp, timer) {
+        let credential = self.routes.credential(&self.route);
+        if let Err(error) = self.legs.invite(&self.route.agent_uri, credential, sdp, timer) {
             tracing::warn!(%error, call.id = %self.place.facts.guid, "the agent's address cannot be called");
             self.legs.agent_cannot_be_called();
         }

@@ -9,7 +9,7 @@ use rsipstack::transaction::key::TransactionRole;
 use rsipstack::transaction::transaction::Transaction;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::incoming::IncomingCall;
+use super::incoming::{IncomingCall, source};
 use super::{MAX_MESSAGE_BYTES, Stack, headers};
 
 /// Requests in hand per call allowed. Two legs, each with an INVITE, one change and a key or two under way.
@@ -84,6 +84,12 @@ impl Dispatcher {
     }
 
     async fn invite(&self, mut tx: Transaction) {
+        // A source that is no peer is dropped further on, without a word.
+        let peer = source(&tx).and_then(|ip| self.stack.config.peer_of(ip));
+        let questions = peer.and_then(|peer| self.stack.identity.questions(&peer.name, &tx.original));
+        if let Some(questions) = questions {
+            return answer(&mut tx, StatusCode::Unauthorized, questions).await;
+        }
         let unknown = headers::unknown_requirements(&tx.original);
         if !unknown.is_empty() {
             let names = vec![Header::Unsupported(unknown.join(", ").into())];

@@ -11,7 +11,7 @@ use rsipstack::sip::{Auth, Header, HeadersExt, Method, Request, Scheme, StatusCo
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{LegEvent, SipError, Stack, headers};
+use super::{Credential, LegEvent, SipError, Stack, headers};
 
 /// Answers to our own requests that wait to be read: one change and the keys under way.
 const WAITING_ANSWERS: usize = 32;
@@ -137,7 +137,13 @@ impl CallLegs {
     ///
     /// # Errors
     /// The address cannot be used; nothing was sent.
-    pub fn invite(&mut self, to: &str, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
+    pub fn invite(
+        &mut self,
+        to: &str,
+        credential: Option<Credential>,
+        sdp: Vec<u8>,
+        timer: SessionTimer,
+    ) -> Result<(), SipError> {
         self.drop_agent();
         let contact = self.stack.contact(None);
         let user = if self.caller.user.is_empty() { "anonymous" } else { &self.caller.user }.to_owned();
@@ -150,18 +156,26 @@ impl CallLegs {
         let mut fields = headers::session(Some(timer));
         fields.push(Header::MinSE(MIN_SE_S.to_string().into()));
         fields.push(Header::MaxForwards(u32::from(self.caller.hops).into()));
+        // The stack's own Call-IDs end in its vendor's domain.
+        let call_id = uuid::Uuid::new_v4().to_string();
         let option = InviteOption {
             caller,
             callee: Uri::try_from(to).map_err(rsipstack::Error::from)?,
             offer: Some(sdp),
             contact,
             headers: Some(fields),
-            // The stack's own Call-IDs end in its vendor's domain.
-            call_id: Some(uuid::Uuid::new_v4().to_string()),
+            call_id: Some(call_id.clone()),
+            // Without one the stack would not send a challenged request again; what it makes of it is
+            // replaced on the way out.
+            credential: credential.as_ref().map(|_| Default::default()),
             ..InviteOption::default()
         };
         let (sender, events) = self.stack.dialogs.new_dialog_state_channel();
-        let (dialog, invite) = self.stack.dialogs.do_invite_async(option, sender)?;
+        if let Some(credential) = credential {
+            self.stack.identity.begin(&call_id, credential);
+        }
+        let begun = self.stack.dialogs.do_invite_async(option, sender);
+        let (dialog, invite) = begun.inspect_err(|_| self.stack.identity.end(&call_id))?;
         let line = Line { dialog, events, last_ack: None, hanging_up: false };
         self.agent = Some(AgentLine { line, invite: Some(invite), answered: false });
         Ok(())

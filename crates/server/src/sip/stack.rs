@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Dispatcher;
+use super::identity::Identity;
 use super::incoming::IncomingCall;
 use super::limits::Limits;
 use super::socket::PeersOnly;
@@ -36,6 +37,7 @@ pub struct Stack {
     pub(super) config: Arc<SipConfig>,
     pub(super) counters: Arc<Counters>,
     pub(super) dialogs: Arc<DialogLayer>,
+    pub(super) identity: Identity,
     endpoint: Endpoint,
     transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
@@ -55,6 +57,7 @@ impl Stack {
         transports.set_stream_idle_timeout(STREAM_IDLE);
         let limits = Limits::new(&config, &counters);
         limits.admit_peers_only(&transports);
+        let identity = Identity::new(&config, &counters)?;
         if let Some(tls) = &config.tls {
             transports.set_tls_config(tls_config(tls)?);
         }
@@ -73,6 +76,7 @@ impl Stack {
             .with_transport_layer(transports)
             .with_cancel_token(stop.clone())
             .with_transport_inspector(Box::new(limits.clone()))
+            .with_inspector(Box::new(identity.clone()))
             .with_option(EndpointOption {
                 callid_suffix: Some("call".to_owned()),
                 ..EndpointOption::default()
@@ -88,7 +92,8 @@ impl Stack {
         });
         let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
         let transports = config.listeners.iter().map(|listener| listener.transport).collect();
-        let stack = Arc::new(Self { config, counters, dialogs, endpoint, transports, addresses, stop });
+        let stack =
+            Arc::new(Self { config, counters, dialogs, identity, endpoint, transports, addresses, stop });
         let (calls, incoming) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(Dispatcher::new(Arc::clone(&stack), calls).run(requests));
         Ok((stack, incoming))
@@ -158,6 +163,7 @@ impl Stack {
     }
 
     pub(super) fn forget(&self, dialog: &DialogId) {
+        self.identity.end(&dialog.call_id);
         self.dialogs.remove_dialog(dialog);
     }
 }
