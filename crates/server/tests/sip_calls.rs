@@ -15,6 +15,8 @@ mod phone;
 mod rtp;
 #[path = "sip_calls/scripted.rs"]
 mod scripted;
+#[path = "sip_calls/transfers.rs"]
+mod transfers;
 
 use std::process::Stdio;
 use std::time::Duration;

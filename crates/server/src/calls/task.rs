@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use uuid::Uuid;
 
 use hushpad_telephony::call::{
-    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, SessionTimer,
+    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, RequestId, SessionTimer,
 };
 use hushpad_telephony::key::{Carrier, Key, KeyReport};
 use hushpad_telephony::key_queue::{KeyQueue, Lane};
@@ -15,7 +15,7 @@ use hushpad_telephony::relay::{Flow, LegParams, Side};
 use hushpad_telephony::sdp::{Direction, Negotiated};
 
 use crate::media::{MediaSession, now_ms};
-use crate::sip::{CallLegs, IncomingCall, LegEvent};
+use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
 
 use super::handle::{CallGone, CallHandle, Command, Facts};
 use super::table::Table;
@@ -72,7 +72,7 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
     table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
     tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
     let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let mut task = Task { core, legs, media, nat, place, route, routes, answered_ms: None };
+    let mut task = Task { core, legs, media, nat, place, route, routes, next_route: None, answered_ms: None };
     task.perform(first).await;
     task.run(told).await;
 }
@@ -86,6 +86,8 @@ struct Task {
     place: Place,
     route: Route,
     routes: Arc<dyn Routes>,
+    /// Where the call is being transferred, and the call to take over there.
+    next_route: Option<(Route, Option<String>)>,
     answered_ms: Option<u64>,
 }
 
@@ -124,6 +126,7 @@ impl Task {
                 () = sleep_until(self.core.deadline_ms()) => Turn::Time,
             };
             match turn {
+                Turn::Leg(LegEvent::Refer { leg, request, target }) => self.refer(leg, request, target).await,
                 Turn::Leg(event) => self.input(event.as_input()).await,
                 Turn::Command(Some(command)) => self.command(command).await,
                 // The table holds a sender as long as the call is in it.
@@ -131,6 +134,20 @@ impl Task {
                 Turn::Time => self.input(Input::Time).await,
             }
         }
+    }
+
+    /// A transfer stays within the account: its sessions are nobody else's.
+    async fn refer(&mut self, leg: Leg, request: RequestId, target: Option<Target>) {
+        let facts = &self.place.facts;
+        let next = target.and_then(|target| {
+            let route = self.routes.route(&target.user, None, &facts.peer).ok()?;
+            (route.account == facts.account).then_some((route, target.replaces))
+        });
+        let allowed = next.is_some();
+        if !self.core.is_transferring() {
+            self.next_route = next;
+        }
+        self.input(Input::Refer { leg, request, allowed }).await;
     }
 
     async fn input(&mut self, input: Input<'_>) {
@@ -155,6 +172,9 @@ impl Task {
 
     /// Keys by INFO are stopped first, then those in the audio; then the caller may go on.
     async fn secure(&mut self, keys: Arc<KeyQueue>) -> Result<(), CallGone> {
+        if !self.core.has_agent() {
+            return Err(CallGone);
+        }
         self.input(Input::Secure(true)).await;
         let before = self.place.keys.replace(Arc::clone(&keys));
         // The same queue again: the session starts anew on a stream that was replaced.
@@ -185,6 +205,10 @@ impl Task {
                     self.legs.respond(leg, request, code, sdp, timer).await;
                 }
                 Output::Info { from, request, dtmf } => self.legs.info(from, request, dtmf),
+                Output::Notify { code, last } => self.legs.notify(code, last),
+                Output::InviteNext { sdp, timer } => self.invite_next(sdp, timer),
+                Output::CancelNext => self.legs.cancel_next(),
+                Output::Adopt => self.adopt(),
                 Output::SetLeg { leg, agreed } => self.set_leg(leg, &agreed),
                 Output::Event(event) => self.event(event),
             }
@@ -203,10 +227,33 @@ impl Task {
 
     fn invite(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
         let credential = self.routes.credential(&self.route);
-        if let Err(error) = self.legs.invite(&self.route.agent_uri, credential, sdp, timer) {
+        let callee = Callee { uri: &self.route.agent_uri, credential, replaces: None };
+        if let Err(error) = self.legs.invite(callee, sdp, timer) {
             tracing::warn!(%error, call.id = %self.place.facts.guid, "the agent's address cannot be called");
             self.legs.agent_cannot_be_called();
         }
+    }
+
+    fn invite_next(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
+        let Some((route, replaces)) = &self.next_route else { return };
+        let credential = self.routes.credential(route);
+        let callee = Callee { uri: &route.agent_uri, credential, replaces: replaces.clone() };
+        // Nothing comes of an address that cannot be called, so the ring time ends the try.
+        if let Err(error) = self.legs.invite_next(callee, sdp, timer) {
+            tracing::warn!(%error, call.id = %self.place.facts.guid, "the next agent's address cannot be called");
+        }
+    }
+
+    fn adopt(&mut self) {
+        self.legs.adopt();
+        let Some((route, _)) = self.next_route.take() else { return };
+        self.nat.agent = self.legs.is_behind_nat(&route.agent_uri);
+        let Facts { guid, account, peer, .. } = &*self.place.facts;
+        let (account, peer) = (account.clone(), peer.clone());
+        let facts = Arc::new(Facts { guid: *guid, account, agent: route.agent.clone(), peer });
+        self.place.table.transferred(&facts);
+        self.place.facts = facts;
+        self.route = route;
     }
 
     fn event(&mut self, event: CallEvent) {
@@ -219,6 +266,9 @@ impl Task {
             }
             CallEvent::Ended(reason) => self.log_end(reason),
             CallEvent::Key(key) => self.key(key),
+            CallEvent::Transferred => {
+                tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call transferred");
+            }
             CallEvent::Ringing | CallEvent::Held { .. } | CallEvent::Resumed { .. } => {
                 tracing::debug!(call.id = %facts.guid, ?event, "call changed");
             }

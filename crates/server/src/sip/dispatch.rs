@@ -76,7 +76,7 @@ impl Dispatcher {
                     vec![headers::allow(), headers::supported(), Header::Accept("application/sdp".into())];
                 answer(&mut tx, StatusCode::OK, described).await;
             }
-            Method::Cancel | Method::Bye | Method::Update | Method::Info | Method::PRack => {
+            Method::Cancel | Method::Bye | Method::Update | Method::Info | Method::PRack | Method::Refer => {
                 answer(&mut tx, StatusCode::CallTransactionDoesNotExist, vec![]).await;
             }
             _ => answer(&mut tx, StatusCode::MethodNotAllowed, vec![headers::allow()]).await,
@@ -128,9 +128,17 @@ impl Dispatcher {
                 answer(&mut tx, StatusCode::OK, vec![]).await;
             }
             Method::Options if early => answer(&mut tx, StatusCode::OK, vec![headers::allow()]).await,
-            Method::Info | Method::Update | Method::Invite if early => come_back(&mut tx).await,
+            Method::Info | Method::Update | Method::Invite | Method::Refer if early => {
+                come_back(&mut tx).await
+            }
             Method::PRack => answer(&mut tx, StatusCode::CallTransactionDoesNotExist, vec![]).await,
-            Method::Bye | Method::Options | Method::Info | Method::Update | Method::Invite | Method::Ack => {
+            Method::Bye
+            | Method::Options
+            | Method::Info
+            | Method::Update
+            | Method::Invite
+            | Method::Refer
+            | Method::Ack => {
                 if let Err(error) = dialog.handle(&mut tx).await {
                     tracing::debug!(%error, "a request in a dialog could not be handled");
                 }

@@ -4,7 +4,7 @@ use hushpad_telephony::call::{SessionTimer, TimerFields};
 use rsipstack::sip::{HasHeaders, Header, HeadersExt};
 
 /// What we answer in `Allow`.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER";
 /// Hops of a request that starts here.
 const MAX_FORWARDS: u8 = 70;
 /// Longest user part we take over; numbers have 15 digits, names seldom 30 letters.

@@ -23,7 +23,9 @@ mod identity;
 mod incoming;
 mod legs;
 mod limits;
+mod lines;
 mod network;
+mod refer;
 mod socket;
 mod stack;
 
@@ -32,9 +34,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use digest::{Credential, Hashes};
-pub use event::LegEvent;
+pub use event::{LegEvent, Target};
 pub use incoming::IncomingCall;
-pub use legs::CallLegs;
+pub use legs::{CallLegs, Callee};
 pub use network::{Network, NetworkError};
 pub use stack::Stack;
 

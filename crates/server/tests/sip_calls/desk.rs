@@ -14,28 +14,36 @@ use hushpad_telephony::guard::GuardConfig;
 /// How long anything may take before the test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP); everybody else nobody.
-struct OnePhone(SocketAddr, Option<Credential>);
+/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP), `agent-next` another; everybody
+/// else nobody. `agent-abroad` belongs to another account.
+struct Phones {
+    agent: SocketAddr,
+    next: SocketAddr,
+    credential: Option<Credential>,
+}
 
-impl Routes for OnePhone {
+impl Routes for Phones {
     fn route(&self, dialled: &str, header: Option<&str>, _peer: &str) -> Result<Route, RouteRefused> {
         let agent = header.unwrap_or(dialled);
         if !agent.starts_with("agent") {
             return Err(RouteRefused);
         }
+        let phone = if agent == "agent-next" { self.next } else { self.agent };
         let transport = if agent == "agent-tcp" { ";transport=tcp" } else { "" };
-        let agent_uri = format!("sip:{agent}@{}{transport}", self.0);
-        Ok(Route { account: "shop".to_owned(), agent: agent.to_owned(), agent_uri })
+        let agent_uri = format!("sip:{agent}@{phone}{transport}");
+        let account = if agent == "agent-abroad" { "other shop" } else { "shop" };
+        Ok(Route { account: account.to_owned(), agent: agent.to_owned(), agent_uri })
     }
 
     fn credential(&self, _route: &Route) -> Option<Credential> {
-        self.1.clone()
+        self.credential.clone()
     }
 }
 
 pub(crate) struct Desk {
     pub(crate) calls: Calls,
     pub(crate) agent: SocketAddr,
+    pub(crate) next: SocketAddr,
     knows_phones: bool,
 }
 
@@ -75,8 +83,10 @@ impl Desk {
             ..CallsConfig::default()
         };
         change(&mut config);
-        let calls = Calls::start(config, Arc::new(OnePhone(agent, credential)), media()).await?;
-        Ok(Self { calls, agent, knows_phones })
+        let next = free_address();
+        let phones = Phones { agent, next, credential };
+        let calls = Calls::start(config, Arc::new(phones), media()).await?;
+        Ok(Self { calls, agent, next, knows_phones })
     }
 
     pub(crate) fn sip(&self) -> SocketAddr {

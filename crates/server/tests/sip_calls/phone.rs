@@ -104,6 +104,27 @@ impl Phone {
         self.raw(text.as_bytes()).await;
     }
 
+    /// Sends a REFER in the dialog that this INVITE of ours to it began.
+    pub(crate) async fn refers(&mut self, invite: &Message, target: &str) {
+        self.asks(invite, "REFER", &format!("Refer-To: {target}\r\n")).await;
+    }
+
+    /// Sends a request in the dialog that this INVITE began.
+    pub(crate) async fn asks(&mut self, invite: &Message, method: &str, headers: &str) {
+        self.sequence += 1;
+        let (here, sequence, call_id) =
+            (self.socket.local_addr().unwrap(), self.sequence, invite.header("Call-ID"));
+        let uri = invite.header("Contact").trim_matches(['<', '>']);
+        let text = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{method}{sequence}\r\n\
+             Max-Forwards: 70\r\nFrom: {};tag=phone\r\nTo: {}\r\nCall-ID: {call_id}\r\n\
+             CSeq: {sequence} {method}\r\nContact: <sip:phone@{here}>\r\n{headers}Content-Length: 0\r\n\r\n",
+            invite.header("To"),
+            invite.header("From"),
+        );
+        self.raw(text.as_bytes()).await;
+    }
+
     pub(crate) async fn raw(&self, bytes: &[u8]) {
         self.socket.send_to(bytes, self.server).await.unwrap();
     }
