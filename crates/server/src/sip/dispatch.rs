@@ -131,7 +131,10 @@ impl Dispatcher {
             Method::Info | Method::Update | Method::Invite | Method::Refer if early => {
                 come_back(&mut tx).await
             }
-            Method::PRack => answer(&mut tx, StatusCode::CallTransactionDoesNotExist, vec![]).await,
+            Method::PRack => {
+                let code = self.stack.pracks.acknowledge(&invite.id().to_string(), &tx.original);
+                answer(&mut tx, code, vec![]).await;
+            }
             Method::Bye
             | Method::Options
             | Method::Info

@@ -11,6 +11,7 @@ use rsipstack::sip::{Auth, Header, HeadersExt, Method, Request, Scheme, StatusCo
 use tokio::sync::mpsc;
 
 use super::lines::{AgentLine, Line, Step, agent_step, drop_line};
+use super::reliable::{self, Saying};
 use super::{Credential, LegEvent, SipError, Stack, headers, refer};
 
 /// Answers to our own requests that wait to be read: one change and the keys under way.
@@ -22,6 +23,10 @@ const MAX_PENDING: usize = 16;
 pub struct CallLegs {
     stack: Arc<Stack>,
     customer: Line,
+    /// How answers reach a customer whose phone acknowledges each of them.
+    reliable: Option<mpsc::Sender<Saying>>,
+    /// The customer was given its 200, or will be.
+    has_answer: bool,
     agent: Option<AgentLine>,
     /// The one that is called while the agent leg is transferred.
     next_agent: Option<AgentLine>,
@@ -66,9 +71,13 @@ impl CallLegs {
         caller: Caller,
     ) -> Self {
         let (answers, answered) = mpsc::channel(WAITING_ANSWERS);
+        let required = reliable::is_required(&dialog.initial_request());
+        let reliable = required.then(|| stack.pracks.begin(&dialog));
         Self {
             stack,
             customer: Line::new(dialog, events),
+            reliable,
+            has_answer: false,
             agent: None,
             next_agent: None,
             caller,
@@ -108,13 +117,21 @@ impl CallLegs {
 
     /// 180, or 183 with early media.
     pub fn ring(&self, sdp: Option<Vec<u8>>) {
+        if let Some(reliable) = &self.reliable {
+            // Two are said at most, so there is room.
+            return drop(reliable.try_send(Saying::Ring(sdp)));
+        }
         let fields = sdp.as_ref().map(|_| headers::with_sdp(None));
         report("ring", self.customer.dialog.ringing(fields, sdp));
     }
 
     /// 200 to the customer.
-    pub fn answer(&self, sdp: Vec<u8>, timer: Option<SessionTimer>) {
+    pub fn answer(&mut self, sdp: Vec<u8>, timer: Option<SessionTimer>) {
+        self.has_answer = true;
         let fields = with_required_timer(headers::with_sdp(timer), timer);
+        if let Some(reliable) = &self.reliable {
+            return drop(reliable.try_send(Saying::Answer(fields, sdp)));
+        }
         report("answer", self.customer.dialog.accept(Some(fields), Some(sdp)));
     }
 
@@ -194,6 +211,7 @@ impl CallLegs {
             call_id: Some(call_id.clone()),
             // Without one the stack would not send a challenged request again; what it makes of it is
             // replaced on the way out.
+            support_prack: true,
             credential: credential.as_ref().map(|_| Default::default()),
             ..InviteOption::default()
         };
@@ -314,6 +332,10 @@ impl CallLegs {
     async fn customer_state(&mut self, state: DialogState) -> Option<LegEvent> {
         match state {
             DialogState::Terminated(_, reason) => match reason {
+                // The call counts as answered, but the 200 was still waiting for a PRACK.
+                TerminatedReason::UacCancel | TerminatedReason::UasDecline if self.has_answer => {
+                    Some(LegEvent::Lost(Leg::Customer))
+                }
                 TerminatedReason::UacBye => Some(LegEvent::Bye(Leg::Customer)),
                 TerminatedReason::UacCancel | TerminatedReason::UasDecline => Some(LegEvent::Cancelled),
                 // Our own BYE.

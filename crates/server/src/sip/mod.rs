@@ -26,6 +26,7 @@ mod limits;
 mod lines;
 mod network;
 mod refer;
+mod reliable;
 mod socket;
 mod stack;
 

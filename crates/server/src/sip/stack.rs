@@ -22,6 +22,7 @@ use super::dispatch::Dispatcher;
 use super::identity::Identity;
 use super::incoming::IncomingCall;
 use super::limits::Limits;
+use super::reliable::Pracks;
 use super::socket::PeersOnly;
 use super::{Counters, Listener, SipConfig, Tls, Transport, USER_AGENT};
 
@@ -38,6 +39,7 @@ pub struct Stack {
     pub(super) counters: Arc<Counters>,
     pub(super) dialogs: Arc<DialogLayer>,
     pub(super) identity: Identity,
+    pub(super) pracks: Pracks,
     endpoint: Endpoint,
     transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
@@ -92,8 +94,17 @@ impl Stack {
         });
         let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
         let transports = config.listeners.iter().map(|listener| listener.transport).collect();
-        let stack =
-            Arc::new(Self { config, counters, dialogs, identity, endpoint, transports, addresses, stop });
+        let stack = Arc::new(Self {
+            config,
+            counters,
+            dialogs,
+            identity,
+            pracks: Pracks::default(),
+            endpoint,
+            transports,
+            addresses,
+            stop,
+        });
         let (calls, incoming) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(Dispatcher::new(Arc::clone(&stack), calls).run(requests));
         Ok((stack, incoming))
@@ -164,6 +175,7 @@ impl Stack {
 
     pub(super) fn forget(&self, dialog: &DialogId) {
         self.identity.end(&dialog.call_id);
+        self.pracks.end(&dialog.to_string());
         self.dialogs.remove_dialog(dialog);
     }
 }

@@ -72,6 +72,21 @@ impl Phone {
         self.request("INVITE", "Content-Type: application/sdp\r\n", &sdp).await;
     }
 
+    /// Sends an INVITE that requires an extension.
+    pub(crate) async fn requires(&mut self, extension: &str, user: &str) {
+        self.user = user.to_owned();
+        let headers = format!("Require: {extension}\r\nContent-Type: application/sdp\r\n");
+        let sdp = self.sdp("sendrecv");
+        self.request("INVITE", &headers, &sdp).await;
+    }
+
+    /// The ACK for the INVITE with this number.
+    pub(crate) async fn acknowledges(&mut self, sequence: u32) {
+        let now = std::mem::replace(&mut self.sequence, sequence);
+        self.request("ACK", "", "").await;
+        self.sequence = now;
+    }
+
     /// A re-INVITE.
     pub(crate) async fn offers(&mut self, direction: &str) {
         let sdp = self.sdp(direction);
