@@ -20,6 +20,7 @@ pub mod open_session;
 pub mod page;
 pub mod payment_data;
 pub mod ports;
+pub mod replay;
 pub mod session;
 pub mod text;
 pub mod time;

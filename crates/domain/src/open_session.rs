@@ -17,6 +17,8 @@ use crate::session::{NewSession, Session};
 /// What the caller asks for, as it came.
 #[derive(Clone, Debug)]
 pub struct OpenRequest {
+    /// The guid that the session will have: new, and known before anything is stored.
+    pub session: SessionGuid,
     /// `agentId`; needed unless the principal is bound to an agent.
     pub agent: Option<AgentId>,
     /// `accountConfigurationId`; else the account's default.
@@ -115,7 +117,7 @@ pub async fn open_session(
     };
     let change = Session::open(
         NewSession {
-            guid: SessionGuid(doors.world.guid()),
+            guid: request.session,
             provider: ProviderSessionGuid(doors.world.guid()),
             account: principal.account.clone(),
             configuration: configuration.id,

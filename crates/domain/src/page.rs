@@ -131,6 +131,8 @@ pub enum Notice {
     TooFast,
     /// New payments cannot be written down just now: try again in a moment.
     StoreUnavailable,
+    /// The session has had all its attempts: only cancelling is left.
+    AttemptsUsedUp,
     /// The call ended while the payment was at the gateway.
     CallEnded,
 }

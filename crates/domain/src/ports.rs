@@ -13,6 +13,7 @@ use crate::client::ApiClient;
 use crate::event::Event;
 use crate::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use crate::page::{AgentAction, PageState};
+use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -59,6 +60,23 @@ pub trait Clients: Send + Sync {
     async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable>;
     /// The client with this id, also when revoked.
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
+}
+
+/// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a
+/// call returns; `Sessions::purge` forgets it after [`crate::replay::REPLAY_RETENTION`].
+#[async_trait]
+pub trait Replays: Send + Sync {
+    /// Takes the key for this request, or says why not. The key is free when it was never taken, when its
+    /// time has passed at `now`, and when an earlier owner of the store took it, kept no answer, and stored no
+    /// session with the guid that it had promised: that request surely did nothing, and as its owner is
+    /// fenced, never will.
+    async fn begin(&self, request: FirstRequest, now: Timestamp) -> Result<Begun, StoreUnavailable>;
+
+    /// Keeps the answer of the request that took the key.
+    async fn finish(&self, key: ReplayKey, answer: StoredAnswer) -> Result<(), StoreUnavailable>;
+
+    /// Frees the key of a request that was not answered for good.
+    async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable>;
 }
 
 /// The live calls.

@@ -8,6 +8,7 @@ use hushpad_card::Card;
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, Unknown};
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::payment_data::PaymentData;
+use hushpad_domain::time::Timestamp;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -16,26 +17,54 @@ use crate::endpoint::Endpoint;
 /// No request or reply of a gateway comes near this; more is a mistake or an attack.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// No gateway needs more requests for one order or one question; more is a connector that goes in circles.
+pub const STEPS_MAX: u8 = 6;
+
 /// One gateway's words. Pure: it does no IO and reads no clock.
+///
+/// An order is a sequence of steps, for most gateways of one. A step's reply is the end, or it names the next
+/// step. The same holds for a question.
 pub trait Connector: Send + Sync {
     /// What this gateway can do.
     fn caps(&self) -> &Caps;
 
-    /// The request of an order. Called again for every try, so that no body is kept.
+    /// Whether this step of an order can take money, or comes after one that can. A failure of a step before
+    /// these proves that nothing was charged, and such a step may be sent again.
+    fn may_charge(&self, _step: &Step) -> bool {
+        true
+    }
+
+    /// The request of one step of an order. Called again for every try, so that no body is kept. `now` is for
+    /// requests that are signed with a time.
     ///
     /// # Errors
-    /// [`BuildError`]: surely nothing was sent.
-    fn build(&self, order: &Order<'_>, card: &Card) -> Result<WireRequest, BuildError>;
+    /// [`BuildError`]: surely nothing was sent in this step.
+    fn build(
+        &self,
+        step: &Step,
+        order: &Order<'_>,
+        card: &Card,
+        now: Timestamp,
+    ) -> Result<WireRequest, BuildError>;
 
-    /// Reads the reply to an order. Total: a surprise is [`Parsed::Indeterminate`], never a decline.
-    fn parse(&self, attempt: &Attempt, card: &MaskedCard, reply: &Reply) -> Parsed;
+    /// Reads the reply to a step. Total: a surprise is [`Parsed::Indeterminate`], never a decline.
+    fn parse(&self, step: &Step, order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parsed;
 
     /// The request that finds an attempt by our reference, where the gateway has one.
-    fn query(&self, attempt: &Attempt) -> Option<WireRequest>;
+    fn query(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest>;
 
     /// Reads the reply to [`Self::query`]. Total, and careful: only a clear "there is none" is
     /// [`ParsedQuery::NotFound`].
-    fn parse_query(&self, attempt: &Attempt, reply: &Reply) -> ParsedQuery;
+    fn parse_query(&self, step: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery;
+}
+
+/// Where in its sequence an order or a question is. The first step is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Its number, from 0; what a number means is the connector's own.
+    pub no: u8,
+    /// What the gateway called the things that earlier steps made. Ids, never card data.
+    pub ids: Vec<String>,
 }
 
 /// What a gateway can do.
@@ -136,6 +165,13 @@ pub enum BuildError {
     /// Attempt and payment data name different amounts: nothing is sent then (G6).
     #[error("the attempt and its payment data name different amounts")]
     AmountDiffers,
+    /// The connector does not know for sure how this gateway writes the currency, or the amount cannot be
+    /// written in the gateway's units.
+    #[error("the gateway does not take this amount in this currency")]
+    Currency,
+    /// A header cannot be written: a setting holds control characters.
+    #[error("a header cannot be written")]
+    Header,
 }
 
 /// A whole reply. Not printed anywhere: a gateway may echo what it was sent.
@@ -151,6 +187,8 @@ pub struct Reply {
 pub enum Parsed {
     /// The gateway's decision.
     Answer(GatewayAnswer),
+    /// This step is done; go on with another.
+    Next(Step),
     /// It refused before it processed anything, and said so.
     Refused,
     /// It cannot be known from this reply whether the gateway acted.
@@ -162,6 +200,8 @@ pub enum Parsed {
 pub enum ParsedQuery {
     /// What the gateway had decided.
     Found(GatewayAnswer),
+    /// This step is done; go on with another.
+    Next(Step),
     /// The gateway knows no such reference, for now.
     NotFound,
     /// It cannot be known from this reply.

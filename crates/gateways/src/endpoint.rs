@@ -46,6 +46,13 @@ impl Endpoint {
         let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         Ok(Self { tls, host, port, authority: authority.as_str().to_owned(), target })
     }
+
+    /// A path below this one. `path` starts with `/` and holds only what needs no escaping.
+    #[must_use]
+    pub fn below(&self, path: &str) -> Self {
+        let base = self.target.split('?').next().unwrap_or_default().trim_end_matches('/');
+        Self { target: format!("{base}{path}"), ..self.clone() }
+    }
 }
 
 /// Why a URL is not taken. The operator's mistake.

@@ -1,20 +1,18 @@
 //! Every configured gateway: submitting attempts, and asking what became of them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use hushpad_card::Card;
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, NotSent, Unknown};
 use hushpad_domain::ids::GatewayName;
-use thiserror::Error;
+use hushpad_domain::time::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
 use crate::breaker::Breaker;
-use crate::connector::{Caps, Connector, Order, Parsed, ParsedQuery};
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::config::{GatewayConfig, GatewayConfigError, Patience};
+use crate::connector::{Caps, Connector, Order, Parsed, ParsedQuery, Reply, STEPS_MAX, Step};
 use crate::executor::{Exchange, Executor};
-use crate::generic::Generic;
 
 /// The pause before the second try to reach a gateway; it doubles from try to try.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -25,23 +23,40 @@ const PAUSE_MAX: Duration = Duration::from_secs(3);
 pub struct Gateways {
     executor: Executor,
     routes: BTreeMap<GatewayName, Route>,
+    clock: Clock,
 }
 
+/// Where the wall clock is read, for requests that are signed with a time.
+pub type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
 impl Gateways {
+    /// The gateways of a configuration, none of which needs the wall clock.
+    ///
+    /// # Errors
+    /// The operator's mistake, with the gateway's name; [`GatewayConfigError::NoClock`] for a kind that needs
+    /// [`Self::with_clock`].
+    pub fn new(configs: Vec<GatewayConfig>) -> Result<Self, GatewayConfigError> {
+        if let Some(config) = configs.iter().find(|config| config.kind.needs_clock()) {
+            return Err(GatewayConfigError::NoClock { gateway: config.name.clone() });
+        }
+        Self::with_clock(configs, Box::new(|| Timestamp::from_micros(0)))
+    }
+
     /// The gateways of a configuration.
     ///
     /// # Errors
     /// The operator's mistake, with the gateway's name.
-    pub fn new(configs: Vec<GatewayConfig>) -> Result<Self, GatewayConfigError> {
+    pub fn with_clock(configs: Vec<GatewayConfig>, clock: Clock) -> Result<Self, GatewayConfigError> {
         let executor = Executor::new().map_err(|_| GatewayConfigError::Tls)?;
         let mut routes = BTreeMap::new();
         for config in configs {
-            let name = config.name.clone();
-            if routes.insert(name.clone(), Route::new(config)?).is_some() {
+            let (name, patience) = (config.name.clone(), config.patience);
+            let route = Route { connector: config.connector()?, patience, breaker: Breaker::default() };
+            if routes.insert(name.clone(), route).is_some() {
                 return Err(GatewayConfigError::Twice { gateway: name });
             }
         }
-        Ok(Self { executor, routes })
+        Ok(Self { executor, routes, clock })
     }
 
     /// What the gateway can do; `None` when no gateway has this name.
@@ -50,8 +65,8 @@ impl Gateways {
         self.routes.get(name).map(|route| route.connector.caps())
     }
 
-    /// Sends an attempt whose intent is committed. It is tried again only while surely no byte was written,
-    /// within the gateway's patience; after that it is never sent again (G1).
+    /// Sends an attempt whose intent is committed. It is tried again only while surely no byte of a request
+    /// that can take money was written, within the gateway's patience; after that never (G1).
     ///
     /// Dropping the future leaves the attempt unknown.
     pub async fn submit(&self, name: &GatewayName, order: &Order<'_>, card: &Card) -> Submission {
@@ -77,46 +92,104 @@ impl Gateways {
     /// Asks the gateway what became of an attempt, by our reference. One try: the caller asks again.
     pub async fn ask(&self, name: &GatewayName, attempt: &Attempt) -> Asked {
         let Some(route) = self.routes.get(name) else { return Asked::NotKnown(NotKnown::NoGateway) };
-        let Some(request) = route.connector.query(attempt) else {
-            return Asked::NotKnown(NotKnown::NoQuery);
-        };
         let until = Instant::now() + route.patience.whole;
-        match self.executor.exchange(request, route.patience.connect, until).await {
-            Exchange::NotWritten => Asked::NotKnown(NotKnown::Unreachable),
-            Exchange::Lost(reason) => Asked::NotKnown(NotKnown::NoAnswer(reason)),
-            Exchange::Reply(reply) => match route.connector.parse_query(attempt, &reply) {
-                ParsedQuery::Found(answer) => Asked::Found(answer),
-                ParsedQuery::NotFound => Asked::NotFound,
-                ParsedQuery::Indeterminate(reason) => Asked::NotKnown(NotKnown::NoAnswer(reason)),
-            },
+        let mut step = Step::default();
+        for _ in 0..STEPS_MAX {
+            let Some(request) = route.connector.query(&step, attempt, (self.clock)()) else {
+                return Asked::NotKnown(NotKnown::NoQuery);
+            };
+            let reply = match self.executor.exchange(request, route.patience.connect, until).await {
+                Exchange::NotWritten => return Asked::NotKnown(NotKnown::Unreachable),
+                Exchange::Lost(reason) => return Asked::NotKnown(NotKnown::NoAnswer(reason)),
+                Exchange::Reply(reply) => reply,
+            };
+            match route.connector.parse_query(&step, attempt, &reply) {
+                ParsedQuery::Next(next) => step = next,
+                ParsedQuery::Found(answer) => return Asked::Found(answer),
+                ParsedQuery::NotFound => return Asked::NotFound,
+                ParsedQuery::Indeterminate(reason) => return Asked::NotKnown(NotKnown::NoAnswer(reason)),
+            }
         }
+        Asked::NotKnown(NotKnown::NoAnswer(Unknown::Unreadable))
     }
 
     async fn submit_on(&self, route: &Route, order: &Order<'_>, card: &Card) -> Submission {
         let masked = card.masked();
         let until = Instant::now() + route.patience.whole;
+        let mut step = Step::default();
+        let mut exposure = Exposure::None;
+        for _ in 0..STEPS_MAX {
+            let reply = match self.run_step(route, &step, order, card, until, exposure).await {
+                Ok(reply) => reply,
+                Err(ended) => return ended,
+            };
+            let before = exposure;
+            if route.connector.may_charge(&step) {
+                exposure = Exposure::MayBeCharged;
+            }
+            match (route.connector.parse(&step, order, &masked, &reply), before) {
+                (Parsed::Next(next), _) => step = next,
+                (Parsed::Answer(answer), _) => return Submission::Answered(withhold_echoes(answer, card)),
+                // Its own step was refused, but not the ones before.
+                (Parsed::Refused, Exposure::MayBeCharged) => {
+                    return Submission::Unknown(Unknown::GatewayError);
+                }
+                (Parsed::Refused, Exposure::None) => return Submission::NotSent(NotSent::Refused),
+                (Parsed::Indeterminate(reason), _) => return exposure.failed(reason),
+            }
+        }
+        exposure.failed(Unknown::Unreadable)
+    }
+
+    /// Sends one step, again and again while that can do no harm, and gives its reply or how it all ended.
+    async fn run_step(
+        &self,
+        route: &Route,
+        step: &Step,
+        order: &Order<'_>,
+        card: &Card,
+        until: Instant,
+        before: Exposure,
+    ) -> Result<Reply, Submission> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let Ok(request) = route.connector.build(order, card) else {
-                return Submission::NotSent(NotSent::Unsupported);
+            let Ok(request) = route.connector.build(step, order, card, (self.clock)()) else {
+                return Err(match before {
+                    Exposure::None => Submission::NotSent(NotSent::Unsupported),
+                    Exposure::MayBeCharged => Submission::Unknown(Unknown::Unreadable),
+                });
             };
-            match self.executor.exchange(request, route.patience.connect, until).await {
-                Exchange::Reply(reply) => {
-                    return match route.connector.parse(order.attempt, &masked, &reply) {
-                        Parsed::Answer(answer) => Submission::Answered(withhold_echoes(answer, card)),
-                        Parsed::Refused => Submission::NotSent(NotSent::Refused),
-                        Parsed::Indeterminate(reason) => Submission::Unknown(reason),
-                    };
+            let lost = match self.executor.exchange(request, route.patience.connect, until).await {
+                Exchange::Reply(reply) => return Ok(reply),
+                Exchange::Lost(reason) if route.connector.may_charge(step) => {
+                    return Err(Submission::Unknown(reason));
                 }
-                Exchange::Lost(reason) => return Submission::Unknown(reason),
-                Exchange::NotWritten => {}
-            }
+                Exchange::Lost(reason) => reason,
+                Exchange::NotWritten => Unknown::ConnectionLost,
+            };
             let again = Instant::now() + pause + jitter(order.attempt, pause);
             if again >= until {
-                return Submission::NotSent(NotSent::Unreachable);
+                return Err(before.failed(lost));
             }
             sleep_until(again).await;
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+/// Whether a request that can take money was written.
+#[derive(Clone, Copy)]
+enum Exposure {
+    None,
+    MayBeCharged,
+}
+
+impl Exposure {
+    /// How a submission ends that goes no further.
+    fn failed(self, reason: Unknown) -> Submission {
+        match self {
+            Self::None => Submission::NotSent(NotSent::Unreachable),
+            Self::MayBeCharged => Submission::Unknown(reason),
         }
     }
 }
@@ -166,145 +239,10 @@ pub enum NotKnown {
     NoAnswer(Unknown),
 }
 
-/// One gateway, as the operator configures it.
-#[derive(Clone, Debug)]
-pub struct GatewayConfig {
-    /// Its name in account configurations.
-    pub name: GatewayName,
-    /// What it speaks.
-    pub kind: GatewayKind,
-    /// How long it may take.
-    pub patience: Patience,
-    /// How long after the intent a "not found" may still change. See [`Caps::settle_time`].
-    pub settle_time: Duration,
-    /// Whether `http:` may leave this host. Only for a network that is trusted whole.
-    pub allow_plain_http: bool,
-}
-
-impl GatewayConfig {
-    /// A gateway with the usual patience.
-    #[must_use]
-    pub fn new(name: GatewayName, kind: GatewayKind) -> Self {
-        // A minute is three times the patience: what was still on its way has arrived or is lost.
-        let settle_time = Duration::from_secs(60);
-        Self { name, kind, patience: Patience::default(), settle_time, allow_plain_http: false }
-    }
-}
-
-/// What a gateway speaks, and how to get in.
-#[derive(Clone)]
-pub enum GatewayKind {
-    /// The JSON of pay connectors: see [`crate::generic`].
-    Generic {
-        /// Where charges are posted.
-        url: String,
-        /// Where attempts are looked up, if the gateway can.
-        query_url: Option<String>,
-        /// The user of HTTP Basic.
-        user: String,
-        /// The password of HTTP Basic.
-        password: String,
-    },
-}
-
-impl fmt::Debug for GatewayKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Generic { url, query_url, user, password: _ } => f
-                .debug_struct("Generic")
-                .field("url", url)
-                .field("query_url", query_url)
-                .field("user", user)
-                .finish_non_exhaustive(),
-        }
-    }
-}
-
-/// How long a gateway may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// For one connection: DNS, TCP and TLS.
-    pub connect: Duration,
-    /// For everything, all tries together: an agent and a customer wait for it.
-    pub whole: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(5), whole: Duration::from_secs(20) }
-    }
-}
-
-/// A mistake in the configuration of a gateway. The operator's.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum GatewayConfigError {
-    /// The URL for charges is wrong.
-    #[error("gateway {gateway}: url {error}")]
-    Url {
-        /// Which gateway.
-        gateway: GatewayName,
-        /// What is wrong.
-        error: EndpointError,
-    },
-    /// The URL for queries is wrong.
-    #[error("gateway {gateway}: query_url {error}")]
-    QueryUrl {
-        /// Which gateway.
-        gateway: GatewayName,
-        /// What is wrong.
-        error: EndpointError,
-    },
-    /// User or password cannot be sent by HTTP Basic (RFC 7617, section 2).
-    #[error(
-        "gateway {gateway}: user must not hold a colon or control characters, nor the password control characters"
-    )]
-    Credentials {
-        /// Which gateway.
-        gateway: GatewayName,
-    },
-    /// A gateway waits for nothing.
-    #[error("gateway {gateway}: patience must be longer than zero")]
-    NoPatience {
-        /// Which gateway.
-        gateway: GatewayName,
-    },
-    /// Two gateways have the same name.
-    #[error("gateway {gateway} is there twice")]
-    Twice {
-        /// Which gateway.
-        gateway: GatewayName,
-    },
-    /// TLS cannot be used at all.
-    #[error("TLS is not available")]
-    Tls,
-}
-
 struct Route {
     connector: Box<dyn Connector>,
     patience: Patience,
     breaker: Breaker,
-}
-
-impl Route {
-    fn new(config: GatewayConfig) -> Result<Self, GatewayConfigError> {
-        let GatewayConfig { name: gateway, kind, patience, settle_time, allow_plain_http } = config;
-        if patience.connect.is_zero() || patience.whole.is_zero() {
-            return Err(GatewayConfigError::NoPatience { gateway });
-        }
-        let connector = match kind {
-            GatewayKind::Generic { url, query_url, user, password } => {
-                let url = Endpoint::parse(&url, allow_plain_http)
-                    .map_err(|error| GatewayConfigError::Url { gateway: gateway.clone(), error })?;
-                let query_url = query_url
-                    .map(|url| Endpoint::parse(&url, allow_plain_http))
-                    .transpose()
-                    .map_err(|error| GatewayConfigError::QueryUrl { gateway: gateway.clone(), error })?;
-                Generic::new(url, query_url, &user, &password, settle_time)
-                    .ok_or(GatewayConfigError::Credentials { gateway })?
-            }
-        };
-        Ok(Self { connector: Box::new(connector), patience, breaker: Breaker::default() })
-    }
 }
 
 /// Up to half of `pause`, by the attempt's id, so that many calls do not knock in one moment.
@@ -323,36 +261,4 @@ fn withhold_echoes(mut answer: GatewayAnswer, card: &Card) -> GatewayAnswer {
         answer.gateway_reference = String::new();
     }
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(name: &str, url: &str, user: &str) -> GatewayConfig {
-        let kind = GatewayKind::Generic {
-            url: url.to_owned(),
-            query_url: None,
-            user: user.to_owned(),
-            password: "hunter2".to_owned(),
-        };
-        GatewayConfig::new(GatewayName(name.to_owned()), kind)
-    }
-
-    #[test]
-    fn a_mistake_in_the_configuration_is_told_with_its_gateway() {
-        let told = |configs| Gateways::new(configs).map(|_| ()).unwrap_err().to_string();
-        let good = || config("a", "https://pay.example/", "u");
-        insta::assert_snapshot!(told(vec![config("a", "http://pay.example/", "u")]), @"gateway a: url must start with https://: http:// is for this host only");
-        insta::assert_snapshot!(told(vec![config("a", "https://pay.example/", "u:v")]), @"gateway a: user must not hold a colon or control characters, nor the password control characters");
-        insta::assert_snapshot!(told(vec![good(), good()]), @"gateway a is there twice");
-        let mut hasty = good();
-        hasty.patience.whole = Duration::ZERO;
-        insta::assert_snapshot!(told(vec![hasty]), @"gateway a: patience must be longer than zero");
-    }
-
-    #[test]
-    fn the_password_is_not_printed() {
-        assert!(!format!("{:?}", config("a", "https://pay.example/", "u")).contains("hunter2"));
-    }
 }

@@ -29,21 +29,15 @@ use hushpad_domain::field::Field;
 use hushpad_domain::ids::AttemptId;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::Money;
-use hushpad_domain::text::holds_card_number;
+use hushpad_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::connector::{
-    BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, WireBody, WireRequest,
+    BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, Step, WireBody, WireRequest,
 };
 use crate::endpoint::Endpoint;
-
-/// Longer ids and messages are cut: they are shown and stored.
-const TEXT_CHARS_MAX: usize = 200;
-
-/// The namespace of our idempotency keys. Any fixed one will do.
-const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x6ac2_7f4e_0b65_4a0f_9d8e_31c5_5e20_77b1);
+use crate::wire_text::{digits_as_text as as_text, idempotency_key, safe_id, safe_message};
 
 /// The error code by which a query says that there is no such charge.
 const NOT_FOUND: &str = "not_found";
@@ -83,11 +77,17 @@ impl Connector for Generic {
         &self.caps
     }
 
-    fn build(&self, order: &Order<'_>, card: &Card) -> Result<WireRequest, BuildError> {
+    fn build(
+        &self,
+        _: &Step,
+        order: &Order<'_>,
+        card: &Card,
+        _: Timestamp,
+    ) -> Result<WireRequest, BuildError> {
         let Operation::Sale = order.operation;
         let mut body = WireBody::room();
         write_charge(&mut body, order, card)?;
-        let key = idempotency_key(order.attempt.id);
+        let key = idempotency_key(order.attempt.id, "");
         let headers = vec![
             (header::AUTHORIZATION, self.authorization.clone()),
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -97,7 +97,8 @@ impl Connector for Generic {
         Ok(WireRequest { endpoint: self.charge.clone(), method: Method::POST, headers, body })
     }
 
-    fn parse(&self, attempt: &Attempt, card: &MaskedCard, reply: &Reply) -> Parsed {
+    fn parse(&self, _: &Step, order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parsed {
+        let attempt = order.attempt;
         if reply.status >= 500 {
             return Parsed::Indeterminate(Unknown::GatewayError);
         }
@@ -115,7 +116,7 @@ impl Connector for Generic {
         }
     }
 
-    fn query(&self, attempt: &Attempt) -> Option<WireRequest> {
+    fn query(&self, _: &Step, attempt: &Attempt, _: Timestamp) -> Option<WireRequest> {
         let mut endpoint = self.query.clone()?;
         let join = if endpoint.target.contains('?') { '&' } else { '?' };
         endpoint.target = format!("{}{join}transaction_id={}", endpoint.target, attempt.id);
@@ -126,7 +127,7 @@ impl Connector for Generic {
         Some(WireRequest { endpoint, method: Method::GET, headers, body: WireBody::empty() })
     }
 
-    fn parse_query(&self, attempt: &Attempt, reply: &Reply) -> ParsedQuery {
+    fn parse_query(&self, _: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery {
         if reply.status >= 500 {
             return ParsedQuery::Indeterminate(Unknown::GatewayError);
         }
@@ -199,16 +200,6 @@ fn write_charge(body: &mut WireBody, order: &Order<'_>, card: &Card) -> Result<(
             serde_json::to_writer(body, &charge).map_err(|_| BuildError::TooLong)
         })
     })
-}
-
-fn as_text(digits: &[u8]) -> &str {
-    std::str::from_utf8(digits).unwrap_or_default()
-}
-
-/// Stable over restarts, new for every attempt.
-fn idempotency_key(attempt: AttemptId) -> HeaderValue {
-    let key = Uuid::new_v5(&KEY_NAMESPACE, attempt.0.as_bytes());
-    HeaderValue::try_from(key.to_string()).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The answer, in its published names. Others, such as `parameters`, are not kept: they may echo anything.
@@ -321,38 +312,14 @@ fn listed_class(code: &str) -> Option<DeclineClass> {
     })
 }
 
-/// An id that may be shown and stored: visible ASCII, not too long, and no card number.
-fn safe_id(id: &str) -> String {
-    if holds_card_number(id) {
-        return String::new();
-    }
-    id.chars().filter(char::is_ascii_graphic).take(TEXT_CHARS_MAX).collect()
-}
-
-/// A message that may be shown and stored: three digits in a row could be a security code.
-fn safe_message(message: &str) -> String {
-    let is_digit = |character: char| character.is_numeric();
-    let mut safe = String::new();
-    let mut rest = message;
-    while let Some(start) = rest.find(is_digit) {
-        let (before, run) = rest.split_at(start);
-        let end = run.find(|character| !is_digit(character)).unwrap_or(run.len());
-        let (run, after) = run.split_at(end);
-        safe.push_str(before);
-        safe.push_str(if run.chars().count() < 3 { run } else { "***" });
-        rest = after;
-    }
-    safe.push_str(rest);
-    safe.chars().filter(|character| !character.is_control()).take(TEXT_CHARS_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use hushpad_domain::attempt::AttemptState;
     use hushpad_domain::ids::{AttemptNo, GatewayName};
     use hushpad_domain::money::Currency;
-    use hushpad_domain::time::Timestamp;
+    use hushpad_domain::payment_data::PaymentData;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -375,17 +342,24 @@ mod tests {
 
     fn parsed(status: u16, body: &[u8]) -> Parsed {
         let reply = Reply { status, body: Zeroizing::new(body.to_vec()) };
-        connector().parse(&attempt(), &MaskedCard::new(None, 411_111, 1111), &reply)
+        let (attempt, payment_data) =
+            (attempt(), PaymentData::from_stored(BTreeMap::new(), attempt().amount));
+        let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
+        connector().parse(&Step::default(), &order, &MaskedCard::new(None, 411_111, 1111), &reply)
     }
 
     fn queried(status: u16, body: &str) -> ParsedQuery {
-        connector().parse_query(&attempt(), &Reply { status, body: Zeroizing::new(body.into()) })
+        connector().parse_query(
+            &Step::default(),
+            &attempt(),
+            &Reply { status, body: Zeroizing::new(body.into()) },
+        )
     }
 
     fn verdict(parsed: Parsed) -> Option<Verdict> {
         match parsed {
             Parsed::Answer(answer) => Some(answer.verdict),
-            Parsed::Refused | Parsed::Indeterminate(_) => None,
+            Parsed::Next(_) | Parsed::Refused | Parsed::Indeterminate(_) => None,
         }
     }
 
@@ -457,12 +431,6 @@ mod tests {
             let said = queried(status, &body);
             assert!(matches!(said, ParsedQuery::Indeterminate(_)), "{status} {body}: {said:?}");
         }
-    }
-
-    #[test]
-    fn messages_keep_no_run_of_digits() {
-        assert_eq!(safe_message("code 123 of 4111 1111, try 2 more\u{0}"), "code *** of *** ***, try 2 more");
-        assert_eq!(safe_id("ch 4111-1111-1111-1111"), "");
     }
 
     proptest! {

@@ -8,25 +8,33 @@
 //!   patience. Anything else without a readable answer is [`Submission::Unknown`] (G1, G3).
 //!
 //! [`Gateways`] puts both together. [`generic`] is the JSON of the pay connectors that voice platforms speak;
-//! [`sandbox`] is a gateway that takes no money and speaks the same.
+//! [`cybersource`], [`stripe`] and [`adyen`] speak to those gateways; [`sandbox`] is a gateway that takes no
+//! money and speaks as the generic one.
 //!
 //! No card digit leaves here but in the request itself: request bodies are wiped, replies are kept only as
 //! far as they are understood, and nothing of either is logged.
 
+pub mod adyen;
+mod amounts;
 mod breaker;
+mod config;
 mod connector;
 mod counted_io;
+pub mod cybersource;
 mod endpoint;
 mod executor;
+#[cfg(test)]
+mod fixtures;
 mod gateways;
 pub mod generic;
 pub mod sandbox;
+pub mod stripe;
+mod wire_text;
 
+pub use config::{GatewayConfig, GatewayConfigError, GatewayKind, Patience};
 pub use connector::{
-    BODY_BYTES_MAX, BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, WireBody,
-    WireRequest,
+    BODY_BYTES_MAX, BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, STEPS_MAX,
+    Step, WireBody, WireRequest,
 };
 pub use endpoint::{Endpoint, EndpointError};
-pub use gateways::{
-    Asked, GatewayConfig, GatewayConfigError, GatewayKind, Gateways, NotKnown, Patience, Submission,
-};
+pub use gateways::{Asked, Clock, Gateways, NotKnown, Submission};

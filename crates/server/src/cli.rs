@@ -14,15 +14,30 @@ use crate::log::LogFormat;
     after_help = "Start here:\n  hushpad demo                      the whole story on this machine, in the browser\n  hushpad demo --once               the same in the terminal, by itself\n  hushpad check-config -c FILE      every mistake in a config file\n  hushpad serve -c FILE             run"
 )]
 pub struct Cli {
-    /// What is logged: error, warn, info, debug, or tracing directives.
-    #[arg(long, global = true, env = "HUSHPAD_LOG", default_value = "info")]
-    pub log: String,
+    /// What is logged: error, warn, info, debug, or tracing directives. Without it, info; demo and bench: warn.
+    #[arg(long, global = true, env = "HUSHPAD_LOG")]
+    pub log: Option<String>,
     /// How log lines are written.
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub log_format: LogFormat,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// What is logged. The demo and the bench tell their own story.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        match (&self.log, &self.command) {
+            (Some(log), _) => log,
+            (None, Command::Demo(_) | Command::Bench(_)) => "warn",
+            (
+                None,
+                Command::Serve(_) | Command::CheckConfig(_) | Command::Client(_) | Command::GatewaySim(_),
+            ) => "info",
+        }
+    }
 }
 
 /// What to do.

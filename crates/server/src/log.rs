@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hushpad_domain::text::mask_card_numbers;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// The SIP stack logs message bodies, which may hold digits, at INFO and DEBUG: it is held at WARN whatever
-/// the operator asks for.
-const ALWAYS: &str = "rsipstack=error";
+/// The SIP stack logs message bodies, which may hold digits, at INFO and below. A directive for it could be
+/// overruled by a narrower one (`rsipstack::transport=trace`), so it is held here, beside the operator's filter.
+const SIP_STACK: &str = "rsipstack";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,14 +29,19 @@ pub enum LogFormat {
 /// # Errors
 /// When the filter cannot be read.
 pub fn start(filter: &str, format: LogFormat, redactor: &Redactor) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
-    let filter = filter.add_directive(ALWAYS.parse()?);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(redactor.clone());
-    match format {
-        LogFormat::Text => builder.with_target(false).with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
-    }
+    let filter = EnvFilter::try_new(filter)?.and(filter_fn(may_be_logged));
+    let lines = tracing_subscriber::fmt::layer().with_writer(redactor.clone());
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     Ok(())
+}
+
+/// Whatever the operator asks for: no message of the SIP stack below ERROR.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    !metadata.target().starts_with(SIP_STACK) || *metadata.level() == Level::ERROR
 }
 
 /// Hides card numbers in log lines and counts them. The count must stay 0: a hit is a bug elsewhere.

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let redactor = Redactor::default();
-    log::start(&cli.log, cli.log_format, &redactor).context("--log")?;
+    log::start(cli.log(), cli.log_format, &redactor).context("--log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid};
 use hushpad_domain::ports::{Calls as CallsPort, NoLiveCall, Sessions, World};
+use hushpad_domain::time::Timestamp;
 use hushpad_gateways::Gateways;
 use hushpad_store::{SqliteOptions, SqliteStore};
 use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
@@ -50,7 +51,8 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         .with_context(|| format!("the store {}", config.store_path.display()))?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
-    let gateways = Arc::new(Gateways::new(config.gateways.clone()).context("gateways")?);
+    let gateways =
+        Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
     let sessions: Arc<dyn Sessions> = store.clone();
     let books = Books::new(Arc::clone(&sessions), world.clone());
     let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
@@ -61,6 +63,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         directory: Arc::new(config.directory.clone()),
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
+        replays: store.clone(),
         calls: Arc::new(CallTable(calls.clone())),
         secure_side: Arc::new(secure_side.clone()),
         world: Arc::new(world.clone()),
@@ -138,6 +141,12 @@ async fn purge_now_and_then(sessions: Arc<dyn Sessions>, world: RealWorld, stop:
             () = tokio::time::sleep(PURGE_PERIOD) => {}
         }
     }
+}
+
+/// For gateways whose requests are signed with a time.
+fn gateway_clock(world: &RealWorld) -> Box<dyn Fn() -> Timestamp + Send + Sync> {
+    let world = world.clone();
+    Box::new(move || world.now())
 }
 
 /// The live calls, as the domain asks for them.

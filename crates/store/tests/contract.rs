@@ -1,6 +1,7 @@
 //! What every engine must keep, written against the ports alone. A new engine adds one line at the end.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod replays;
 mod story;
 
 use std::sync::Arc;
@@ -9,9 +10,15 @@ use hushpad_domain::attempt::Unknown;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Sessions};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
+use replays::{
+    a_key_is_taken_once_and_then_tells_its_answer, a_replaced_owner_takes_and_answers_no_key,
+    after_a_day_a_key_is_free_and_its_answer_gone, an_abandoned_key_is_free, an_answer_survives_its_owner,
+    neither_accounts_nor_clients_meet_in_a_key, of_many_at_once_one_is_the_first,
+    what_a_crash_left_in_flight_is_free_unless_its_session_is_there,
+};
 use story::{account, approved, declined, intended, minute, opened, opened_on};
 use uuid::Uuid;
 
@@ -28,6 +35,7 @@ trait Engine {
 struct Ports {
     sessions: Arc<dyn Sessions>,
     clients: Arc<dyn Clients>,
+    replays: Arc<dyn Replays>,
 }
 
 impl Ports {
@@ -351,6 +359,14 @@ macro_rules! contract_of {
             an_owner_that_was_replaced_cannot_write,
             after_its_retention_a_session_keeps_no_data_and_later_is_gone,
             clients_are_added_listed_found_and_revoked,
+            a_key_is_taken_once_and_then_tells_its_answer,
+            of_many_at_once_one_is_the_first,
+            an_abandoned_key_is_free,
+            neither_accounts_nor_clients_meet_in_a_key,
+            an_answer_survives_its_owner,
+            what_a_crash_left_in_flight_is_free_unless_its_session_is_there,
+            a_replaced_owner_takes_and_answers_no_key,
+            after_a_day_a_key_is_free_and_its_answer_gone,
         }
     };
 }
@@ -368,7 +384,7 @@ impl Engine for Sqlite {
         let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
         let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store }
+        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
     }
 }
 

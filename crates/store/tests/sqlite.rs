@@ -12,7 +12,8 @@ use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::ClientId;
 use hushpad_domain::payment_data::PaymentData;
-use hushpad_domain::ports::{Clients, CommitError, Sessions};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions};
+use hushpad_domain::replay::{FirstRequest, ReplayKey};
 use hushpad_domain::session::Session;
 use hushpad_store::{OpenError, Ownership, SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
@@ -207,6 +208,21 @@ async fn a_full_file_refuses_new_sessions_only_and_recovers_after_a_purge() {
         let events = store.events(&change.after.account, change.after.guid, 0).await.unwrap();
         assert_eq!(events, change.events);
     }
+    // Nor is a key taken that may open one.
+    let request = FirstRequest {
+        key: ReplayKey { account: account("acme"), client: ClientId("shop".to_owned()), key_hash: [1; 32] },
+        fingerprint: [2; 32],
+        session: refused[0].after.guid,
+    };
+    let fill = async |number| {
+        let key = ReplayKey { key_hash: [number; 32], ..request.key.clone() };
+        store.begin(FirstRequest { key, ..request.clone() }, minute(0)).await
+    };
+    let mut taken = Vec::new();
+    for number in 0..=u8::MAX {
+        taken.push(fill(number).await);
+    }
+    assert!(taken.last().unwrap().is_err());
     // What becomes of an open session is written all the same, also beside a new one that is refused.
     for change in &written {
         let end = change.after.clone().cancel(minute(1)).unwrap();

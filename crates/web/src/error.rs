@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::open_session::OpenError;
 use hushpad_domain::ports::{LaunchError, NoLiveCall, StoreUnavailable};
 use serde_json::json;
@@ -68,6 +69,18 @@ pub(crate) enum ApiError {
     /// The session changed at the same moment.
     #[error("the session changed at the same moment: ask for its status")]
     Conflict,
+    /// The first request with this key is under way.
+    #[error("the first request with this Idempotency-Key is still under way: try again later")]
+    KeyInUse,
+    /// The key came with another request before.
+    #[error("this Idempotency-Key was used for another request: each request needs a key of its own")]
+    KeyReused,
+    /// A restart ended the first request, after it had stored this session.
+    #[error(
+        "the first request with this Idempotency-Key was interrupted after it had opened session {0}: ask for \
+         its status, and use a new key"
+    )]
+    KeyInterrupted(SessionGuid),
     /// Nothing can be read or written now.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
@@ -138,34 +151,20 @@ impl ApiError {
             Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
             Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
             Self::Conflict => refusal(409, "conflict", "Conflict", own()),
+            Self::KeyInUse => refusal(409, "idempotency_key_in_use", "Request under way", own()),
+            Self::KeyInterrupted(_) => {
+                refusal(409, "idempotency_key_interrupted", "Request interrupted", own())
+            }
             Self::BodyTooLarge => refusal(413, "body_too_large", "Body too large", own()),
             Self::NotJson => refusal(415, "not_json", "Not JSON", own()),
+            Self::KeyReused => refusal(422, "idempotency_key_reused", "Idempotency-Key reused", own()),
             Self::RateLimited(_) => refusal(429, "rate_limited", "Too many requests", own()),
             Self::Internal => refusal(500, "internal", "Internal error", own()),
-            Self::Open(OpenError::Launch(LaunchError::Refused(word))) => {
-                // The published text, with its dots.
-                let text = format!(
-                    "Provider's authorization endpoint returned error message '{}'...",
-                    error_word(word)
-                );
-                refusal(502, "provider_refused", "Provider refused", text.into())
-            }
-            // The call went while its session was opened; `open_session` tells it as `NoLiveCall`.
-            Self::Open(OpenError::Launch(LaunchError::CallGone)) => {
-                refusal(409, "no_live_call", "No live call", "the agent's call has ended".into())
-            }
-            Self::Open(OpenError::Launch(LaunchError::Unavailable)) => {
-                let detail = "the provider side is not available";
-                refusal(503, "provider_unavailable", "Provider unavailable", detail.into())
-            }
+            Self::Open(OpenError::Launch(error)) => launch_refusal(error),
             // The store's own text is for the operator's log.
             Self::Open(OpenError::Store(_)) | Self::Store(_) => {
                 let detail = "the service cannot store anything just now";
                 refusal(503, "store_unavailable", "Service unavailable", detail.into())
-            }
-            Self::Open(OpenError::Launch(LaunchError::TimedOut)) => {
-                let detail = "the provider side did not answer in time";
-                refusal(504, "provider_timed_out", "Provider timed out", detail.into())
             }
         }
     }
@@ -203,6 +202,30 @@ impl IntoResponse for ApiError {
         let mut response = self.refusal().status.into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+/// The part of the decision that is about the provider side.
+fn launch_refusal(error: &LaunchError) -> Refusal {
+    match error {
+        LaunchError::Refused(word) => {
+            // The published text, with its dots.
+            let text =
+                format!("Provider's authorization endpoint returned error message '{}'...", error_word(word));
+            refusal(502, "provider_refused", "Provider refused", text.into())
+        }
+        // The call went while its session was opened; `open_session` tells it as `NoLiveCall`.
+        LaunchError::CallGone => {
+            refusal(409, "no_live_call", "No live call", "the agent's call has ended".into())
+        }
+        LaunchError::Unavailable => {
+            let detail = "the provider side is not available";
+            refusal(503, "provider_unavailable", "Provider unavailable", detail.into())
+        }
+        LaunchError::TimedOut => {
+            let detail = "the provider side did not answer in time";
+            refusal(504, "provider_timed_out", "Provider timed out", detail.into())
+        }
     }
 }
 

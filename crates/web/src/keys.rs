@@ -1,7 +1,10 @@
 //! Keys, all derived from the installation's master key, one per purpose (RFC 5869).
 
+use ring::aead::{self, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
 use ring::hmac;
+
+use thiserror::Error;
 
 use crate::jwt::{SigningKey, TokenType};
 
@@ -14,7 +17,14 @@ pub struct TokenKeys {
     pub(crate) api: SigningKey,
     pub(crate) page: SigningKey,
     client_secrets: hmac::Key,
+    request_hashes: hmac::Key,
+    kept_answers: LessSafeKey,
 }
+
+/// A kept answer that was changed, or sealed under another key or for another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a kept answer cannot be opened")]
+pub(crate) struct NotSealedByUs;
 
 impl TokenKeys {
     /// Derives every key from the master key. The same master key gives the same keys on every node.
@@ -25,7 +35,46 @@ impl TokenKeys {
             api: SigningKey::from_seed(&derive(&root, b"api access token"), TokenType::Access),
             page: SigningKey::from_seed(&derive(&root, b"agent page token"), TokenType::Page),
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"client secret hash")),
+            request_hashes: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"idempotency hash")),
+            kept_answers: LessSafeKey::new(
+                UnboundKey::new(&aead::AES_256_GCM, &derive(&root, b"kept answer"))
+                    .expect("32 bytes are an AES-256 key"),
+            ),
         }
+    }
+
+    /// HMAC-SHA-256 of these parts, each with its length, so that no two lists read as one.
+    pub(crate) fn hash_request(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.request_hashes);
+        for part in parts {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        hash_of(context.sign())
+    }
+
+    /// Encrypts an answer that is kept (AES-256-GCM, NIST SP 800-38D). `chance` gives the nonce: with 96 random
+    /// bits a key is good for 2^32 answers. It opens only with the same `about`.
+    pub(crate) fn seal_answer(&self, chance: [u8; 32], about: &[u8], mut body: Vec<u8>) -> Vec<u8> {
+        let mut nonce = [0; NONCE_LEN];
+        nonce.copy_from_slice(&chance[..NONCE_LEN]);
+        self.kept_answers
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut body)
+            .expect("an answer is far below the 64 GiB that one nonce is good for");
+        [nonce.as_slice(), &body].concat()
+    }
+
+    /// Decrypts what `seal_answer` gave.
+    pub(crate) fn open_answer(&self, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, NotSealedByUs> {
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(NotSealedByUs)?;
+        let mut body = body.to_vec();
+        let opened = self
+            .kept_answers
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(about), &mut body)
+            .map_err(|_| NotSealedByUs)?;
+        let length = opened.len();
+        body.truncate(length);
+        Ok(body)
     }
 }
 
@@ -33,8 +82,11 @@ impl TokenKeys {
 /// database does not even let secrets be tried.
 #[must_use]
 pub fn hash_client_secret(keys: &TokenKeys, secret: &str) -> [u8; 32] {
-    let tag = hmac::sign(&keys.client_secrets, secret.as_bytes());
-    let mut hash = [0; KEY_BYTES];
+    hash_of(hmac::sign(&keys.client_secrets, secret.as_bytes()))
+}
+
+fn hash_of(tag: hmac::Tag) -> [u8; 32] {
+    let mut hash = [0; 32];
     hash.copy_from_slice(tag.as_ref());
     hash
 }
@@ -59,5 +111,34 @@ mod tests {
         assert_eq!(hash_client_secret(&keys, "s"), hash_client_secret(&again, "s"));
         assert_ne!(hash_client_secret(&keys, "s"), hash_client_secret(&other, "s"));
         assert_ne!(hash_client_secret(&keys, "s"), hash_client_secret(&keys, "t"));
+    }
+
+    #[test]
+    fn no_two_lists_of_parts_hash_the_same() {
+        let keys = TokenKeys::from_master(&[7; 32]);
+        let lists: [&[&[u8]]; 5] =
+            [&[b"ab", b"c"], &[b"a", b"bc"], &[b"abc"], &[b"abc", b""], &[b"", b"abc"]];
+        let mut hashes = lists.map(|parts| keys.hash_request(parts)).to_vec();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), lists.len());
+    }
+
+    #[test]
+    fn a_kept_answer_opens_for_its_own_request_only_and_only_whole() {
+        let keys = TokenKeys::from_master(&[7; 32]);
+        let sealed = keys.seal_answer([3; 32], b"about", b"the answer".to_vec());
+        assert_eq!(keys.open_answer(b"about", &sealed), Ok(b"the answer".to_vec()));
+        assert_eq!(keys.open_answer(b"above", &sealed), Err(NotSealedByUs));
+        let other = TokenKeys::from_master(&[8; 32]);
+        assert_eq!(other.open_answer(b"about", &sealed), Err(NotSealedByUs));
+        for length in 0..sealed.len() {
+            assert_eq!(keys.open_answer(b"about", &sealed[..length]), Err(NotSealedByUs));
+        }
+        for index in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[index] ^= 1;
+            assert_eq!(keys.open_answer(b"about", &changed), Err(NotSealedByUs));
+        }
     }
 }

@@ -13,7 +13,7 @@
 //! where they come from.
 //!
 //! Read in this order: `api/mod.rs` (routes and what surrounds every request), `api/create.rs` (the
-//! request that starts everything), `error.rs` (every refusal, in one match), `page/mod.rs` (the agent
+//! request that starts everything), `api/idempotency.rs` (a request that comes again), `error.rs` (every refusal, in one match), `page/mod.rs` (the agent
 //! page), `page/opening.rs` (how its one-time tokens are spent), `page/view.rs` (its words).
 //!
 //! The one place where keys pass through is the test keypad: a single key goes on as
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::account::Directory;
-use hushpad_domain::ports::{Calls, Clients, SecureSide, Sessions, World};
+use hushpad_domain::ports::{Calls, Clients, Replays, SecureSide, Sessions, World};
 
 mod api;
 mod error;
@@ -44,6 +44,7 @@ pub struct WebParts {
     pub directory: Arc<Directory>,
     pub sessions: Arc<dyn Sessions>,
     pub clients: Arc<dyn Clients>,
+    pub replays: Arc<dyn Replays>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
     pub world: Arc<dyn World>,

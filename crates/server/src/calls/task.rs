@@ -10,8 +10,8 @@ use hushpad_telephony::call::{
     Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, RequestId, SessionTimer,
 };
 use hushpad_telephony::key::{Carrier, Key, KeyReport};
-use hushpad_telephony::key_queue::{KeyQueue, Lane};
-use hushpad_telephony::relay::{Flow, LegParams, Side};
+use hushpad_telephony::key_queue::{Alarm, KeyQueue, Lane};
+use hushpad_telephony::relay::{Flow, KeyRate, LegParams, Side};
 use hushpad_telephony::sdp::{Direction, Negotiated};
 
 use crate::media::{MediaSession, now_ms};
@@ -72,7 +72,8 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
     table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
     tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
     let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let mut task = Task { core, legs, media, nat, place, route, routes, next_route: None, answered_ms: None };
+    let (next_route, answered_ms, info_rate) = (None, None, KeyRate::default());
+    let mut task = Task { core, legs, media, nat, place, route, routes, next_route, answered_ms, info_rate };
     task.perform(first).await;
     task.run(told).await;
 }
@@ -89,6 +90,8 @@ struct Task {
     /// Where the call is being transferred, and the call to take over there.
     next_route: Option<(Route, Option<String>)>,
     answered_ms: Option<u64>,
+    /// Keys by INFO come as fast as the network does: a person is slower.
+    info_rate: KeyRate,
 }
 
 /// The call's place in the program; leaving it is the end, also after a panic.
@@ -275,9 +278,14 @@ impl Task {
         }
     }
 
-    fn key(&self, key: Key) {
+    fn key(&mut self, key: Key) {
         let Some(keys) = &self.place.keys else { return };
-        let report = KeyReport { key, carrier: Carrier::Info, at_ms: now_ms() };
+        let at_ms = now_ms();
+        if self.info_rate.is_too_fast(at_ms * 1000) {
+            keys.raise(Alarm::TooFast);
+            return;
+        }
+        let report = KeyReport { key, carrier: Carrier::Info, at_ms };
         // A full queue raises its own alarm.
         keys.push(Lane::Signalling, report);
     }

@@ -118,7 +118,7 @@ impl SecureSide for SecureDesk {
         let provider = launch.session.provider;
         info!(
             session.id = %launch.session.guid,
-            call.id = ?launch.session.call.map(|call| call.0),
+            call.id = launch.session.call.map(tracing::field::display),
             agent = %launch.session.agent,
             "session opened"
         );

@@ -9,7 +9,7 @@ use hushpad_domain::field::Field;
 use hushpad_domain::ids::GatewayName;
 use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
 use hushpad_domain::ports::{ActError, Launch, World};
-use hushpad_domain::session::{Session, SessionState};
+use hushpad_domain::session::{ATTEMPTS_MAX, Session, SessionState};
 use hushpad_domain::time::Tick;
 use hushpad_telephony::key_queue::Alarm;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -242,6 +242,10 @@ impl ProviderSession {
 
     fn pay(&mut self) -> Result<(), ActError> {
         if !self.capture.is_complete() {
+            return Err(ActError::NotNow);
+        }
+        if self.session.attempts.len() >= usize::from(ATTEMPTS_MAX) {
+            self.notice = Some(Notice::AttemptsUsedUp);
             return Err(ActError::NotNow);
         }
         let card = self.capture.take().ok_or(ActError::NotNow)?;

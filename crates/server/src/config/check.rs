@@ -6,10 +6,10 @@ use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentF
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
-use hushpad_gateways::{GatewayConfig, GatewayKind};
 use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 
+use super::gateways::gateways;
 use super::routes::RouteTable;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
@@ -50,14 +50,15 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     }
 }
 
-struct Mistakes(Vec<(String, String)>);
+/// What is wrong so far, each with its path.
+pub(super) struct Mistakes(Vec<(String, String)>);
 
 impl Mistakes {
-    fn add(&mut self, path: &str, problem: impl Into<String>) {
+    pub(super) fn add(&mut self, path: &str, problem: impl Into<String>) {
         self.0.push((path.to_owned(), problem.into()));
     }
 
-    fn take<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
+    pub(super) fn take<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|problem| self.add(path, problem)).ok()
     }
 }
@@ -165,41 +166,6 @@ fn web_limits(mistakes: &mut Mistakes, raw: &raw::Limits) -> WebLimits {
         client_refill: Duration::from_secs(1) / raw.client_requests_per_s.max(1),
         ..WebLimits::default()
     }
-}
-
-fn gateways(mistakes: &mut Mistakes, raw: &[raw::Gateway], test_mode: bool) -> Vec<GatewayConfig> {
-    let mut gateways = Vec::new();
-    for (index, gateway) in raw.iter().enumerate() {
-        let path = |name: &str| format!("gateways[{index}].{name}");
-        if gateway.name.is_empty() || raw[..index].iter().any(|other| other.name == gateway.name) {
-            mistakes.add(&path("name"), "must be there and be used once");
-        }
-        for (name, url) in [("url", Some(gateway.url.as_str())), ("query_url", gateway.query_url.as_deref())]
-        {
-            let taken = |url: &str| url.starts_with("https://") || (test_mode && url.starts_with("http://"));
-            if !url.is_none_or(taken) {
-                mistakes.add(&path(name), "must be an https URL (http is taken in test mode only)");
-            }
-        }
-        let password = mistakes.take(&path("password"), secret::read(&gateway.password));
-        let kind = match gateway.kind {
-            raw::GatewayKind::Generic => GatewayKind::Generic {
-                url: gateway.url.clone(),
-                query_url: gateway.query_url.clone(),
-                user: gateway.user.clone(),
-                password: password.map(|text| text.to_string()).unwrap_or_default(),
-            },
-        };
-        if gateway.time_out_s == 0 || gateway.settle_time_s < gateway.time_out_s {
-            mistakes.add(&path("settle_time_s"), "must not be less than time_out_s, which must be above 0");
-        }
-        let mut config = GatewayConfig::new(GatewayName(gateway.name.clone()), kind);
-        config.patience.whole = Duration::from_secs(gateway.time_out_s);
-        config.settle_time = Duration::from_secs(gateway.settle_time_s);
-        config.allow_plain_http = test_mode;
-        gateways.push(config);
-    }
-    gateways
 }
 
 fn accounts(

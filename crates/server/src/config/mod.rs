@@ -2,6 +2,7 @@
 //! and what would be right.
 
 mod check;
+mod gateways;
 mod raw;
 mod routes;
 mod secret;
@@ -140,6 +141,18 @@ mod tests {
         ] {
             assert!(mistakes.contains(path), "{path} is not in:\n{mistakes}");
         }
+    }
+
+    #[test]
+    fn each_kind_of_gateway_says_what_it_needs() {
+        let text = EXAMPLE.replace("kind = \"generic\"", "kind = \"cybersource\"");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        insta::assert_snapshot!(mistakes, @r"
+          secrets.master_key: /etc/hushpad/master.key: No such file or directory (os error 2)
+          gateways[0].merchant_id: is missing: this kind of gateway needs it
+          gateways[0].key_id: is missing: this kind of gateway needs it
+          gateways[0].secret: is missing: this kind of gateway needs it
+        ");
     }
 
     #[test]

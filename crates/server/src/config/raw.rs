@@ -131,8 +131,12 @@ pub(super) struct Gateway {
     pub(super) kind: GatewayKind,
     pub(super) url: String,
     pub(super) query_url: Option<String>,
-    pub(super) user: String,
-    pub(super) password: SecretRef,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretRef>,
+    pub(super) merchant_id: Option<String>,
+    pub(super) key_id: Option<String>,
+    pub(super) merchant_account: Option<String>,
+    pub(super) secret: Option<SecretRef>,
     #[serde(default = "time_out_s")]
     pub(super) time_out_s: u64,
     #[serde(default = "settle_time_s")]
@@ -143,6 +147,9 @@ pub(super) struct Gateway {
 #[serde(rename_all = "snake_case")]
 pub(super) enum GatewayKind {
     Generic,
+    Cybersource,
+    Stripe,
+    Adyen,
 }
 
 #[derive(Deserialize)]

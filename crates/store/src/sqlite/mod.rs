@@ -5,6 +5,7 @@ mod clients;
 mod migrate;
 mod purge;
 mod queue;
+mod replays;
 mod rows;
 mod sessions;
 mod writer;
@@ -19,7 +20,8 @@ use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Sessions, StoreUnavailable};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -202,6 +204,21 @@ impl Clients for SqliteStore {
 
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
         clients::find(&self.readers, id).await
+    }
+}
+
+#[async_trait]
+impl Replays for SqliteStore {
+    async fn begin(&self, request: FirstRequest, now: Timestamp) -> Result<Begun, StoreUnavailable> {
+        self.queue.ask(Box::new((request, now)), Job::BeginReplay).await
+    }
+
+    async fn finish(&self, key: ReplayKey, answer: StoredAnswer) -> Result<(), StoreUnavailable> {
+        self.queue.ask(Box::new((key, Some(answer))), Job::EndReplay).await
+    }
+
+    async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable> {
+        self.queue.ask(Box::new((key, None)), Job::EndReplay).await
     }
 }
 

@@ -6,9 +6,12 @@
 
 use std::time::Duration;
 
+use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::session::RESULT_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
+
+use super::replays;
 
 /// How long a session's ids, times and outcome are kept after its end.
 pub(super) const SESSION_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -19,6 +22,9 @@ const BATCH_WIPED: i64 = 1_000;
 /// How far a wiped row must be from every live one to be removed. A row takes at least 10 of the 4,096
 /// bytes of a page and SQLite rebalances at most three neighbouring pages: 1,228 rows.
 const LIVE_DISTANCE: i64 = 2_000;
+
+/// Kept answers removed in one transaction, at most: a few KB each.
+const BATCH_REPLAYS: u32 = 200;
 
 /// What one batch did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,10 +41,14 @@ pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> 
     let (wiped, staying) = wipe(connection, results, sessions).await?;
     let removed = remove(connection, sessions).await?;
     let swept = sweep(connection).await?;
+    let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
         sessions: staying.cast_unsigned() + removed.cast_unsigned(),
-        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || swept == BATCH_WIPED.cast_unsigned(),
+        more: wiped == BATCH_SESSIONS
+            || removed == BATCH_SESSIONS
+            || swept == BATCH_WIPED.cast_unsigned()
+            || replays == u64::from(BATCH_REPLAYS),
     })
 }
 
@@ -139,6 +149,7 @@ async fn sweep(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
     .map(|done| done.rows_affected())
 }
 
-fn before(now: Timestamp, retention: Duration) -> i64 {
+/// `now` less `retention`, in microseconds.
+pub(super) fn before(now: Timestamp, retention: Duration) -> i64 {
     now.as_micros().saturating_sub(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX))
 }

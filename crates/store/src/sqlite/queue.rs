@@ -4,6 +4,7 @@ use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::ClientId;
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
+use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +21,9 @@ pub(super) enum Job {
     Commit(Ask<Box<Change>, (), CommitError>),
     AddClient(Ask<Box<ApiClient>, (), StoreUnavailable>),
     RevokeClient(Ask<(ClientId, Timestamp), bool, StoreUnavailable>),
+    BeginReplay(Ask<Box<(FirstRequest, Timestamp)>, Begun, StoreUnavailable>),
+    /// With the answer to keep; without, the key is freed.
+    EndReplay(Ask<Box<(ReplayKey, Option<StoredAnswer>)>, (), StoreUnavailable>),
     Purge(Ask<Timestamp, u64, StoreUnavailable>),
     Close(Ask<(), (), StoreUnavailable>),
 }
@@ -84,9 +88,17 @@ impl Queue {
 }
 
 impl Job {
-    /// Whether this is a new session.
+    /// Whether this is a new session, or the key of a request that may open one: what a full file refuses.
     pub(super) fn opens(&self) -> bool {
-        matches!(self, Self::Commit(ask) if ask.question.before.is_none())
+        match self {
+            Self::Commit(ask) => ask.question.before.is_none(),
+            Self::BeginReplay(_) => true,
+            Self::AddClient(_)
+            | Self::RevokeClient(_)
+            | Self::EndReplay(_)
+            | Self::Purge(_)
+            | Self::Close(_) => false,
+        }
     }
 
     /// Gives the answer that the group's commit made true.
@@ -95,6 +107,8 @@ impl Job {
             Self::Commit(ask) => ask.done(),
             Self::AddClient(ask) => ask.done(),
             Self::RevokeClient(ask) => ask.done(),
+            Self::BeginReplay(ask) => ask.done(),
+            Self::EndReplay(ask) => ask.done(),
             Self::Purge(ask) => ask.done(),
             Self::Close(ask) => ask.done(),
         }
@@ -106,6 +120,8 @@ impl Job {
             Self::Commit(ask) => ask.give(Err(failure.clone().into())),
             Self::AddClient(ask) => ask.give(Err(failure.clone().into())),
             Self::RevokeClient(ask) => ask.give(Err(failure.clone().into())),
+            Self::BeginReplay(ask) => ask.give(Err(failure.clone().into())),
+            Self::EndReplay(ask) => ask.give(Err(failure.clone().into())),
             Self::Purge(ask) => ask.give(Err(failure.clone().into())),
             Self::Close(ask) => ask.give(Err(failure.clone().into())),
         }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::purge::{self, Batch};
 use super::queue::{Ask, Failure, Job};
-use super::{PAGE_BYTES, changes, clients};
+use super::{PAGE_BYTES, changes, clients, replays};
 
 /// Jobs in one transaction. Past this the shared `fsync` is already cheap beside the rows themselves, and a
 /// larger group would only make its first job wait.
@@ -116,7 +116,11 @@ impl Writer {
         let mut group = Vec::with_capacity(waiting.len());
         for job in waiting.drain(..) {
             match job {
-                Job::Commit(_) | Job::AddClient(_) | Job::RevokeClient(_) => group.push(job),
+                Job::Commit(_)
+                | Job::AddClient(_)
+                | Job::RevokeClient(_)
+                | Job::BeginReplay(_)
+                | Job::EndReplay(_) => group.push(job),
                 Job::Purge(ask) => self.purges.push_back(Purge { ask, sessions: 0 }),
                 Job::Close(mut ask) => {
                     // What waits already is still written.
@@ -179,6 +183,20 @@ impl Writer {
                 Job::RevokeClient(ask) => {
                     let (id, at) = &ask.question;
                     ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
+                }
+                Job::BeginReplay(ask) => {
+                    let (request, now) = &*ask.question;
+                    ask.answer = Some(match role {
+                        Role::Owner { epoch } => Ok(replays::begin(connection, request, *now, epoch).await?),
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
+                }
+                Job::EndReplay(ask) => {
+                    let (key, answer) = &*ask.question;
+                    ask.answer = Some(match role {
+                        Role::Owner { .. } => Ok(replays::end(connection, key, answer.as_ref()).await?),
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
                 }
                 // Set aside before.
                 Job::Purge(_) | Job::Close(_) => {}

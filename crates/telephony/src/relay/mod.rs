@@ -19,6 +19,7 @@ mod tests;
 
 pub use leg::{Flow, LegParams};
 pub use outgoing::StreamSeed;
+pub use rate::KeyRate;
 pub use secure::SecureMode;
 pub use stats::{BridgeStats, Dropped, LegStats};
 

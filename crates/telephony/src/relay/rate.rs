@@ -5,16 +5,18 @@ const KEYS_PER_SECOND: usize = 12;
 
 const SECOND_US: u64 = 1_000_000;
 
-/// Watches the keys of one carrier.
+/// Watches the keys of one carrier. The relay watches those in the audio; whoever takes keys from signalling
+/// watches them with one of his own.
 #[derive(Default)]
-pub(super) struct KeyRate {
+pub struct KeyRate {
     onsets_us: [Option<u64>; KEYS_PER_SECOND],
     oldest: usize,
 }
 
 impl KeyRate {
-    /// Notes a key and tells whether it is one too many within a second.
-    pub(super) fn is_too_fast(&mut self, onset_us: u64) -> bool {
+    /// Notes a key that began at `onset_us` (microseconds of any clock) and tells whether it is one too many
+    /// within a second.
+    pub fn is_too_fast(&mut self, onset_us: u64) -> bool {
         let oldest = self.onsets_us[self.oldest].replace(onset_us);
         self.oldest = (self.oldest + 1) % KEYS_PER_SECOND;
         oldest.is_some_and(|oldest| onset_us.abs_diff(oldest) < SECOND_US)

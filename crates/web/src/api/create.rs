@@ -7,12 +7,13 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use hushpad_domain::client::Principal;
-use hushpad_domain::ids::{AgentId, ConfigurationId};
+use hushpad_domain::ids::{AgentId, ConfigurationId, SessionGuid};
 use hushpad_domain::open_session::{Doors, OpenRequest, Opened, open_session};
 use hushpad_domain::text::holds_card_number;
 use serde_json::json;
 
 use super::Api;
+use super::idempotency::Promised;
 use super::json::{Object, read_json};
 use crate::WebParts;
 use crate::error::ApiError;
@@ -29,8 +30,10 @@ pub(super) async fn create_session(
 ) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     let body = read_json(&head.headers, body).await?;
-    let request = read_request(&body)?;
     let parts = &api.parts;
+    let promised = head.extensions.get().map(|Promised(session)| *session);
+    let session = promised.unwrap_or_else(|| SessionGuid(parts.world.guid()));
+    let request = read_request(session, &body)?;
     let session_life = session_life(parts, &principal, request.configuration);
     let doors = Doors {
         directory: &parts.directory,
@@ -44,7 +47,7 @@ pub(super) async fn create_session(
     Ok(reply(parts, opened, &access, &refresh))
 }
 
-fn read_request(body: &[u8]) -> Result<OpenRequest, ApiError> {
+fn read_request(session: SessionGuid, body: &[u8]) -> Result<OpenRequest, ApiError> {
     let object = Object::parse(body)?;
     // Unknown fields are ignored, but a card number in one is a mistake that must come out at once.
     if object.strings().any(|text| holds_card_number(&text)) {
@@ -59,6 +62,7 @@ fn read_request(body: &[u8]) -> Result<OpenRequest, ApiError> {
         .ok_or(ApiError::Malformed("paymentData is missing".into()))?
         .texts("paymentData")?;
     Ok(OpenRequest {
+        session,
         agent: agent.map(AgentId),
         configuration: object.number("accountConfigurationId")?.map(ConfigurationId),
         payment_data,
@@ -108,17 +112,19 @@ fn reply(parts: &WebParts, opened: Opened, access: &str, refresh: &str) -> Respo
 mod tests {
     use super::*;
 
+    const SESSION: SessionGuid = SessionGuid(uuid::Uuid::nil());
+
     proptest::proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let _ = read_request(&bytes);
+            let _ = read_request(SESSION, &bytes);
         }
 
         #[test]
         fn any_json_like_text_is_read_without_a_panic(
             text in r#"\{("(agentId|paymentData|skipCallTransfer|x)":(1e9|"\\u[0-9a-f]{4}"|\{"Amount":[0-9.]{1,5}\}|null|\[1\]),?){0,4}\}"#,
         ) {
-            let _ = read_request(text.as_bytes());
+            let _ = read_request(SESSION, text.as_bytes());
         }
     }
 }

@@ -17,7 +17,7 @@ use super::read_body;
 use crate::error::ApiError;
 
 /// The published limit of a body.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Our own requests are two deep. The rest is room for fields that we ignore.
 const DEPTH_MAX: usize = 16;
 /// More names than any request has.

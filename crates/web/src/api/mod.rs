@@ -21,6 +21,7 @@ use crate::rate::Allowances;
 
 mod caller;
 mod create;
+mod idempotency;
 mod json;
 mod status;
 mod token;
@@ -51,12 +52,14 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
         token_failures: token::Failures::new(),
     });
     let mut sessions = Router::new();
+    // Every route here that changes something is wrapped in it.
+    let once = || middleware::from_fn_with_state(api.clone(), idempotency::once);
     for prefix in PREFIXES {
         let path = |rest: &str| format!("{prefix}/v1/session{rest}");
         sessions = sessions
-            .route(&path(""), post(create::create_session))
+            .route(&path(""), post(create::create_session).route_layer(once()))
             .route(&path("/{guid}"), get(status::session_status))
-            .route(&path("/{guid}/cancel"), post(status::cancel_session))
+            .route(&path("/{guid}/cancel"), post(status::cancel_session).route_layer(once()))
             .route(&path("/{guid}/events"), get(status::session_events));
     }
     sessions
@@ -87,11 +90,16 @@ async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
+/// The id of a request, among its extensions.
+#[derive(Clone)]
+struct RequestId(String);
+
 /// Around every request: gives it its id, renders its refusal, tells the metrics.
-async fn frame(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+async fn frame(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let begun = api.parts.observer.request_begins();
     let route = route_of(&request);
     let id = request_id(&api.parts, request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
         let headers = std::mem::take(response.headers_mut());

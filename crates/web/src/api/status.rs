@@ -15,12 +15,12 @@ use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::page::AgentAction;
 use hushpad_domain::ports::{ActError, CommitError, StoreUnavailable};
 use hushpad_domain::session::{Session, WrongState};
-use hushpad_domain::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Api;
+use super::idempotency::KeptBody;
 use crate::error::ApiError;
 
 /// The session as it stands.
@@ -30,7 +30,7 @@ pub(super) async fn session_status(
     SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
     let session = find(&api, &principal, guid).await?;
-    Ok(reply(&status(&session, api.parts.world.now())))
+    Ok(reply(&status(&session, session.result_is_kept(api.parts.world.now()))))
 }
 
 /// Where to go on reading events.
@@ -76,7 +76,10 @@ pub(super) async fn cancel_session(
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
     let session = find(&api, &principal, guid).await?;
-    Ok(reply(&status(&session, api.parts.world.now())))
+    let mut response = reply(&status(&session, session.result_is_kept(api.parts.world.now())));
+    // A kept answer outlives paymentResultData, and so must not hold it.
+    response.extensions_mut().insert(KeptBody(status(&session, false).to_string()));
+    Ok(response)
 }
 
 async fn cancel_here(api: &Api, session: Session) -> Result<(), ApiError> {
@@ -110,9 +113,8 @@ async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Ses
     found.ok_or(ApiError::NoSuchSession)
 }
 
-/// The published reply.
-fn status(session: &Session, now: Timestamp) -> Value {
-    let kept = session.result_is_kept(now);
+/// The published reply; without what is past its retention unless that is still `kept`.
+fn status(session: &Session, kept: bool) -> Value {
     let mut body = json!({
         "sessionGuid": session.guid,
         "providerSessionGuid": session.provider,

@@ -95,6 +95,9 @@ pub(super) fn notice(notice: Notice) -> &'static str {
         Notice::StoreUnavailable => {
             "New payments cannot be started just now. Nothing was sent. Try again in a moment."
         }
+        Notice::AttemptsUsedUp => {
+            "This payment has been tried too often. Cancel it and take another way to pay."
+        }
         Notice::CallEnded => "The call has ended. The bank's answer is still awaited.",
     }
 }

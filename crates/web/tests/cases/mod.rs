@@ -1,3 +1,4 @@
+mod idempotency;
 mod page;
 mod refusals;
 mod sessions;

@@ -1,6 +1,7 @@
 //! A desk to test at: the web room with fakes behind its ports, and verbs to use it.
 
 mod ports;
+mod replays;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 pub(crate) use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
+pub(crate) use replays::FakeReplays;
 
 /// The schemes' published test cards: they must never come back out.
 pub(crate) const PANS: [&str; 3] = ["4111111111111111", "5555555555554444", "378282246310005"];
@@ -43,6 +45,7 @@ pub(crate) struct Desk {
     pub(crate) pages: Router,
     pub(crate) store: Arc<FakeStore>,
     pub(crate) clients: Arc<FakeClients>,
+    pub(crate) replays: Arc<FakeReplays>,
     pub(crate) calls: Arc<FakeCalls>,
     pub(crate) secure_side: Arc<FakeSecureSide>,
     pub(crate) world: Arc<FakeWorld>,
@@ -84,6 +87,7 @@ impl Desk {
             clients.put(client(id, account, agent, hash_client_secret(&keys, &secret_of(id))));
         }
         let store = Arc::new(FakeStore::default());
+        let replays = Arc::new(FakeReplays::new(store.clone()));
         let calls = Arc::new(FakeCalls::default());
         calls.call_of("acme", "agent1234");
         let secure_side = Arc::new(FakeSecureSide::new(store.clone()));
@@ -93,6 +97,7 @@ impl Desk {
             directory: Arc::new(Directory::new(vec![account("acme"), account("globex")])),
             sessions: store.clone(),
             clients: clients.clone(),
+            replays: replays.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),
             world: world.clone(),
@@ -106,7 +111,7 @@ impl Desk {
             observer: observer.clone(),
         });
         let (api, pages) = (api_router(parts.clone()), page_router(parts));
-        Self { api, pages, store, clients, calls, secure_side, world, observer }
+        Self { api, pages, store, clients, replays, calls, secure_side, world, observer }
     }
 
     /// Sends a form to the token endpoint at `path`.
@@ -148,6 +153,16 @@ impl Desk {
             request = request.header("content-type", "application/json");
         }
         send(&self.api, request.body(Body::from(body.unwrap_or("").to_owned())).unwrap()).await
+    }
+
+    /// Posts with an `Idempotency-Key`.
+    pub(crate) async fn post_once(&self, client: &str, key: &str, path: &str, body: &str) -> Answer {
+        let token = self.token_of(client).await;
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
+        send(&self.api, request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
     /// Opens a session for agent1234's call.

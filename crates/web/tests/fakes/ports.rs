@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -164,6 +164,9 @@ pub(crate) struct FakeSecureSide {
     act_fails: Mutex<Option<ActError>>,
     pages: Mutex<HashMap<ProviderSessionGuid, watch::Sender<PageState>>>,
     acts: Mutex<Vec<AgentAction>>,
+    /// Held for writing: launches wait.
+    pub(crate) gate: tokio::sync::RwLock<()>,
+    pub(crate) launch_panics: AtomicBool,
 }
 
 impl FakeSecureSide {
@@ -174,11 +177,18 @@ impl FakeSecureSide {
             act_fails: Mutex::default(),
             pages: Mutex::default(),
             acts: Mutex::default(),
+            gate: tokio::sync::RwLock::default(),
+            launch_panics: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn fail_launches(&self, error: LaunchError) {
         *self.launch_fails.lock().unwrap() = Some(error);
+    }
+
+    pub(crate) fn launch_again(&self) {
+        *self.launch_fails.lock().unwrap() = None;
+        self.launch_panics.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn fail_acts(&self, error: ActError) {
@@ -212,6 +222,8 @@ impl FakeSecureSide {
 #[async_trait]
 impl SecureSide for FakeSecureSide {
     async fn launch(&self, launch: Launch) -> Result<(), LaunchError> {
+        let _open = self.gate.read().await;
+        assert!(!self.launch_panics.load(Ordering::Relaxed), "a panic that the test asked for");
         if let Some(error) = self.launch_fails.lock().unwrap().clone() {
             return Err(error);
         }

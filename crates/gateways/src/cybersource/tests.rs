@@ -1,0 +1,353 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Unknown, Verdict};
+use hushpad_domain::field::Field;
+use proptest::prelude::*;
+use ring::digest;
+
+use super::*;
+use crate::fixtures::{self, header_lines, verdict};
+
+const CODE: &str = "00000000000000000000000007";
+/// Nobody's key: "a shared secret for tests only!!!" in base64.
+const SECRET: &str = "YSBzaGFyZWQgc2VjcmV0IGZvciB0ZXN0cyBvbmx5ISEh";
+
+fn cybersource() -> CyberSource {
+    let base = Endpoint::parse("https://apitest.cybersource.com", false).unwrap();
+    CyberSource::new(base, "shop_1", "key-1", SECRET, Duration::from_secs(60)).unwrap()
+}
+
+fn parsed(status: u16, body: &str) -> Parsed {
+    fixtures::parse(&cybersource(), &Step::default(), status, body.as_bytes())
+}
+
+fn asked(status: u16, body: &str) -> ParsedQuery {
+    fixtures::parse_query(&cybersource(), &Step::default(), status, body.as_bytes())
+}
+
+fn body_of(wire: &WireRequest) -> serde_json::Value {
+    serde_json::from_slice(wire.body.as_ref()).unwrap()
+}
+
+#[test]
+fn the_request_is_a_signed_moto_sale() {
+    let wire = fixtures::build(&cybersource(), &Step::default(), "12.40", "GBP").unwrap();
+    let lines = header_lines(&wire);
+    let unsigned: Vec<_> = lines.lines().filter(|line| !line.starts_with("authorization: Bearer ")).collect();
+    assert_eq!(unsigned.len() + 1, lines.lines().count());
+    insta::assert_snapshot!(unsigned.join("\n"), @r#"
+    POST /pts/v2/payments
+    v-c-merchant-id: shop_1
+    content-type: application/json
+    accept: application/hal+json;charset=utf-8
+    "#);
+    let mut body = body_of(&wire);
+    fixtures::take_card(&mut body["paymentInformation"]["card"], "number", "securityCode");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap(), @r#"
+    {
+      "clientReferenceInformation": {
+        "code": "00000000000000000000000007",
+        "transactionId": "00000000000000000000000007"
+      },
+      "merchantDefinedInformation": [
+        {
+          "key": "1",
+          "value": "order-9"
+        }
+      ],
+      "orderInformation": {
+        "amountDetails": {
+          "currency": "GBP",
+          "totalAmount": "12.40"
+        },
+        "billTo": {
+          "address1": "1 High Street",
+          "country": "GB",
+          "email": "ann@example.com",
+          "firstName": "Ann",
+          "lastName": "O'Neil & Co",
+          "locality": "London",
+          "postalCode": "SW1A 1AA"
+        }
+      },
+      "paymentInformation": {
+        "card": {
+          "expirationMonth": "12",
+          "expirationYear": "2030",
+          "type": "001"
+        }
+      },
+      "processingInformation": {
+        "capture": true,
+        "commerceIndicator": "moto"
+      }
+    }
+    "#);
+}
+
+#[test]
+fn the_tokens_claims_are_about_this_request() {
+    let wire = fixtures::build(&cybersource(), &Step::default(), "12.40", "GBP").unwrap();
+    let token = wire.headers[0].1.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+    let parts: Vec<_> = token.split('.').collect();
+    let read = |part: &str| -> serde_json::Value {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    assert_eq!(read(parts[0]), serde_json::json!({"kid": "key-1", "alg": "HS256", "typ": "JWT"}));
+    let mut claims = read(parts[1]);
+    let digest = STANDARD.encode(digest::digest(&digest::SHA256, wire.body.as_ref()));
+    assert_eq!(claims.as_object_mut().unwrap().remove("digest").unwrap(), digest.as_str());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&claims).unwrap(), @r#"
+    {
+      "digestAlgorithm": "SHA-256",
+      "exp": 1787270520,
+      "iat": 1787270400,
+      "iss": "shop_1",
+      "jti": "dc32a671-f994-5e42-9653-6f5ebf6f22e7",
+      "request-host": "apitest.cybersource.com",
+      "request-method": "POST",
+      "request-resource-path": "/pts/v2/payments",
+      "v-c-jwt-version": "2",
+      "v-c-merchant-id": "shop_1"
+    }
+    "#);
+    assert!(wire.headers[0].1.is_sensitive());
+}
+
+/// The expected token was made with Python's `hmac`, `hashlib` and `base64` from the same claims, in the way of
+/// `authenticationsdk/jwt/Token.py` of CyberSource's SDK 0.0.80.
+#[test]
+fn the_signature_is_the_one_that_others_compute() {
+    let signer = Signer::new("shop_1", "key-1", SECRET).unwrap();
+    let endpoint = Endpoint::parse("https://apitest.cybersource.com/pts/v2/payments", false).unwrap();
+    let attempt = fixtures::attempt("12.40", "GBP");
+    let made = signer.authorization(&endpoint, b"{\"a\":1}", attempt.id, fixtures::now()).unwrap();
+    assert_eq!(
+        made.to_str().unwrap(),
+        "Bearer eyJraWQiOiJrZXktMSIsImFsZyI6IkhTMjU2IiwidHlwIjoiSldUIn0.eyJkaWdlc3QiOiJBVnE5ZjF6RmVpM1pTM1dROEVyWUNFSnprRjdqUHNYT3ZxNWlKMnFYK0dJPSIsImRpZ2VzdEFsZ29yaXRobSI6IlNIQS0yNTYiLCJpYXQiOjE3ODcyNzA0MDAsImV4cCI6MTc4NzI3MDUyMCwicmVxdWVzdC1tZXRob2QiOiJQT1NUIiwicmVxdWVzdC1ob3N0IjoiYXBpdGVzdC5jeWJlcnNvdXJjZS5jb20iLCJyZXF1ZXN0LXJlc291cmNlLXBhdGgiOiIvcHRzL3YyL3BheW1lbnRzIiwiaXNzIjoic2hvcF8xIiwianRpIjoiZGMzMmE2NzEtZjk5NC01ZTQyLTk2NTMtNmY1ZWJmNmYyMmU3Iiwidi1jLWp3dC12ZXJzaW9uIjoiMiIsInYtYy1tZXJjaGFudC1pZCI6InNob3BfMSJ9.7VwVD9zzdLy8fY0dWW2965Dbbs_i1e7RrTSbzPhJELM"
+    );
+}
+
+#[test]
+fn a_secret_that_is_not_base64_is_refused() {
+    assert!(Signer::new("shop_1", "key-1", "not base64!").is_none());
+    assert!(Signer::new("shop_1", "key-1", "").is_none());
+}
+
+#[test]
+fn references_are_short_and_differ() {
+    let of = |id| reference(AttemptId(uuid::Uuid::from_u128(id)));
+    assert_eq!(of(7), CODE);
+    assert_eq!(of(u128::MAX), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+    assert_ne!(of(1 << 127), of(0));
+}
+
+#[test]
+fn amounts_are_decimal_and_other_currencies_are_not_sent() {
+    let amount = |amount, currency| {
+        let wire = fixtures::build(&cybersource(), &Step::default(), amount, currency)?;
+        Ok(body_of(&wire)["orderInformation"]["amountDetails"]["totalAmount"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(amount("12.4", "GBP"), Ok("12.40".to_owned()));
+    assert_eq!(amount("12", "JPY"), Ok("12".to_owned()));
+    assert_eq!(amount("1.234", "KWD"), Ok("1.234".to_owned()));
+    for currency in ["CLP", "HUF", "IDR", "ISK", "MGA", "UGX"] {
+        assert_eq!(amount("12", currency), Err(BuildError::Currency), "{currency}");
+    }
+    assert_eq!(fixtures::build_with_other_amount(&cybersource()).err(), Some(BuildError::AmountDiffers));
+}
+
+const AMOUNT: &str = r#""orderInformation":{"amountDetails":{"authorizedAmount":"12.40","currency":"GBP"}}"#;
+
+fn answer(status: &str, more: &str) -> String {
+    format!(
+        r#"{{"id":"6461731521426399003473","status":"{status}","clientReferenceInformation":{{"code":"{CODE}"}},{more}}}"#
+    )
+}
+
+fn declined(reason: &str) -> String {
+    answer("DECLINED", &format!(r#""errorInformation":{{"reason":"{reason}","message":"x"}}"#))
+}
+
+fn told(parsed: Parsed) -> GatewayAnswer {
+    match parsed {
+        Parsed::Answer(answer) => answer,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+#[test]
+fn the_result_is_in_the_published_names() {
+    let answer = told(parsed(201, &answer("AUTHORIZED", AMOUNT)));
+    assert_eq!(answer.verdict, Verdict::Approved);
+    assert_eq!(answer.gateway_reference, "6461731521426399003473");
+    insta::assert_debug_snapshot!(answer.result, @r#"
+    {
+        "Amount": "1240",
+        "Currency": "GBP",
+        "MerchantReferenceCode": "order-9",
+        "createSubscription": "false",
+        "decision": "ACCEPT",
+        "reasonCode": "100",
+        "requestID": "6461731521426399003473",
+        "requestToken": "23cf858cafb85f02a415ba3ec2d91c28",
+        "transactionType": "Capture",
+    }
+    "#);
+}
+
+#[test]
+fn a_status_decides_and_not_the_http_status() {
+    use DeclineClass::{Never, OtherCard, Rekey, TryLater};
+    let cases = [
+        (answer("AUTHORIZED_PENDING_REVIEW", AMOUNT), Verdict::Review, "REVIEW", "480"),
+        (answer("AUTHORIZED_RISK_DECLINED", AMOUNT), Verdict::Review, "REVIEW", "481"),
+        (declined("EXPIRED_CARD"), Verdict::Declined { class: Rekey(Field::Expiry) }, "REJECT", "202"),
+        (declined("PROCESSOR_DECLINED"), Verdict::Declined { class: OtherCard }, "REJECT", "203"),
+        (declined("INSUFFICIENT_FUND"), Verdict::Declined { class: TryLater }, "REJECT", "204"),
+        (declined("STOLEN_LOST_CARD"), Verdict::Declined { class: Never }, "REJECT", "205"),
+        (declined("CVN_NOT_MATCH"), Verdict::Declined { class: Rekey(Field::SecurityCode) }, "REJECT", "209"),
+        (declined("EXCEEDS_CREDIT_LIMIT"), Verdict::Declined { class: TryLater }, "REJECT", "210"),
+        (declined("INVALID_CVN"), Verdict::Declined { class: Rekey(Field::SecurityCode) }, "REJECT", "211"),
+        (declined("CV_FAILED"), Verdict::Declined { class: Rekey(Field::SecurityCode) }, "REJECT", "230"),
+        (declined("INVALID_ACCOUNT"), Verdict::Declined { class: Rekey(Field::CardNumber) }, "REJECT", "231"),
+        (declined("GENERAL_DECLINE"), Verdict::Declined { class: OtherCard }, "REJECT", "233"),
+        (declined("BRANDNEW"), Verdict::Declined { class: OtherCard }, "REJECT", "203"),
+    ];
+    for (body, verdict, decision, code) in cases {
+        let answer = told(parsed(201, &body));
+        assert_eq!(answer.verdict, verdict, "{body}");
+        assert_eq!(
+            (answer.result["decision"].as_str(), answer.result["reasonCode"].as_str()),
+            (decision, code)
+        );
+    }
+}
+
+#[test]
+fn an_invalid_request_blames_what_was_keyed_where_it_can() {
+    let invalid = |field: &str| {
+        format!(
+            r#"{{"submitTimeUtc":"2026-08-21T00:00:00Z","status":"INVALID_REQUEST","reason":"INVALID_DATA","message":"x","details":[{{"field":"{field}","reason":"INVALID_DATA"}}]}}"#
+        )
+    };
+    for (field, class) in [
+        ("paymentInformation.card.number", DeclineClass::Rekey(Field::CardNumber)),
+        ("paymentInformation.card.expirationYear", DeclineClass::Rekey(Field::Expiry)),
+        ("paymentInformation.card.securityCode", DeclineClass::Rekey(Field::SecurityCode)),
+        ("orderInformation.billTo.country", DeclineClass::TryLater),
+    ] {
+        let answer = told(parsed(400, &invalid(field)));
+        assert_eq!(answer.verdict, Verdict::Declined { class }, "{field}");
+        assert_eq!(answer.result["reasonCode"], "102");
+    }
+    assert_eq!(parsed(401, r#"{"response":{"rmsg":"Authentication Failed"}}"#), Parsed::Refused);
+    assert_eq!(parsed(429, ""), Parsed::Refused);
+}
+
+#[test]
+fn a_surprise_is_unknown() {
+    let request = |reason: &str| format!(r#"{{"status":"INVALID_REQUEST","reason":"{reason}"}}"#);
+    for (status, body) in [
+        (502, r#"{"status":"SERVER_ERROR","reason":"SYSTEM_ERROR"}"#.to_owned()),
+        (500, declined("EXPIRED_CARD")),
+        (201, declined("PROCESSOR_TIMEOUT")),
+        (201, declined("SERVER_TIMEOUT")),
+        (201, declined("SERVICE_TIMEOUT")),
+        (400, request("DUPLICATE_REQUEST")),
+        (201, answer("PARTIAL_AUTHORIZED", AMOUNT)),
+        (201, answer("BRANDNEW", AMOUNT)),
+        (201, answer("AUTHORIZED", &AMOUNT.replace("12.40", "12.41"))),
+        (201, answer("AUTHORIZED", &AMOUNT.replace("GBP", "USD"))),
+        (201, answer("AUTHORIZED", r#""x":1"#)),
+        (201, declined("EXPIRED_CARD").replace(CODE, "another")),
+        (201, r#"{"status":"DECLINED"}"#.to_owned()),
+        (202, answer("AUTHORIZED", AMOUNT)),
+        (401, answer("AUTHORIZED", AMOUNT)),
+        (404, "{}".to_owned()),
+        (201, "{}".to_owned()),
+        (201, String::new()),
+    ] {
+        let parsed = parsed(status, &body);
+        assert!(matches!(parsed, Parsed::Indeterminate(_)), "{status} {body}: {parsed:?}");
+    }
+}
+
+#[test]
+fn the_question_is_a_search_for_our_reference() {
+    let wire = cybersource().query(&Step::default(), &fixtures::attempt("12.40", "GBP"), fixtures::now());
+    let wire = wire.unwrap();
+    assert_eq!(wire.endpoint.target, "/tss/v2/searches");
+    insta::assert_snapshot!(std::str::from_utf8(wire.body.as_ref()).unwrap(), @r#"{"save":false,"timezone":"UTC","query":"clientReferenceInformation.code:00000000000000000000000007","offset":0,"limit":20,"sort":"submitTimeUtc:desc"}"#);
+    assert_eq!(cybersource().caps().settle_time, SETTLE_MIN);
+}
+
+fn found(count: usize, auth: &str, bill: &str) -> String {
+    let summary = format!(
+        r#"{{"id":"6461731521426399003473","clientReferenceInformation":{{"code":"{CODE}"}},"orderInformation":{{"amountDetails":{{"totalAmount":"12.4","currency":"GBP"}}}},"applicationInformation":{{"applications":[{{"name":"ics_auth","reasonCode":"{auth}"}},{{"name":"ics_bill","reasonCode":"{bill}"}}]}}}}"#
+    );
+    let summaries = vec![summary; count].join(",");
+    format!(
+        r#"{{"query":"clientReferenceInformation.code:{CODE}","totalCount":{count},"_embedded":{{"transactionSummaries":[{summaries}]}}}}"#
+    )
+}
+
+#[test]
+fn only_a_clear_word_about_our_reference_counts_when_asking() {
+    let verdict = |asked| match asked {
+        ParsedQuery::Found(answer) => Some(answer.verdict),
+        ParsedQuery::Next(_) | ParsedQuery::NotFound | ParsedQuery::Indeterminate(_) => None,
+    };
+    assert_eq!(verdict(asked(201, &found(1, "100", "100"))), Some(Verdict::Approved));
+    assert_eq!(verdict(asked(201, &found(1, "480", "480"))), Some(Verdict::Review));
+    let never = Verdict::Declined { class: DeclineClass::Never };
+    assert_eq!(verdict(asked(201, &found(1, "205", ""))), Some(never));
+    assert_eq!(asked(201, &found(0, "", "")), ParsedQuery::NotFound);
+    let without_list = format!(r#"{{"query":"clientReferenceInformation.code:{CODE}","totalCount":0}}"#);
+    assert_eq!(asked(201, &without_list), ParsedQuery::NotFound);
+    for (status, body) in [
+        (201, found(2, "100", "100")),
+        (201, found(1, "100", "")),
+        (201, found(1, "151", "")),
+        (201, found(1, "100", "100").replace("12.4", "12.41")),
+        (201, found(1, "100", "100").replace("GBP", "USD")),
+        (201, found(1, "100", "100").replace("ics_bill", "ics_auth_reversal")),
+        (201, found(0, "", "").replace(CODE, "another")),
+        (201, r#"{"totalCount":0}"#.to_owned()),
+        (404, found(0, "", "")),
+        (500, found(0, "", "")),
+        (201, "{}".to_owned()),
+    ] {
+        let said = asked(status, &body);
+        assert!(matches!(said, ParsedQuery::Indeterminate(_)), "{status} {body}: {said:?}");
+    }
+    assert_eq!(asked(500, ""), ParsedQuery::Indeterminate(Unknown::GatewayError));
+}
+
+proptest! {
+    #[test]
+    fn garbage_is_read_without_a_panic_and_is_no_decision(
+        status in 100_u16..1000,
+        body in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let parsed = fixtures::parse(&cybersource(), &Step::default(), status, &body);
+        prop_assert_eq!(verdict(&parsed), None);
+        let asked = fixtures::parse_query(&cybersource(), &Step::default(), status, &body);
+        prop_assert!(matches!(asked, ParsedQuery::Indeterminate(_)));
+    }
+
+    #[test]
+    fn an_approval_names_our_amount(
+        status in prop::sample::select(vec![200_u16, 201, 400, 401, 500, 502]),
+        word in prop::sample::select(vec!["AUTHORIZED", "DECLINED", "INVALID_REQUEST", "SERVER_ERROR", "X"]),
+        amount in prop::sample::select(vec!["12.40", "12.41", "", "x"]),
+    ) {
+        let body = answer(word, &AMOUNT.replace("12.40", amount));
+        match verdict(&parsed(status, &body)) {
+            Some(Verdict::Approved) => prop_assert!(status == 201 && word == "AUTHORIZED" && amount == "12.40"),
+            Some(Verdict::Declined { .. }) => prop_assert!(matches!(word, "DECLINED" | "INVALID_REQUEST")),
+            Some(Verdict::Review) => prop_assert!(false),
+            None => {}
+        }
+    }
+}

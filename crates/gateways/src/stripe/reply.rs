@@ -1,0 +1,237 @@
+//! What Stripe says to the steps of an order.
+
+use std::collections::BTreeMap;
+
+use hushpad_domain::attempt::{Attempt, DeclineClass, GatewayAnswer, Unknown, Verdict};
+use hushpad_domain::field::Field;
+use hushpad_domain::masked_card::MaskedCard;
+use serde::Deserialize;
+
+use super::{CANCEL, CONFIRM, METHOD, UNITS};
+use crate::amounts;
+use crate::connector::{Parsed, Reply, Step};
+use crate::wire_text::safe_id;
+
+/// Longer ids are not Stripe's.
+const ID_CHARS_MAX: usize = 100;
+
+/// The code we give where the issuer wanted authentication.
+const AUTHENTICATION: &str = "authentication_required";
+
+const UNREADABLE: Parsed = Parsed::Indeterminate(Unknown::Unreadable);
+
+pub(super) fn created(attempt: &Attempt, reply: &Reply) -> Parsed {
+    match (reply.status, read::<Intent>(reply)) {
+        (200, Some(intent)) if intent.is_of(attempt) => {
+            Parsed::Next(Step { no: METHOD, ids: vec![intent.id] })
+        }
+        (200, _) => UNREADABLE,
+        _ => failed_before_confirming(reply),
+    }
+}
+
+pub(super) fn method_made(step: &Step, card: &MaskedCard, reply: &Reply) -> Parsed {
+    match (reply.status, read::<Method>(reply), read::<Failure>(reply)) {
+        (200, Some(method), _) if method.object == "payment_method" && is_id(&method.id) => {
+            let ids = step.ids.iter().take(1).cloned().chain([method.id]).collect();
+            Parsed::Next(Step { no: CONFIRM, ids })
+        }
+        (402, _, Some(failure)) if failure.error.is_about_the_card() => {
+            Parsed::Answer(failure.error.decline(String::new(), Some(card.clone())))
+        }
+        (200, ..) => UNREADABLE,
+        _ => failed_before_confirming(reply),
+    }
+}
+
+pub(super) fn confirmed(step: &Step, attempt: &Attempt, card: &MaskedCard, reply: &Reply) -> Parsed {
+    let ours = |intent: &Intent| intent.is_of(attempt) && step.ids.first() == Some(&intent.id);
+    match (reply.status, read::<Intent>(reply), read::<Failure>(reply)) {
+        (500.., ..) => Parsed::Indeterminate(Unknown::GatewayError),
+        (200, Some(intent), _) if ours(&intent) => match intent.what(Some(card)) {
+            What::Decided(answer) => Parsed::Answer(answer),
+            What::WantsAuthentication => Parsed::Next(Step { no: CANCEL, ids: vec![intent.id] }),
+            What::NotConfirmed | What::Cancelled | What::NotKnown => UNREADABLE,
+        },
+        (402, _, Some(failure)) if failure.error.is_about_the_card() => match &failure.error.payment_intent {
+            Some(intent) if !ours(intent) => UNREADABLE,
+            Some(intent) if intent.status == "requires_action" => {
+                Parsed::Next(Step { no: CANCEL, ids: vec![intent.id.clone()] })
+            }
+            Some(intent) if intent.status != "requires_payment_method" => UNREADABLE,
+            _ => {
+                let reference = step.ids.first().cloned().unwrap_or_default();
+                Parsed::Answer(failure.error.decline(reference, Some(card.clone())))
+            }
+        },
+        (401 | 403, _, Some(_)) => Parsed::Refused,
+        (429, _, Some(failure)) if failure.error.code.as_deref() == Some("rate_limit") => Parsed::Refused,
+        _ => UNREADABLE,
+    }
+}
+
+pub(super) fn cancelled(attempt: &Attempt, card: &MaskedCard, reply: &Reply) -> Parsed {
+    match (reply.status, read::<Intent>(reply)) {
+        (200, Some(intent)) if intent.is_of(attempt) && intent.status == "canceled" => {
+            Parsed::Answer(authentication_wanted(intent.id, Some(card.clone())))
+        }
+        _ => UNREADABLE,
+    }
+}
+
+/// The issuer wanted authentication, which a telephone payment cannot give; the intent is cancelled.
+pub(super) fn authentication_wanted(intent: String, card: Option<MaskedCard>) -> GatewayAnswer {
+    let error = Problem { code: Some(AUTHENTICATION.to_owned()), ..Problem::default() };
+    error.decline(intent, card)
+}
+
+/// Nothing can have been charged; the question is only whether Stripe said no, or is in trouble.
+fn failed_before_confirming(reply: &Reply) -> Parsed {
+    match (reply.status, read::<Failure>(reply)) {
+        (400..=499, Some(_)) | (401 | 403 | 429, None) => Parsed::Refused,
+        _ => Parsed::Indeterminate(Unknown::GatewayError),
+    }
+}
+
+pub(super) fn read<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Option<T> {
+    serde_json::from_slice(&reply.body).ok()
+}
+
+/// A PaymentIntent, as far as we read it.
+#[derive(Deserialize)]
+pub(super) struct Intent {
+    pub(super) id: String,
+    object: String,
+    amount: i64,
+    amount_received: Option<i64>,
+    currency: String,
+    pub(super) status: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    latest_charge: Option<serde_json::Value>,
+    last_payment_error: Option<Box<Problem>>,
+}
+
+/// What an intent says of itself.
+pub(super) enum What {
+    Decided(GatewayAnswer),
+    WantsAuthentication,
+    /// No confirmation has reached it.
+    NotConfirmed,
+    Cancelled,
+    NotKnown,
+}
+
+impl Intent {
+    /// Whether it is this attempt's, with its amount (G6).
+    pub(super) fn is_of(&self, attempt: &Attempt) -> bool {
+        self.object == "payment_intent"
+            && is_id(&self.id)
+            && self.metadata.get("ref").is_some_and(|reference| *reference == attempt.id.to_string())
+            && amounts::minor(attempt.amount, UNITS) == Ok(self.amount)
+            && self.currency.eq_ignore_ascii_case(attempt.amount.currency().code())
+    }
+
+    pub(super) fn what(&self, card: Option<&MaskedCard>) -> What {
+        match (self.status.as_str(), &self.last_payment_error) {
+            ("succeeded", _) if self.amount_received.is_none_or(|received| received == self.amount) => {
+                What::Decided(self.approval(card))
+            }
+            ("requires_payment_method", Some(error)) => {
+                What::Decided(error.decline(self.id.clone(), card.cloned()))
+            }
+            ("requires_payment_method" | "requires_confirmation", None) => What::NotConfirmed,
+            ("requires_action", _) => What::WantsAuthentication,
+            ("canceled", _) => What::Cancelled,
+            _ => What::NotKnown,
+        }
+    }
+
+    fn approval(&self, card: Option<&MaskedCard>) -> GatewayAnswer {
+        let mut result = BTreeMap::from([
+            ("payment_intent".to_owned(), self.id.clone()),
+            ("status".to_owned(), self.status.clone()),
+        ]);
+        // An id, or the whole charge where the account expands it.
+        if let Some(charge) = self.latest_charge.as_ref().and_then(serde_json::Value::as_str) {
+            result.insert("latest_charge".to_owned(), safe_id(charge));
+        }
+        let gateway_reference = self.id.clone();
+        GatewayAnswer { verdict: Verdict::Approved, gateway_reference, result, card: card.cloned() }
+    }
+}
+
+#[derive(Deserialize)]
+struct Method {
+    id: String,
+    object: String,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: Problem,
+}
+
+/// An error, as far as we read it: never its message, which may hold what was keyed.
+#[derive(Deserialize, Default)]
+struct Problem {
+    #[serde(rename = "type", default)]
+    kind: String,
+    code: Option<String>,
+    decline_code: Option<String>,
+    payment_intent: Option<Intent>,
+}
+
+impl Problem {
+    fn is_about_the_card(&self) -> bool {
+        self.kind == "card_error" && self.code.as_ref().is_some_and(|code| !code.is_empty())
+    }
+
+    fn decline(&self, intent: String, card: Option<MaskedCard>) -> GatewayAnswer {
+        let (code, decline_code) =
+            (self.code.as_deref().unwrap_or_default(), self.decline_code.as_deref().unwrap_or_default());
+        let class = class(decline_code).or_else(|| class(code)).unwrap_or(DeclineClass::OtherCard);
+        let named = [("payment_intent", intent.as_str()), ("code", code), ("decline_code", decline_code)];
+        let result = named
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(name, text)| (name.to_owned(), safe_id(text)))
+            .collect();
+        GatewayAnswer { verdict: Verdict::Declined { class }, gateway_reference: intent, result, card }
+    }
+}
+
+/// Whether it may stand in a path.
+pub(super) fn is_id(text: &str) -> bool {
+    (1..=ID_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What can be done about a code or a decline code (docs.stripe.com/declines/codes).
+fn class(code: &str) -> Option<DeclineClass> {
+    Some(match code {
+        "incorrect_number" | "invalid_number" => DeclineClass::Rekey(Field::CardNumber),
+        "expired_card" | "invalid_expiry_month" | "invalid_expiry_year" => DeclineClass::Rekey(Field::Expiry),
+        "incorrect_cvc" | "invalid_cvc" => DeclineClass::Rekey(Field::SecurityCode),
+        "insufficient_funds"
+        | "withdrawal_count_limit_exceeded"
+        | "card_velocity_exceeded"
+        | "processing_error"
+        | "issuer_not_available"
+        | "try_again_later"
+        | "reenter_transaction"
+        | "approve_with_id" => DeclineClass::TryLater,
+        "lost_card"
+        | "stolen_card"
+        | "pickup_card"
+        | "restricted_card"
+        | "fraudulent"
+        | "do_not_try_again"
+        | "invalid_account"
+        | "revocation_of_all_authorizations"
+        | "revocation_of_authorization"
+        | "stop_payment_order" => DeclineClass::Never,
+        AUTHENTICATION => DeclineClass::OtherCard,
+        _ => return None,
+    })
+}

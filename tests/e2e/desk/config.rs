@@ -1,0 +1,72 @@
+//! The product's config file at a desk.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
+
+/// Writes it.
+pub(super) fn write(at: &Addresses, relay: &Range<u16>, agent_phone: &str, directory: &Path) {
+    let Addresses { api, page, admin, gateway, sip, shop } = at;
+    let (first, last) = (relay.start, relay.end - 1);
+    let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
+    fs::create_dir_all(directory.join("data")).unwrap();
+    let text = format!(
+        r#"
+test_mode = true
+[secrets]
+master_key = {{ env = "HUSHPAD_MASTER_KEY" }}
+[api]
+listen = "{api}"
+public_url = "http://{api}"
+[page]
+listen = "{page}"
+public_url = "http://{page}"
+[admin]
+listen = "{admin}"
+[store]
+path = "{}"
+[sip]
+listen = ["udp:{sip}"]
+advertised_address = "127.0.0.1"
+[[sip.peers]]
+name = "phones"
+networks = ["127.0.0.1/32"]
+[media]
+bind_address = "127.0.0.1"
+advertised_address = "127.0.0.1"
+port_min = {first}
+port_max = {last}
+[[gateways]]
+name = "sandbox"
+kind = "generic"
+url = "http://{gateway}/charges"
+query_url = "http://{gateway}/charges"
+user = "sandbox"
+password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
+[[accounts]]
+id = "shop"
+default_configuration = {CONFIGURATION}
+[[accounts.agents]]
+id = "{AGENT}"
+user = "1234"
+phone = "{agent_phone}"
+[[accounts.agents]]
+id = "{IDLE_AGENT}"
+user = "5678"
+phone = "sip:5678@127.0.0.1:9"
+[[accounts.configurations]]
+id = {CONFIGURATION}
+gateway = "sandbox"
+allowed_origins = ["http://localhost:{shop}"]
+[[accounts.configurations]]
+id = {TEST_CONFIGURATION}
+gateway = "sandbox"
+test = true
+allowed_origins = ["http://localhost:{shop}"]
+"#,
+        database.display()
+    );
+    fs::write(directory.join("hushpad.toml"), text).unwrap();
+}

@@ -1,0 +1,442 @@
+//! A contact centre in a box: the product, a gateway, an agent's phone, a client of the Payment API.
+
+mod config;
+mod leaks;
+mod memory;
+
+pub(crate) use memory::Image;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cards::TestCard;
+use crate::ear::{RATE_HZ, Sound};
+use crate::http::{self, FORM, JSON, Reply, Seen};
+use crate::page::Page;
+use crate::phones::{Baresip, Customer, Keying, PhoneParts};
+use crate::process::{Ports, Program, output};
+use crate::sound::speech;
+use crate::wire::Wire;
+use crate::{until, wire};
+
+/// The built program.
+pub(crate) const HUSHPAD: &str = env!("CARGO_BIN_EXE_hushpad");
+/// The agent who has a phone.
+pub(crate) const AGENT: &str = "agent1234";
+/// An agent whom nobody calls.
+pub(crate) const IDLE_AGENT: &str = "agent5678";
+/// The configuration for payments, and the one that is marked as test.
+pub(crate) const CONFIGURATION: u32 = 0;
+pub(crate) const TEST_CONFIGURATION: u32 = 1;
+
+/// Everything that can be logged, the SIP stack's messages too, if the product let it.
+const LOG: &str = "trace,rsipstack::transaction=trace,rsipstack::transport=trace,rsipstack::dialog=trace";
+
+const MASTER_KEY: (&str, &str) =
+    ("HUSHPAD_MASTER_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+const GATEWAY_PASSWORD: (&str, &str) = ("HUSHPAD_SANDBOX_PASSWORD", "sandbox");
+/// `sandbox:sandbox`.
+const GATEWAY_AUTHORIZATION: (&str, &str) = ("Authorization", "Basic c2FuZGJveDpzYW5kYm94");
+
+/// Where everything listens.
+pub(crate) struct Addresses {
+    pub(crate) api: SocketAddr,
+    pub(crate) page: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) sip: SocketAddr,
+    /// The shop's own page, of another origin than the agent page.
+    pub(crate) shop: SocketAddr,
+}
+
+/// A contact centre in a box.
+pub(crate) struct Desk {
+    pub(crate) at: Addresses,
+    pub(crate) wire: Wire,
+    pub(crate) agent: Baresip,
+    seen: Seen,
+    ports: Ports,
+    server: Program,
+    gateway: Program,
+    client: (String, String),
+    token: Option<String>,
+    typed: Vec<TestCard>,
+    sessions: Vec<String>,
+    customer_speech: Sound,
+    directory: TempDir,
+}
+
+/// A call between a customer and the agent.
+pub(crate) struct Call {
+    pub(crate) customer: Customer,
+}
+
+/// A reply of `POST /v1/session`.
+pub(crate) struct Session {
+    pub(crate) guid: String,
+    pub(crate) reply: Value,
+}
+
+impl Desk {
+    /// Starts everything and waits until it is ready.
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ports = Ports::find();
+        let http = ports.take(6);
+        let here = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let at = Addresses {
+            api: here(http.start),
+            page: here(http.start + 1),
+            admin: here(http.start + 2),
+            gateway: here(http.start + 3),
+            sip: here(ports.take(2).start),
+            shop: here(http.start + 4),
+        };
+        let wire = Wire::tap(&ports);
+        let (customer_speech, agent_speech) = voices(directory.path());
+        let relay = ports.take(32);
+        let agent =
+            PhoneParts::new("1234", directory.path(), &mut ports, &agent_speech, "PCMU/8000/1,PCMA/8000/1");
+        config::write(&at, &relay, &agent.uri(), directory.path());
+        let agent = Baresip::start(agent);
+        let gateway = start_gateway(&at, directory.path());
+        let seen = Seen::default();
+        let server = start_server(&at, directory.path(), &seen);
+        let client = create_client(directory.path());
+        Self {
+            at,
+            wire,
+            agent,
+            seen,
+            ports,
+            server,
+            gateway,
+            client,
+            token: None,
+            typed: Vec::new(),
+            sessions: Vec::new(),
+            customer_speech,
+            directory,
+        }
+    }
+
+    /// A customer's call to the agent, answered, with speech both ways.
+    pub(crate) fn customer_calls(&mut self, keying: Keying) -> Call {
+        let codecs = if keying == Keying::TonesALaw { "PCMA/8000/1" } else { "PCMU/8000/1" };
+        let parts = PhoneParts::new(
+            "customer",
+            self.directory.path(),
+            &mut self.ports,
+            &self.customer_speech,
+            codecs,
+        );
+        let call = Call { customer: Customer::calls(parts, keying, "1234", self.at.sip) };
+        self.both_hear_speech(&call);
+        call
+    }
+
+    /// Speech arrives at both ends, now.
+    pub(crate) fn both_hear_speech(&self, call: &Call) {
+        let phones = [("the agent", self.agent.rtp()), ("the customer", call.customer.rtp())];
+        self.wire.waits_for_speech(&phones);
+    }
+
+    /// Opens a session of 12.40 GBP on the agent's call.
+    pub(crate) fn open_session(&mut self) -> Session {
+        self.open_session_of("12.40")
+    }
+
+    /// Opens a session of that many GBP on the agent's call.
+    pub(crate) fn open_session_of(&mut self, amount: &str) -> Session {
+        let body = json!({ "agentId": AGENT, "paymentData": payment(amount) });
+        let reply = self.post_session(&body).expect(200).json();
+        self.opened(reply)
+    }
+
+    /// Opens a session without a call, on the configuration marked as test.
+    pub(crate) fn open_test_session(&mut self) -> Session {
+        self.open_test_session_of("12.40")
+    }
+
+    /// The same of that many GBP.
+    pub(crate) fn open_test_session_of(&mut self, amount: &str) -> Session {
+        let body = json!({
+            "agentId": AGENT, "paymentData": payment(amount),
+            "accountConfigurationId": TEST_CONFIGURATION, "skipCallTransfer": true,
+        });
+        let reply = self.post_session(&body).expect(200).json();
+        self.opened(reply)
+    }
+
+    /// `POST /v1/session`, whatever it answers.
+    pub(crate) fn post_session(&mut self, body: &Value) -> Reply {
+        let authorization = self.authorization();
+        let headers = [("Authorization", authorization.as_str()), JSON];
+        http::send(&self.seen, self.at.api, "POST /v1/session", &headers, &body.to_string())
+    }
+
+    /// `GET /v1/session/{guid}`.
+    pub(crate) fn status(&mut self, session: &Session) -> Value {
+        self.status_of(&session.guid)
+    }
+
+    /// Waits until the session's outcome is this word.
+    pub(crate) fn waits_for_outcome(&mut self, session: &Session, outcome: &str) -> Value {
+        let mut last = Value::Null;
+        until(&format!("outcome {outcome}"), || {
+            last = self.status(session);
+            (last["outcome"] == outcome).then(|| last.clone())
+        })
+    }
+
+    /// Every charge that the gateway has decided.
+    pub(crate) fn ledger(&self) -> Vec<Value> {
+        let reply = http::send(&self.seen, self.at.gateway, "GET /ledger", &[GATEWAY_AUTHORIZATION], "");
+        reply.expect(200).json()["charges"].as_array().unwrap().clone()
+    }
+
+    /// The agent's page, opened by its form.
+    pub(crate) fn open_page(&self, session: &Session) -> Page {
+        Page::open(&self.seen, self.at.page, session)
+    }
+
+    /// The page's form, whatever the answer.
+    pub(crate) fn post_page(&self, session: &Session) -> Reply {
+        Page::post(&self.seen, self.at.page, session)
+    }
+
+    /// Ends a session by the Payment API.
+    pub(crate) fn cancels(&mut self, session: &Session) {
+        let authorization = self.authorization();
+        let request = format!("POST /v1/session/{}/cancel", session.guid);
+        let headers = [("Authorization", authorization.as_str()), JSON];
+        let reply = http::send(&self.seen, self.at.api, &request, &headers, "");
+        assert!((200..300).contains(&reply.status), "{reply:?}");
+        self.waits_for_outcome(session, "cancelled");
+    }
+
+    /// Keys of this card will be typed: from now on they may be nowhere.
+    pub(crate) fn expects_card(&mut self, card: TestCard) {
+        self.typed.push(card);
+    }
+
+    /// Ends the product as a crash or a loss of power would.
+    pub(crate) fn kill_9(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts the product again on the same files.
+    pub(crate) fn restart(&mut self) {
+        self.server = start_server(&self.at, self.directory.path(), &self.seen);
+    }
+
+    /// Ends the gateway. Its ledger stays.
+    pub(crate) fn stop_gateway(&mut self) {
+        self.gateway.kill();
+    }
+
+    /// Starts the gateway again on its ledger.
+    pub(crate) fn start_gateway(&mut self) {
+        self.gateway = start_gateway(&self.at, self.directory.path());
+    }
+
+    /// What is in the memory of the product's process.
+    pub(crate) fn memory_image(&self) -> Image {
+        Image::of(self.server.pid(), self.directory.path())
+    }
+
+    /// A place for files of the test.
+    pub(crate) fn workplace(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// Nothing that the agent's phone got could be a key: no tone, no event, no INFO, neither on the wire nor in the
+    /// phone itself. The call must be over.
+    pub(crate) fn agent_heard_no_key(&self) {
+        self.agent.waits_for_the_end();
+        until("the product lets go of the call", || (self.metric("hushpad_calls") == "0").then_some(()));
+        let packets = self.wire.to(&self.agent.rtp());
+        let types: std::collections::BTreeSet<u8> =
+            packets.iter().filter_map(wire::Packet::rtp).map(|rtp| rtp.payload_type).collect();
+        assert!(types.iter().all(|t| crate::ear::is_g711(*t)), "payload types at the agent: {types:?}");
+        is_one_stream(&packets);
+        let on_the_wire = self.wire.sound_to(&self.agent.rtp());
+        let in_the_phone = self.agent.heard();
+        for (heard, place) in [(on_the_wire, "on the wire"), (in_the_phone, "in the phone")] {
+            assert!(heard.seconds() > 0.5, "only {:.1} s of audio {place}", heard.seconds());
+            assert_eq!(heard.keys(self.directory.path()), "", "keys {place}");
+        }
+        for packet in self.wire.to(&(self.agent.sip()..self.agent.sip() + 1)) {
+            assert!(!packet.payload.starts_with(b"INFO "), "an INFO reached the agent");
+        }
+        assert!(!self.agent.log().contains("received event"), "an event reached the agent");
+        assert!(!self.agent.log().contains("received DTMF"), "a key reached the agent");
+    }
+
+    /// Whether a message with this in its session description went to the customer's phone since then.
+    pub(crate) fn sdp_to_customer_since(&self, call: &Call, since: Instant, line: &str) -> Option<()> {
+        let sip = call.customer.sip();
+        let packets = self.wire.to(&(sip..sip + 1));
+        let holds = |packet: &&wire::Packet| {
+            packet.at > since && String::from_utf8_lossy(&packet.payload).lines().any(|l| l.trim() == line)
+        };
+        packets.iter().find(holds).map(|_| ())
+    }
+
+    /// Whatever the agent's side was spared, the customer heard the agent all the time.
+    pub(crate) fn customer_heard_all_speech(&self, call: &Call) {
+        /// The agent's voice has pauses of 60 ms.
+        const PAUSE_MAX: usize = RATE_HZ / 5;
+        let packets = self.wire.to(&call.customer.rtp());
+        is_one_stream(&packets);
+        let heard = self.wire.sound_to(&call.customer.rtp());
+        for (place, part) in heard.samples.chunks_exact(PAUSE_MAX).enumerate() {
+            let level = Sound { samples: part.to_vec() }.level_dbfs();
+            assert!(level > -45.0, "{level:.0} dBFS after {:.1} s", place as f64 * 0.2);
+        }
+    }
+
+    fn metric(&self, name: &str) -> String {
+        let metrics = http::send(&self.seen, self.at.admin, "GET /metrics", &[], "").expect(200).body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).to_owned()
+    }
+
+    fn opened(&mut self, reply: Value) -> Session {
+        let guid = reply["sessionGuid"].as_str().unwrap().to_owned();
+        self.sessions.push(guid.clone());
+        Session { guid, reply }
+    }
+
+    fn status_of(&mut self, guid: &str) -> Value {
+        let authorization = self.authorization();
+        let request = format!("GET /v1/session/{guid}");
+        http::send(&self.seen, self.at.api, &request, &[("Authorization", &authorization)], "")
+            .expect(200)
+            .json()
+    }
+
+    fn authorization(&mut self) -> String {
+        if self.token.is_none() {
+            let (id, secret) = &self.client;
+            let fields = [
+                ("grant_type", "client_credentials"),
+                ("scope", "globalpci"),
+                ("client_id", id.as_str()),
+                ("client_secret", secret.as_str()),
+            ];
+            let reply = http::send(
+                &self.seen,
+                self.at.api,
+                "POST /Auth/connect/token",
+                &[FORM],
+                &http::form(&fields),
+            );
+            self.token = Some(reply.expect(200).json()["access_token"].as_str().unwrap().to_owned());
+        }
+        format!("Bearer {}", self.token.clone().unwrap_or_default())
+    }
+
+    /// No payment is left open, and no card digit is where the product writes or answers.
+    fn is_left_clean(&mut self) {
+        for guid in self.sessions.clone() {
+            let status = self.status_of(&guid);
+            assert_ne!(status["sessionState"], "Processing", "a payment is left open: {status}");
+            assert_ne!(status["outcome"], "unknown", "a payment is left open: {status}");
+        }
+        assert_eq!(self.metric("hushpad_log_lines_redacted"), "0", "a card number was logged, and masked");
+        self.server.stop();
+        let to_the_agent: Vec<u8> = self
+            .wire
+            .to(&(self.agent.sip()..self.agent.sip() + 1))
+            .into_iter()
+            .flat_map(|packet| packet.payload)
+            .collect();
+        let answers = [("an answer", self.seen.bytes()), ("SIP to the agent", to_the_agent)];
+        leaks::assert_none(&self.typed, self.directory.path(), &answers);
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.is_left_clean();
+            self.gateway.stop();
+        }
+    }
+}
+
+/// One source, no packet missing: nothing has got past this ear, and secure mode has made no gap.
+fn is_one_stream(packets: &[wire::Packet]) {
+    let rtp: Vec<_> = packets.iter().filter_map(wire::Packet::rtp).collect();
+    for (one, next) in rtp.iter().zip(&rtp[1..]) {
+        assert_eq!(one.ssrc, next.ssrc, "the source changed");
+        assert_eq!(one.sequence.wrapping_add(1), next.sequence, "a packet is missing");
+    }
+}
+
+/// `paymentData` of a session.
+pub(crate) fn payment(amount: &str) -> Value {
+    json!({
+        "FirstName": "Ada", "Surname": "Lovelace", "Amount": amount, "Currency": "GBP",
+        "MerchantReferenceCode": "order-17",
+    })
+}
+
+/// What a customer and an agent say to each other.
+pub(crate) fn voices(workplace: &std::path::Path) -> (Sound, Sound) {
+    let customer = "Good morning. I would like to pay my bill, please. The weather is rather nice today, and we \
+                    shall go on talking for quite some time, about this and that, and nothing in particular.";
+    let agent = "Of course, madam. Please key in your card number now, and I will stay with you on the line. Take \
+                 all the time that you need, there is no hurry at all, and tell me when you are ready.";
+    (speech("en", customer, workplace), speech("en+f3", agent, workplace))
+}
+
+fn start_server(at: &Addresses, directory: &std::path::Path, seen: &Seen) -> Program {
+    let mut command = Command::new(HUSHPAD);
+    command.args(["--log", LOG, "serve", "--config"]).arg(directory.join("hushpad.toml"));
+    command.envs([MASTER_KEY, GATEWAY_PASSWORD]);
+    let mut server = Program::start("hushpad serve", &mut command, &directory.join("hushpad.log"));
+    until("the product is ready", || {
+        assert!(server.is_running(), "it ended: {}", server.log());
+        http::try_send(seen, at.admin, "GET /health/ready", &[], "").filter(|reply| reply.status == 200)
+    });
+    server
+}
+
+fn start_gateway(at: &Addresses, directory: &std::path::Path) -> Program {
+    let mut command = Command::new(HUSHPAD);
+    command.args(["gateway-sim", "--listen", &at.gateway.to_string(), "--ledger"]);
+    command.arg(directory.join("ledger.jsonl"));
+    let mut gateway = Program::start("the gateway", &mut command, &directory.join("gateway.log"));
+    until("the gateway is ready", || {
+        assert!(gateway.is_running(), "it ended: {}", gateway.log());
+        http::try_send(&Seen::default(), at.gateway, "GET /ledger", &[GATEWAY_AUTHORIZATION], "")
+    });
+    gateway
+}
+
+fn create_client(directory: &std::path::Path) -> (String, String) {
+    let mut command = Command::new(HUSHPAD);
+    command.args(["client", "create", "--account", "shop", "--config"]).arg(directory.join("hushpad.toml"));
+    let said = output(command.envs([MASTER_KEY, GATEWAY_PASSWORD]));
+    let value = |name: &str| {
+        let line = said.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name}: {said}")).trim_start_matches(':').trim().to_owned()
+    };
+    (value("client_id"), value("client_secret"))
+}
+
+/// Looks at something for a while in which it must stay as it is.
+pub(crate) fn stays(what: &str, span: Duration, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while begun.elapsed() < span {
+        assert!(holds(), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

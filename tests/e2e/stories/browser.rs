@@ -1,0 +1,60 @@
+//! The agent's screen in a real browser, framed by a shop of another origin. Screenshots are kept in `artifacts/`.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::cards::VISA;
+use crate::desk::Desk;
+use crate::phones::Keying;
+use crate::process::{Program, WITH_CHILDREN};
+use crate::stories::keying::assert_charge;
+use crate::until;
+
+const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/e2e/pages");
+const ARTIFACTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../artifacts");
+
+#[test]
+fn the_agent_takes_a_payment_in_a_framed_page() {
+    let mut desk = Desk::start();
+    let mut call = desk.customer_calls(Keying::Events);
+    let session = desk.open_session();
+    desk.expects_card(VISA);
+    std::fs::create_dir_all(ARTIFACTS).unwrap();
+    let task = json!({
+        "shop": desk.at.shop.port(),
+        "chromium": "/usr/bin/chromium",
+        "session": session.reply,
+        "place": desk.workplace(),
+        "shots": ARTIFACTS,
+    });
+    let script = Path::new(PAGES).join("agent_page.mjs");
+    let mut node = Command::new("node");
+    node.arg(script).arg(task.to_string());
+    let mut screen = Program::start(WITH_CHILDREN, &mut node, &desk.workplace().join("screen.log"));
+
+    let fields =
+        [("card number", VISA.number), ("expiry date", VISA.expiry), ("security code", VISA.security_code)];
+    for (field, keys) in fields {
+        let wanted = format!("keys {field}\n");
+        until(&format!("the agent asks for {field}"), || {
+            assert!(screen.is_running(), "the browser's script ended: {}", screen.log());
+            screen.log().contains(&wanted).then_some(())
+        });
+        call.customer.keys(keys);
+    }
+    assert!(screen.ends().success(), "{}", screen.log());
+    let said = screen.log();
+    let faults: Vec<_> = said.lines().filter(|line| line.starts_with("fault")).collect();
+    assert_eq!(faults, Vec::<&str>::new());
+    let headline = said.lines().find_map(|line| line.strip_prefix("headline ")).unwrap();
+    assert!(headline.contains("approved") && headline.contains("12.40"), "{headline}");
+
+    call.customer.hangs_up();
+    desk.agent_heard_no_key();
+    assert_eq!(desk.status(&session)["outcome"], "approved");
+    let ledger = desk.ledger();
+    assert_eq!(ledger.len(), 1, "{ledger:?}");
+    assert_charge(&ledger[0], "12.40", 1);
+}
