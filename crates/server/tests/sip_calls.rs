@@ -7,10 +7,18 @@
 
 #[path = "sip_calls/desk.rs"]
 mod desk;
+#[path = "sip_calls/digest.rs"]
+mod digest;
 #[path = "sip_calls/phone.rs"]
 mod phone;
+#[path = "sip_calls/reliable.rs"]
+mod reliable;
+#[path = "sip_calls/rtp.rs"]
+mod rtp;
 #[path = "sip_calls/scripted.rs"]
 mod scripted;
+#[path = "sip_calls/transfers.rs"]
+mod transfers;
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -95,6 +103,12 @@ async fn what_we_do_not_know_and_is_required_is_named() {
     let desk = Desk::start().await;
     Sipp::new("customer_requires").start(desk.sip()).succeeds().await;
     desk.is_quiet().await;
+}
+
+#[tokio::test]
+async fn ringing_is_acknowledged_on_either_side() {
+    Desk::start().await.play("customer_reliable", "agent").await;
+    Desk::start().await.play("customer", "agent_reliable").await;
 }
 
 #[tokio::test]

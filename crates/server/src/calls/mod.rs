@@ -22,7 +22,7 @@ use uuid::Uuid;
 use hushpad_telephony::call::{Limits, MIN_SE_S};
 
 use crate::media::MediaPlane;
-use crate::sip::{Counters, IncomingCall, Listener, Peer, SipConfig, Stack, Tls};
+use crate::sip::{Counters, Credential, IncomingCall, Listener, Login, Peer, SipConfig, Stack, Tls};
 
 pub use handle::{CallGone, CallHandle, CallStats};
 
@@ -40,6 +40,8 @@ pub struct CallsConfig {
     pub advertised: Option<IpAddr>,
     /// Whom we talk with; everybody else gets no answer.
     pub peers: Vec<Peer>,
+    /// Peers whose calls must prove by digest that they come from them.
+    pub logins: Vec<Login>,
     /// For listeners with TLS, and for calls to agents with `transport=tls`.
     pub tls: Option<Tls>,
     /// Most calls at once; one more is refused with 503.
@@ -60,6 +62,7 @@ impl Default for CallsConfig {
             listeners: Vec::new(),
             advertised: None,
             peers: Vec::new(),
+            logins: Vec::new(),
             tls: None,
             // What two cores carry with the guard on, with room to spare (docs: audio bar).
             max_calls: 500,
@@ -113,6 +116,12 @@ pub trait Routes: Send + Sync {
         agent_header: Option<&str>,
         peer: &str,
     ) -> Result<Route, RouteRefused>;
+
+    /// What we say when the agent's phone, or the telephone system before it, challenges us. Kept apart from
+    /// [`Route`], which is shown and compared.
+    fn credential(&self, _route: &Route) -> Option<Credential> {
+        None
+    }
 }
 
 /// All calls. Clones are handles to the same.
@@ -145,6 +154,7 @@ impl Calls {
             listeners: config.listeners.clone(),
             advertised: config.advertised,
             peers: config.peers.clone(),
+            logins: config.logins.clone(),
             tls: config.tls.clone(),
             max_calls: config.max_calls,
         };
@@ -261,7 +271,8 @@ impl Inner {
         };
         let nat =
             task::Nat { customer: call.is_behind_nat(), agent: self.stack.is_behind_nat(&route.agent_uri) };
-        let start = task::Start { route, limits, timer, media, nat, permit, table: Arc::clone(&self.table) };
+        let (routes, table) = (Arc::clone(&self.routes), Arc::clone(&self.table));
+        let start = task::Start { route, routes, limits, timer, media, nat, permit, table };
         task::run(start, call).await;
     }
 }

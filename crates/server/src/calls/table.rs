@@ -1,12 +1,13 @@
 //! The table of calls: bounded by the permits the tasks hold, never locked on the media path.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::CallHandle;
+use super::handle::Facts;
 
 /// Calls by id.
 #[derive(Default)]
@@ -28,6 +29,13 @@ impl Table {
     pub(super) fn answered(&self, guid: Uuid) {
         if let Some(entry) = self.lock().get_mut(&guid) {
             entry.answered = true;
+        }
+    }
+
+    /// The call belongs to another agent from now on; handles given before keep working.
+    pub(super) fn transferred(&self, facts: &Arc<Facts>) {
+        if let Some(entry) = self.lock().get_mut(&facts.guid) {
+            entry.handle.facts = Arc::clone(facts);
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use uuid::Uuid;
 
 use hushpad_telephony::call::{
-    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, SessionTimer,
+    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, RequestId, SessionTimer,
 };
 use hushpad_telephony::key::{Carrier, Key, KeyReport};
 use hushpad_telephony::key_queue::{Alarm, KeyQueue, Lane};
@@ -15,11 +15,11 @@ use hushpad_telephony::relay::{Flow, KeyRate, LegParams, Side};
 use hushpad_telephony::sdp::{Direction, Negotiated};
 
 use crate::media::{MediaSession, now_ms};
-use crate::sip::{CallLegs, IncomingCall, LegEvent};
+use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
 
-use super::Route;
 use super::handle::{CallGone, CallHandle, Command, Facts};
 use super::table::Table;
+use super::{Route, Routes};
 
 /// Commands that wait; a session tells a call one thing at a time.
 const WAITING_COMMANDS: usize = 8;
@@ -27,6 +27,7 @@ const WAITING_COMMANDS: usize = 8;
 /// What a call begins with.
 pub(super) struct Start {
     pub(super) route: Route,
+    pub(super) routes: Arc<dyn Routes>,
     pub(super) limits: Limits,
     pub(super) timer: Option<SessionTimer>,
     pub(super) media: MediaSession,
@@ -46,7 +47,7 @@ pub(super) struct Nat {
 
 /// Runs a call from its INVITE to its end.
 pub(super) async fn run(start: Start, incoming: IncomingCall) {
-    let Start { route, limits, timer, media, nat, permit, table } = start;
+    let Start { route, routes, limits, timer, media, nat, permit, table } = start;
     let addresses = Addresses { customer: media.local(Side::Customer), agent: media.local(Side::Agent) };
     let begun = Call::begin(now_ms(), limits, addresses, session_ids(), incoming.offer(), timer);
     let (core, first) = match begun {
@@ -64,15 +65,15 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
             return;
         }
     };
-    let Route { account, agent, agent_uri } = route;
+    let (account, agent) = (route.account.clone(), route.agent.clone());
     let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent, peer });
     let (commands, told) = mpsc::channel(WAITING_COMMANDS);
     let (ended, watched) = watch::channel(false);
     table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
     tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
     let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let mut task =
-        Task { core, legs, media, nat, place, agent_uri, answered_ms: None, info_rate: KeyRate::default() };
+    let (next_route, answered_ms, info_rate) = (None, None, KeyRate::default());
+    let mut task = Task { core, legs, media, nat, place, route, routes, next_route, answered_ms, info_rate };
     task.perform(first).await;
     task.run(told).await;
 }
@@ -84,7 +85,10 @@ struct Task {
     media: MediaSession,
     nat: Nat,
     place: Place,
-    agent_uri: String,
+    route: Route,
+    routes: Arc<dyn Routes>,
+    /// Where the call is being transferred, and the call to take over there.
+    next_route: Option<(Route, Option<String>)>,
     answered_ms: Option<u64>,
     /// Keys by INFO come as fast as the network does: a person is slower.
     info_rate: KeyRate,
@@ -125,6 +129,7 @@ impl Task {
                 () = sleep_until(self.core.deadline_ms()) => Turn::Time,
             };
             match turn {
+                Turn::Leg(LegEvent::Refer { leg, request, target }) => self.refer(leg, request, target).await,
                 Turn::Leg(event) => self.input(event.as_input()).await,
                 Turn::Command(Some(command)) => self.command(command).await,
                 // The table holds a sender as long as the call is in it.
@@ -132,6 +137,20 @@ impl Task {
                 Turn::Time => self.input(Input::Time).await,
             }
         }
+    }
+
+    /// A transfer stays within the account: its sessions are nobody else's.
+    async fn refer(&mut self, leg: Leg, request: RequestId, target: Option<Target>) {
+        let facts = &self.place.facts;
+        let next = target.and_then(|target| {
+            let route = self.routes.route(&target.user, None, &facts.peer).ok()?;
+            (route.account == facts.account).then_some((route, target.replaces))
+        });
+        let allowed = next.is_some();
+        if !self.core.is_transferring() {
+            self.next_route = next;
+        }
+        self.input(Input::Refer { leg, request, allowed }).await;
     }
 
     async fn input(&mut self, input: Input<'_>) {
@@ -156,6 +175,9 @@ impl Task {
 
     /// Keys by INFO are stopped first, then those in the audio; then the caller may go on.
     async fn secure(&mut self, keys: Arc<KeyQueue>) -> Result<(), CallGone> {
+        if !self.core.has_agent() {
+            return Err(CallGone);
+        }
         self.input(Input::Secure(true)).await;
         let before = self.place.keys.replace(Arc::clone(&keys));
         // The same queue again: the session starts anew on a stream that was replaced.
@@ -186,6 +208,10 @@ impl Task {
                     self.legs.respond(leg, request, code, sdp, timer).await;
                 }
                 Output::Info { from, request, dtmf } => self.legs.info(from, request, dtmf),
+                Output::Notify { code, last } => self.legs.notify(code, last),
+                Output::InviteNext { sdp, timer } => self.invite_next(sdp, timer),
+                Output::CancelNext => self.legs.cancel_next(),
+                Output::Adopt => self.adopt(),
                 Output::SetLeg { leg, agreed } => self.set_leg(leg, &agreed),
                 Output::Event(event) => self.event(event),
             }
@@ -203,10 +229,34 @@ impl Task {
     }
 
     fn invite(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
-        if let Err(error) = self.legs.invite(&self.agent_uri, sdp, timer) {
+        let credential = self.routes.credential(&self.route);
+        let callee = Callee { uri: &self.route.agent_uri, credential, replaces: None };
+        if let Err(error) = self.legs.invite(callee, sdp, timer) {
             tracing::warn!(%error, call.id = %self.place.facts.guid, "the agent's address cannot be called");
             self.legs.agent_cannot_be_called();
         }
+    }
+
+    fn invite_next(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
+        let Some((route, replaces)) = &self.next_route else { return };
+        let credential = self.routes.credential(route);
+        let callee = Callee { uri: &route.agent_uri, credential, replaces: replaces.clone() };
+        // Nothing comes of an address that cannot be called, so the ring time ends the try.
+        if let Err(error) = self.legs.invite_next(callee, sdp, timer) {
+            tracing::warn!(%error, call.id = %self.place.facts.guid, "the next agent's address cannot be called");
+        }
+    }
+
+    fn adopt(&mut self) {
+        self.legs.adopt();
+        let Some((route, _)) = self.next_route.take() else { return };
+        self.nat.agent = self.legs.is_behind_nat(&route.agent_uri);
+        let Facts { guid, account, peer, .. } = &*self.place.facts;
+        let (account, peer) = (account.clone(), peer.clone());
+        let facts = Arc::new(Facts { guid: *guid, account, agent: route.agent.clone(), peer });
+        self.place.table.transferred(&facts);
+        self.place.facts = facts;
+        self.route = route;
     }
 
     fn event(&mut self, event: CallEvent) {
@@ -219,6 +269,9 @@ impl Task {
             }
             CallEvent::Ended(reason) => self.log_end(reason),
             CallEvent::Key(key) => self.key(key),
+            CallEvent::Transferred => {
+                tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call transferred");
+            }
             CallEvent::Ringing | CallEvent::Held { .. } | CallEvent::Resumed { .. } => {
                 tracing::debug!(call.id = %facts.guid, ?event, "call changed");
             }

@@ -9,7 +9,7 @@ use rsipstack::transaction::key::TransactionRole;
 use rsipstack::transaction::transaction::Transaction;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::incoming::IncomingCall;
+use super::incoming::{IncomingCall, source};
 use super::{MAX_MESSAGE_BYTES, Stack, headers};
 
 /// Requests in hand per call allowed. Two legs, each with an INVITE, one change and a key or two under way.
@@ -76,7 +76,7 @@ impl Dispatcher {
                     vec![headers::allow(), headers::supported(), Header::Accept("application/sdp".into())];
                 answer(&mut tx, StatusCode::OK, described).await;
             }
-            Method::Cancel | Method::Bye | Method::Update | Method::Info | Method::PRack => {
+            Method::Cancel | Method::Bye | Method::Update | Method::Info | Method::PRack | Method::Refer => {
                 answer(&mut tx, StatusCode::CallTransactionDoesNotExist, vec![]).await;
             }
             _ => answer(&mut tx, StatusCode::MethodNotAllowed, vec![headers::allow()]).await,
@@ -84,6 +84,12 @@ impl Dispatcher {
     }
 
     async fn invite(&self, mut tx: Transaction) {
+        // A source that is no peer is dropped further on, without a word.
+        let peer = source(&tx).and_then(|ip| self.stack.config.peer_of(ip));
+        let questions = peer.and_then(|peer| self.stack.identity.questions(&peer.name, &tx.original));
+        if let Some(questions) = questions {
+            return answer(&mut tx, StatusCode::Unauthorized, questions).await;
+        }
         let unknown = headers::unknown_requirements(&tx.original);
         if !unknown.is_empty() {
             let names = vec![Header::Unsupported(unknown.join(", ").into())];
@@ -122,9 +128,20 @@ impl Dispatcher {
                 answer(&mut tx, StatusCode::OK, vec![]).await;
             }
             Method::Options if early => answer(&mut tx, StatusCode::OK, vec![headers::allow()]).await,
-            Method::Info | Method::Update | Method::Invite if early => come_back(&mut tx).await,
-            Method::PRack => answer(&mut tx, StatusCode::CallTransactionDoesNotExist, vec![]).await,
-            Method::Bye | Method::Options | Method::Info | Method::Update | Method::Invite | Method::Ack => {
+            Method::Info | Method::Update | Method::Invite | Method::Refer if early => {
+                come_back(&mut tx).await
+            }
+            Method::PRack => {
+                let code = self.stack.pracks.acknowledge(&invite.id().to_string(), &tx.original);
+                answer(&mut tx, code, vec![]).await;
+            }
+            Method::Bye
+            | Method::Options
+            | Method::Info
+            | Method::Update
+            | Method::Invite
+            | Method::Refer
+            | Method::Ack => {
                 if let Err(error) = dialog.handle(&mut tx).await {
                     tracing::debug!(%error, "a request in a dialog could not be handled");
                 }

@@ -2,6 +2,15 @@
 
 use hushpad_telephony::call::{Input, Leg, RequestId, TimerFields};
 
+/// Whom a REFER names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The user part, as in a number that is dialled.
+    pub user: String,
+    /// The call to take over at the target (RFC 3891), in an attended transfer.
+    pub replaces: Option<String>,
+}
+
 /// What happened on a leg. The owned form of the dialog part of [`Input`].
 ///
 /// No `Debug`: the body of an INFO may be a card digit.
@@ -48,6 +57,19 @@ pub enum LegEvent {
     },
     /// See [`Input::InfoAnswered`].
     InfoAnswered(Leg, RequestId, u16),
+    /// See [`Input::Refer`]; who decides whether the target is allowed sees it here.
+    Refer {
+        /// On which leg.
+        leg: Leg,
+        /// Which request.
+        request: RequestId,
+        /// Whom to call.
+        target: Option<Target>,
+    },
+    /// See [`Input::TransferAnswered`].
+    TransferAnswered(Option<Vec<u8>>, TimerFields),
+    /// See [`Input::TransferRefused`].
+    TransferRefused(u16),
 }
 
 impl LegEvent {
@@ -78,6 +100,11 @@ impl LegEvent {
             Self::InfoAnswered(leg, request, code) => {
                 Input::InfoAnswered { leg: *leg, request: *request, code: *code }
             }
+            Self::Refer { leg, request, .. } => Input::Refer { leg: *leg, request: *request, allowed: false },
+            Self::TransferAnswered(sdp, timer) => {
+                Input::TransferAnswered { sdp: sdp.as_deref(), timer: *timer }
+            }
+            Self::TransferRefused(code) => Input::TransferRefused { code: *code },
         }
     }
 }

@@ -4,11 +4,14 @@ use hushpad_telephony::call::{SessionTimer, TimerFields};
 use rsipstack::sip::{HasHeaders, Header, HeadersExt};
 
 /// What we answer in `Allow`.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, PRACK";
 /// Hops of a request that starts here.
 const MAX_FORWARDS: u8 = 70;
 /// Longest user part we take over; numbers have 15 digits, names seldom 30 letters.
 const MAX_USER: usize = 64;
+
+/// Extensions that may be required of us.
+const KNOWN: [&str; 2] = ["timer", "100rel"];
 
 pub(super) fn allow() -> Header {
     Header::Allow(ALLOW.into())
@@ -53,9 +56,18 @@ pub(super) fn unknown_requirements(message: &impl HasHeaders) -> Vec<String> {
         Header::Require(value) => Some(value.value()),
         _ => None,
     })
-    .filter(|token| !token.eq_ignore_ascii_case("timer"))
+    .filter(|token| !KNOWN.iter().any(|known| token.eq_ignore_ascii_case(known)))
     .map(clean)
     .collect()
+}
+
+/// Whether the sender requires this extension.
+pub(super) fn requires(message: &impl HasHeaders, extension: &str) -> bool {
+    let mut required = tokens(message, |header| match header {
+        Header::Require(value) => Some(value.value()),
+        _ => None,
+    });
+    required.any(|token| token.eq_ignore_ascii_case(extension))
 }
 
 /// The description in a message, if it holds one.

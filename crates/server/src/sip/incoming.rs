@@ -165,7 +165,7 @@ impl IncomingCall {
     }
 }
 
-fn source(tx: &Transaction) -> Option<IpAddr> {
+pub(super) fn source(tx: &Transaction) -> Option<IpAddr> {
     let address = tx.connection.as_ref()?.get_remote_addr()?;
     address.get_socketaddr().ok().map(|address| address.ip())
 }

@@ -9,9 +9,10 @@ use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
 use rsipstack::dialog::invite_dialog::InviteDialog;
 use rsipstack::sip::{Auth, Header, HeadersExt, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use super::{LegEvent, SipError, Stack, headers};
+use super::lines::{AgentLine, Line, Step, agent_step, drop_line};
+use super::reliable::{self, Saying};
+use super::{Credential, LegEvent, SipError, Stack, headers, refer};
 
 /// Answers to our own requests that wait to be read: one change and the keys under way.
 const WAITING_ANSWERS: usize = 32;
@@ -22,7 +23,13 @@ const MAX_PENDING: usize = 16;
 pub struct CallLegs {
     stack: Arc<Stack>,
     customer: Line,
+    /// How answers reach a customer whose phone acknowledges each of them.
+    reliable: Option<mpsc::Sender<Saying>>,
+    /// The customer was given its 200, or will be.
+    has_answer: bool,
     agent: Option<AgentLine>,
+    /// The one that is called while the agent leg is transferred.
+    next_agent: Option<AgentLine>,
     caller: Caller,
     pending: BTreeMap<RequestId, Pending>,
     next_request: u64,
@@ -38,21 +45,14 @@ pub(super) struct Caller {
     pub(super) hops: u8,
 }
 
-struct Line {
-    dialog: InviteDialog,
-    events: DialogStateReceiver,
-    /// The CSeq of the last ACK told of; the stack reports the state, not the ACK.
-    last_ack: Option<u32>,
-    /// Our BYE is under way; the dialog is forgotten when it is answered, so that one of theirs that
-    /// crosses it still finds it.
-    hanging_up: bool,
-}
-
-struct AgentLine {
-    line: Line,
-    /// The INVITE under way; gone once it ended.
-    invite: Option<JoinHandle<InviteAsyncResult>>,
-    answered: bool,
+/// Whom to call as an agent.
+pub struct Callee<'a> {
+    /// A SIP URI.
+    pub uri: &'a str,
+    /// What we say when we are asked who we are.
+    pub credential: Option<Credential>,
+    /// The call to take over there (RFC 3891).
+    pub replaces: Option<String>,
 }
 
 struct Pending {
@@ -63,14 +63,6 @@ struct Pending {
     about_session: bool,
 }
 
-/// One step of [`CallLegs::next`].
-enum Step {
-    Customer(Option<DialogState>),
-    Agent(Option<DialogState>),
-    Invite(Result<InviteAsyncResult, tokio::task::JoinError>),
-    Answer(Option<LegEvent>),
-}
-
 impl CallLegs {
     pub(super) fn new(
         stack: Arc<Stack>,
@@ -79,10 +71,15 @@ impl CallLegs {
         caller: Caller,
     ) -> Self {
         let (answers, answered) = mpsc::channel(WAITING_ANSWERS);
+        let required = reliable::is_required(&dialog.initial_request());
+        let reliable = required.then(|| stack.pracks.begin(&dialog));
         Self {
             stack,
-            customer: Line { dialog, events, last_ack: None, hanging_up: false },
+            customer: Line::new(dialog, events),
+            reliable,
+            has_answer: false,
             agent: None,
+            next_agent: None,
             caller,
             pending: BTreeMap::new(),
             next_request: 0,
@@ -99,12 +96,14 @@ impl CallLegs {
                 biased;
                 state = self.customer.events.recv() => Step::Customer(state),
                 step = agent_step(&mut self.agent) => step,
+                step = agent_step(&mut self.next_agent) => Step::Next(Box::new(step)),
                 event = self.answered.recv() => Step::Answer(event),
             };
             let event = match step {
                 Step::Customer(Some(state)) => self.customer_state(state).await,
                 Step::Agent(Some(state)) => self.agent_state(state).await,
                 Step::Invite(ended) => invite_failed(ended),
+                Step::Next(step) => self.next_agent_step(*step),
                 Step::Answer(event) => event,
                 // The stack holds the other end as long as the dialogs live.
                 Step::Customer(None) => Some(LegEvent::Lost(Leg::Customer)),
@@ -118,13 +117,21 @@ impl CallLegs {
 
     /// 180, or 183 with early media.
     pub fn ring(&self, sdp: Option<Vec<u8>>) {
+        if let Some(reliable) = &self.reliable {
+            // Two are said at most, so there is room.
+            return drop(reliable.try_send(Saying::Ring(sdp)));
+        }
         let fields = sdp.as_ref().map(|_| headers::with_sdp(None));
         report("ring", self.customer.dialog.ringing(fields, sdp));
     }
 
     /// 200 to the customer.
-    pub fn answer(&self, sdp: Vec<u8>, timer: Option<SessionTimer>) {
+    pub fn answer(&mut self, sdp: Vec<u8>, timer: Option<SessionTimer>) {
+        self.has_answer = true;
         let fields = with_required_timer(headers::with_sdp(timer), timer);
+        if let Some(reliable) = &self.reliable {
+            return drop(reliable.try_send(Saying::Answer(fields, sdp)));
+        }
         report("answer", self.customer.dialog.accept(Some(fields), Some(sdp)));
     }
 
@@ -137,8 +144,50 @@ impl CallLegs {
     ///
     /// # Errors
     /// The address cannot be used; nothing was sent.
-    pub fn invite(&mut self, to: &str, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
-        self.drop_agent();
+    pub fn invite(&mut self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
+        self.cancel();
+        self.agent = Some(self.call(to, sdp, timer)?);
+        Ok(())
+    }
+
+    /// Calls the next agent, beside the one there is.
+    ///
+    /// # Errors
+    /// The address cannot be used; nothing was sent.
+    pub fn invite_next(&mut self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
+        self.cancel_next();
+        self.next_agent = Some(self.call(to, sdp, timer)?);
+        Ok(())
+    }
+
+    /// Gives up calling the next agent.
+    pub fn cancel_next(&mut self) {
+        drop_line(&self.stack, self.next_agent.take());
+    }
+
+    /// The next agent's dialog is the agent leg from now on.
+    pub fn adopt(&mut self) {
+        if let Some(before) = std::mem::replace(&mut self.agent, self.next_agent.take())
+            && !before.line.hanging_up
+        {
+            self.stack.forget(&before.line.dialog.id());
+        }
+    }
+
+    /// Tells the agent's phone how its REFER goes.
+    pub fn notify(&mut self, code: u16, last: bool) {
+        let Some(AgentLine { line, .. }) = &mut self.agent else { return };
+        line.news = Some(refer::notify(line.dialog.clone(), line.news.take(), code, last));
+    }
+
+    /// Whether the phone at this address sits behind a NAT.
+    #[must_use]
+    pub fn is_behind_nat(&self, uri: &str) -> bool {
+        self.stack.is_behind_nat(uri)
+    }
+
+    fn call(&self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<AgentLine, SipError> {
+        let Callee { uri, credential, replaces } = to;
         let contact = self.stack.contact(None);
         let user = if self.caller.user.is_empty() { "anonymous" } else { &self.caller.user }.to_owned();
         let caller = Uri {
@@ -150,21 +199,29 @@ impl CallLegs {
         let mut fields = headers::session(Some(timer));
         fields.push(Header::MinSE(MIN_SE_S.to_string().into()));
         fields.push(Header::MaxForwards(u32::from(self.caller.hops).into()));
+        fields.extend(replaces.map(|call| Header::Replaces(call.into())));
+        // The stack's own Call-IDs end in its vendor's domain.
+        let call_id = uuid::Uuid::new_v4().to_string();
         let option = InviteOption {
             caller,
-            callee: Uri::try_from(to).map_err(rsipstack::Error::from)?,
+            callee: Uri::try_from(uri).map_err(rsipstack::Error::from)?,
             offer: Some(sdp),
             contact,
             headers: Some(fields),
-            // The stack's own Call-IDs end in its vendor's domain.
-            call_id: Some(uuid::Uuid::new_v4().to_string()),
+            call_id: Some(call_id.clone()),
+            // Without one the stack would not send a challenged request again; what it makes of it is
+            // replaced on the way out.
+            support_prack: true,
+            credential: credential.as_ref().map(|_| Default::default()),
             ..InviteOption::default()
         };
         let (sender, events) = self.stack.dialogs.new_dialog_state_channel();
-        let (dialog, invite) = self.stack.dialogs.do_invite_async(option, sender)?;
-        let line = Line { dialog, events, last_ack: None, hanging_up: false };
-        self.agent = Some(AgentLine { line, invite: Some(invite), answered: false });
-        Ok(())
+        if let Some(credential) = credential {
+            self.stack.identity.begin(&call_id, credential);
+        }
+        let begun = self.stack.dialogs.do_invite_async(option, sender);
+        let (dialog, invite) = begun.inspect_err(|_| self.stack.identity.end(&call_id))?;
+        Ok(AgentLine { line: Line::new(dialog, events), invite: Some(invite), answered: false })
     }
 
     /// The agent's address cannot be used: [`CallLegs::next`] will say so as a refusal.
@@ -175,7 +232,7 @@ impl CallLegs {
 
     /// Gives up calling the agent; a 200 that crosses is acknowledged and ended with BYE.
     pub fn cancel(&mut self) {
-        self.drop_agent();
+        drop_line(&self.stack, self.agent.take());
     }
 
     /// Hangs up a leg.
@@ -188,8 +245,9 @@ impl CallLegs {
             },
         };
         line.hanging_up = true;
-        let (stack, dialog) = (Arc::clone(&self.stack), line.dialog.clone());
+        let (stack, dialog, news) = (Arc::clone(&self.stack), line.dialog.clone(), line.news.take());
         tokio::spawn(async move {
+            refer::said(news).await;
             if let Err(error) = dialog.bye().await {
                 tracing::debug!(%error, leg = leg.name(), "a BYE failed");
             }
@@ -271,24 +329,13 @@ impl CallLegs {
         }
     }
 
-    /// Lets the agent's dialog go; if its INVITE is still open, the stack cancels it when its task ends.
-    fn drop_agent(&mut self) {
-        let Some(agent) = self.agent.take() else { return };
-        let (stack, dialog) = (Arc::clone(&self.stack), agent.line.dialog);
-        let Some(invite) = agent.invite else { return stack.forget(&dialog.id()) };
-        invite.abort();
-        tokio::spawn(async move {
-            // It may have been answered just now, too late for CANCEL.
-            if matches!(invite.await, Ok(Ok(_))) && dialog.state().is_confirmed() {
-                drop(dialog.bye().await);
-            }
-            stack.forget(&dialog.id());
-        });
-    }
-
     async fn customer_state(&mut self, state: DialogState) -> Option<LegEvent> {
         match state {
             DialogState::Terminated(_, reason) => match reason {
+                // The call counts as answered, but the 200 was still waiting for a PRACK.
+                TerminatedReason::UacCancel | TerminatedReason::UasDecline if self.has_answer => {
+                    Some(LegEvent::Lost(Leg::Customer))
+                }
                 TerminatedReason::UacBye => Some(LegEvent::Bye(Leg::Customer)),
                 TerminatedReason::UacCancel | TerminatedReason::UasDecline => Some(LegEvent::Cancelled),
                 // Our own BYE.
@@ -296,6 +343,24 @@ impl CallLegs {
                 _ => Some(LegEvent::Lost(Leg::Customer)),
             },
             other => self.dialog_state(Leg::Customer, other).await,
+        }
+    }
+
+    /// What happens to the next agent counts until it is the agent; then it is told as any agent's.
+    fn next_agent_step(&mut self, step: Step) -> Option<LegEvent> {
+        match step {
+            Step::Agent(Some(DialogState::Confirmed(_, answer))) => {
+                let next = self.next_agent.as_mut().filter(|next| !next.answered)?;
+                next.answered = true;
+                let (sdp, timer) = (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
+                Some(LegEvent::TransferAnswered(sdp, timer))
+            }
+            Step::Invite(ended) => match invite_failed(ended)? {
+                LegEvent::Refused(code, _) => Some(LegEvent::TransferRefused(code)),
+                _ => None,
+            },
+            Step::Agent(None) => Some(LegEvent::TransferRefused(408)),
+            Step::Agent(Some(_)) | Step::Customer(_) | Step::Answer(_) | Step::Next(_) => None,
         }
     }
 
@@ -332,8 +397,12 @@ impl CallLegs {
                 drop(handle.respond(StatusCode::OK, Some(vec![headers::allow()]), None).await);
                 None
             }
-            DialogState::Refer(_, _, handle)
-            | DialogState::Notify(_, _, handle)
+            DialogState::Refer(_, message, handle) => {
+                let target = refer::target(&message);
+                let request = self.wait_for_answer(handle, None, false).await?;
+                Some(LegEvent::Refer { leg, request, target })
+            }
+            DialogState::Notify(_, _, handle)
             | DialogState::Message(_, _, handle)
             | DialogState::Publish(_, _, handle) => {
                 drop(handle.respond(StatusCode::MethodNotAllowed, Some(vec![headers::allow()]), None).await);
@@ -397,26 +466,15 @@ impl CallLegs {
 
 impl Drop for CallLegs {
     fn drop(&mut self) {
-        let lines = [Some(&self.customer), self.agent.as_ref().map(|agent| &agent.line)];
-        for line in lines.into_iter().flatten().filter(|line| !line.hanging_up) {
+        let agents = [&self.agent, &self.next_agent].map(Option::as_ref);
+        let lines = agents.into_iter().flatten().map(|agent| &agent.line).chain([&self.customer]);
+        for line in lines.filter(|line| !line.hanging_up) {
             self.stack.forget(&line.dialog.id());
         }
-        if let Some(invite) = self.agent.as_ref().and_then(|agent| agent.invite.as_ref()) {
+        for invite in agents.into_iter().flatten().filter_map(|agent| agent.invite.as_ref()) {
             invite.abort();
         }
     }
-}
-
-async fn agent_step(agent: &mut Option<AgentLine>) -> Step {
-    let Some(AgentLine { line, invite, .. }) = agent else { return std::future::pending().await };
-    let Some(task) = invite else { return Step::Agent(line.events.recv().await) };
-    let ended = tokio::select! {
-        biased;
-        state = line.events.recv() => return Step::Agent(state),
-        ended = task => ended,
-    };
-    *invite = None;
-    Step::Invite(ended)
 }
 
 /// An INVITE that succeeded was told of by its dialog.

@@ -6,6 +6,8 @@
 //!
 //! Who is not in the list of peers gets no answer of any kind; the datagram is counted and forgotten.
 //!
+//! Digest authentication both ways is ours as well: the stack only carries it (see `identity`).
+//!
 //! What the stack lacks is done here: Call-IDs of our own (it appends its vendor's domain), removal of
 //! finished dialogs, requests in an early dialog (it leaves them unanswered), `Require` (it ignores it),
 //! session timers (decided in the call core).
@@ -13,13 +15,18 @@
 //! **Logs**: below WARN the stack writes whole messages, bodies included: digits. The log set-up must hold
 //! its target [`LOG_TARGET`] at WARN whatever the operator asks for.
 
+mod digest;
 mod dispatch;
 mod event;
 mod headers;
+mod identity;
 mod incoming;
 mod legs;
 mod limits;
+mod lines;
 mod network;
+mod refer;
+mod reliable;
 mod socket;
 mod stack;
 
@@ -27,9 +34,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use event::LegEvent;
+pub use digest::{Credential, Hashes};
+pub use event::{LegEvent, Target};
 pub use incoming::IncomingCall;
-pub use legs::CallLegs;
+pub use legs::{CallLegs, Callee};
 pub use network::{Network, NetworkError};
 pub use stack::Stack;
 
@@ -102,6 +110,17 @@ pub struct Peer {
     pub nat: bool,
 }
 
+/// What a peer must know before it may call.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The name of the peer.
+    pub peer: String,
+    /// What it has to know.
+    pub credential: Credential,
+    /// How it may prove it.
+    pub hashes: Hashes,
+}
+
 /// What the stack needs to know.
 #[derive(Clone, Debug)]
 pub struct SipConfig {
@@ -111,6 +130,8 @@ pub struct SipConfig {
     pub advertised: Option<IpAddr>,
     /// Whom we talk with.
     pub peers: Vec<Peer>,
+    /// Peers whose INVITEs are challenged (RFC 3261 section 22); others are known by their address.
+    pub logins: Vec<Login>,
     /// For listeners with TLS, and for calls to agents with `transport=tls`.
     pub tls: Option<Tls>,
     /// Most calls at once; sizes the queues.
@@ -142,6 +163,7 @@ pub struct Counters {
     unknown_source: AtomicU64,
     oversize: AtomicU64,
     overload: AtomicU64,
+    wrong_login: AtomicU64,
 }
 
 impl Counters {
@@ -161,6 +183,16 @@ impl Counters {
     #[must_use]
     pub fn overload(&self) -> u64 {
         self.overload.load(Ordering::Relaxed)
+    }
+
+    /// Wrong answers to our challenges.
+    #[must_use]
+    pub fn wrong_login(&self) -> u64 {
+        self.wrong_login.load(Ordering::Relaxed)
+    }
+
+    fn count_wrong_login(&self) {
+        self.wrong_login.fetch_add(1, Ordering::Relaxed);
     }
 
     fn count_unknown_source(&self) {

@@ -19,8 +19,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Dispatcher;
+use super::identity::Identity;
 use super::incoming::IncomingCall;
 use super::limits::Limits;
+use super::reliable::Pracks;
 use super::socket::PeersOnly;
 use super::{Counters, Listener, SipConfig, Tls, Transport, USER_AGENT};
 
@@ -36,6 +38,8 @@ pub struct Stack {
     pub(super) config: Arc<SipConfig>,
     pub(super) counters: Arc<Counters>,
     pub(super) dialogs: Arc<DialogLayer>,
+    pub(super) identity: Identity,
+    pub(super) pracks: Pracks,
     endpoint: Endpoint,
     transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
@@ -55,6 +59,7 @@ impl Stack {
         transports.set_stream_idle_timeout(STREAM_IDLE);
         let limits = Limits::new(&config, &counters);
         limits.admit_peers_only(&transports);
+        let identity = Identity::new(&config, &counters)?;
         if let Some(tls) = &config.tls {
             transports.set_tls_config(tls_config(tls)?);
         }
@@ -73,6 +78,7 @@ impl Stack {
             .with_transport_layer(transports)
             .with_cancel_token(stop.clone())
             .with_transport_inspector(Box::new(limits.clone()))
+            .with_inspector(Box::new(identity.clone()))
             .with_option(EndpointOption {
                 callid_suffix: Some("call".to_owned()),
                 ..EndpointOption::default()
@@ -88,7 +94,17 @@ impl Stack {
         });
         let dialogs = Arc::new(DialogLayer::new(endpoint.inner.clone()));
         let transports = config.listeners.iter().map(|listener| listener.transport).collect();
-        let stack = Arc::new(Self { config, counters, dialogs, endpoint, transports, addresses, stop });
+        let stack = Arc::new(Self {
+            config,
+            counters,
+            dialogs,
+            identity,
+            pracks: Pracks::default(),
+            endpoint,
+            transports,
+            addresses,
+            stop,
+        });
         let (calls, incoming) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(Dispatcher::new(Arc::clone(&stack), calls).run(requests));
         Ok((stack, incoming))
@@ -158,6 +174,8 @@ impl Stack {
     }
 
     pub(super) fn forget(&self, dialog: &DialogId) {
+        self.identity.end(&dialog.call_id);
+        self.pracks.end(&dialog.to_string());
         self.dialogs.remove_dialog(dialog);
     }
 }

@@ -8,30 +8,43 @@ use std::time::Duration;
 
 use hushpad::calls::{CallHandle, Calls, CallsConfig, Route, RouteRefused, Routes};
 use hushpad::media::{MediaConfig, MediaPlane};
-use hushpad::sip::{Listener, Peer, PeerKind, Transport};
+use hushpad::sip::{Credential, Listener, Peer, PeerKind, Transport};
 use hushpad_telephony::guard::GuardConfig;
 
 /// How long anything may take before the test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP); everybody else nobody.
-struct OnePhone(SocketAddr);
+/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP), `agent-next` another; everybody
+/// else nobody. `agent-abroad` belongs to another account.
+struct Phones {
+    agent: SocketAddr,
+    next: SocketAddr,
+    credential: Option<Credential>,
+}
 
-impl Routes for OnePhone {
+impl Routes for Phones {
     fn route(&self, dialled: &str, header: Option<&str>, _peer: &str) -> Result<Route, RouteRefused> {
         let agent = header.unwrap_or(dialled);
         if !agent.starts_with("agent") {
             return Err(RouteRefused);
         }
+        let phone = if agent == "agent-next" { self.next } else { self.agent };
         let transport = if agent == "agent-tcp" { ";transport=tcp" } else { "" };
-        let agent_uri = format!("sip:{agent}@{}{transport}", self.0);
-        Ok(Route { account: "shop".to_owned(), agent: agent.to_owned(), agent_uri })
+        let agent_uri = format!("sip:{agent}@{phone}{transport}");
+        let account = if agent == "agent-abroad" { "other shop" } else { "shop" };
+        Ok(Route { account: account.to_owned(), agent: agent.to_owned(), agent_uri })
+    }
+
+    fn credential(&self, _route: &Route) -> Option<Credential> {
+        self.credential.clone()
     }
 }
 
 pub(crate) struct Desk {
     pub(crate) calls: Calls,
     pub(crate) agent: SocketAddr,
+    pub(crate) next: SocketAddr,
+    knows_phones: bool,
 }
 
 impl Desk {
@@ -43,7 +56,20 @@ impl Desk {
         Self::try_start_with(change).await.unwrap()
     }
 
+    /// A desk that can tell the agents' phones who calls.
+    pub(crate) async fn start_known(user: &str, password: &str) -> Self {
+        Self::start_as(Some(Credential::new(user, password)), |_| {}).await.unwrap()
+    }
+
     pub(crate) async fn try_start_with(change: impl FnOnce(&mut CallsConfig)) -> anyhow::Result<Self> {
+        Self::start_as(None, change).await
+    }
+
+    async fn start_as(
+        credential: Option<Credential>,
+        change: impl FnOnce(&mut CallsConfig),
+    ) -> anyhow::Result<Self> {
+        let knows_phones = credential.is_some();
         let agent = free_address();
         let mut config = CallsConfig {
             listeners: vec![Listener { transport: Transport::Udp, bind: "127.0.0.1:0".parse().unwrap() }],
@@ -57,12 +83,18 @@ impl Desk {
             ..CallsConfig::default()
         };
         change(&mut config);
-        let calls = Calls::start(config, Arc::new(OnePhone(agent)), media()).await?;
-        Ok(Self { calls, agent })
+        let next = free_address();
+        let phones = Phones { agent, next, credential };
+        let calls = Calls::start(config, Arc::new(phones), media()).await?;
+        Ok(Self { calls, agent, next, knows_phones })
     }
 
     pub(crate) fn sip(&self) -> SocketAddr {
         self.calls.addresses()[0]
+    }
+
+    pub(crate) fn knows_phones(&self) -> bool {
+        self.knows_phones
     }
 
     /// The agent's one live call, as soon as there is one.

@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 
 use crate::desk::PATIENCE;
 
-/// Offered and answered by every phone here.
+/// Offered and answered by every phone here; a phone that speaks names its own port.
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                    m=audio 9 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
@@ -27,13 +27,13 @@ impl Message {
     }
 
     /// The answer to this request.
-    fn answer(&self, code: &str, contact: SocketAddr, body: &str) -> String {
+    fn answer(&self, code: &str, contact: SocketAddr, headers: &str, body: &str) -> String {
         let vias: Vec<_> = self.0.lines().filter(|line| line.starts_with("Via:")).collect();
         let to = self.header("To");
         let tag = if to.contains(";tag=") { "" } else { ";tag=phone" };
         format!(
             "SIP/2.0 {code}\r\n{}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:phone@{contact}>\r\n\
-             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+             {headers}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
             vias.join("\r\n"),
             self.header("From"),
             self.header("Call-ID"),
@@ -51,13 +51,14 @@ pub(crate) struct Phone {
     user: String,
     to: String,
     sequence: u32,
+    media_port: u16,
 }
 
 impl Phone {
     pub(crate) async fn at(bind: &str, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind(bind).await.unwrap();
         let call_id = format!("phone-{}", socket.local_addr().unwrap().port());
-        Self { socket, server, call_id, user: String::new(), to: String::new(), sequence: 0 }
+        Self { socket, server, call_id, user: String::new(), to: String::new(), sequence: 0, media_port: 9 }
     }
 
     pub(crate) async fn options(&mut self) {
@@ -67,7 +68,38 @@ impl Phone {
     /// Sends an INVITE to a user.
     pub(crate) async fn invite(&mut self, user: &str, sdp: Option<&str>) {
         self.user = user.to_owned();
-        self.request("INVITE", "Content-Type: application/sdp\r\n", sdp.unwrap_or(SDP)).await;
+        let sdp = sdp.map_or_else(|| self.sdp("sendrecv"), str::to_owned);
+        self.request("INVITE", "Content-Type: application/sdp\r\n", &sdp).await;
+    }
+
+    /// Sends an INVITE that requires an extension.
+    pub(crate) async fn requires(&mut self, extension: &str, user: &str) {
+        self.user = user.to_owned();
+        let headers = format!("Require: {extension}\r\nContent-Type: application/sdp\r\n");
+        let sdp = self.sdp("sendrecv");
+        self.request("INVITE", &headers, &sdp).await;
+    }
+
+    /// The ACK for the INVITE with this number.
+    pub(crate) async fn acknowledges(&mut self, sequence: u32) {
+        let now = std::mem::replace(&mut self.sequence, sequence);
+        self.request("ACK", "", "").await;
+        self.sequence = now;
+    }
+
+    /// A re-INVITE.
+    pub(crate) async fn offers(&mut self, direction: &str) {
+        let sdp = self.sdp(direction);
+        self.request("INVITE", "Content-Type: application/sdp\r\n", &sdp).await;
+    }
+
+    /// Descriptions name this address from now on.
+    pub(crate) fn speaks_at(&mut self, audio: SocketAddr) {
+        self.media_port = audio.port();
+    }
+
+    fn sdp(&self, direction: &str) -> String {
+        format!("{}a={direction}\r\n", SDP.replace("audio 9 ", &format!("audio {} ", self.media_port)))
     }
 
     /// Sends a request in the dialog, or the one that begins it.
@@ -83,6 +115,27 @@ impl Phone {
              Max-Forwards: 70\r\nFrom: <sip:customer@{here}>;tag=c1\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
              CSeq: {sequence} {method}\r\nContact: <sip:customer@{here}>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len(),
+        );
+        self.raw(text.as_bytes()).await;
+    }
+
+    /// Sends a REFER in the dialog that this INVITE of ours to it began.
+    pub(crate) async fn refers(&mut self, invite: &Message, target: &str) {
+        self.asks(invite, "REFER", &format!("Refer-To: {target}\r\n")).await;
+    }
+
+    /// Sends a request in the dialog that this INVITE began.
+    pub(crate) async fn asks(&mut self, invite: &Message, method: &str, headers: &str) {
+        self.sequence += 1;
+        let (here, sequence, call_id) =
+            (self.socket.local_addr().unwrap(), self.sequence, invite.header("Call-ID"));
+        let uri = invite.header("Contact").trim_matches(['<', '>']);
+        let text = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{method}{sequence}\r\n\
+             Max-Forwards: 70\r\nFrom: {};tag=phone\r\nTo: {}\r\nCall-ID: {call_id}\r\n\
+             CSeq: {sequence} {method}\r\nContact: <sip:phone@{here}>\r\n{headers}Content-Length: 0\r\n\r\n",
+            invite.header("To"),
+            invite.header("From"),
         );
         self.raw(text.as_bytes()).await;
     }
@@ -160,9 +213,40 @@ impl Phone {
     }
 
     pub(crate) async fn answers(&self, request: &Message, code: &str) {
-        let body = if code.starts_with("200") && request.is("INVITE") { SDP } else { "" };
-        let text = request.answer(code, self.socket.local_addr().unwrap(), body);
+        let described = code.starts_with("200") && request.is("INVITE");
+        let body = if described { self.sdp("sendrecv") } else { String::new() };
+        self.answers_with(request, code, "", &body).await;
+    }
+
+    /// 200 with a description of this direction.
+    pub(crate) async fn answers_as(&self, request: &Message, direction: &str) {
+        self.answers_with(request, "200 OK", "", &self.sdp(direction)).await;
+    }
+
+    pub(crate) async fn answers_with(&self, request: &Message, code: &str, headers: &str, body: &str) {
+        let text = request.answer(code, self.socket.local_addr().unwrap(), headers, body);
         self.raw(text.as_bytes()).await;
+    }
+
+    /// Whether none of the messages still to be read begins so.
+    pub(crate) fn never_heard(&self, start: &str) -> bool {
+        let mut bytes = vec![0; 65_536];
+        while let Ok((len, _)) = self.socket.try_recv_from(&mut bytes) {
+            if bytes[..len].starts_with(start.as_bytes()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The next answer to a request of this method.
+    pub(crate) async fn hears_of(&self, start: &str, method: &str) -> Message {
+        loop {
+            let message = self.hears(start).await;
+            if message.header("CSeq").ends_with(method) {
+                return message;
+            }
+        }
     }
 
     /// An agent's phone: answers everything, and keeps what it hears, until the BYE.

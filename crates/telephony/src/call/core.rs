@@ -105,7 +105,15 @@ impl Call {
             }
             Input::Info { leg, request, content_type, body } => self.info(leg, request, content_type, body),
             Input::InfoAnswered { leg, request, code } => self.respond(leg, request, code),
-            Input::Secure(on) => self.secure = on,
+            Input::Refer { leg, request, allowed } => self.refer(now_ms, leg, request, allowed),
+            Input::TransferAnswered { sdp, timer } => self.transfer_answered(now_ms, sdp, &timer),
+            Input::TransferRefused { code } => self.transfer_refused(code),
+            Input::Secure(on) => {
+                self.secure = on;
+                if on {
+                    self.abort_transfer(403);
+                }
+            }
             Input::HangUp => self.end(EndReason::HungUp, None),
             Input::Time => self.time_passed(now_ms),
         }
@@ -120,7 +128,12 @@ impl Call {
             State::Answered { until_ms } | State::Talking { until_ms } => until_ms,
             State::AckThenBye | State::Ended => return None,
         };
-        [self.customer.watch, self.agent.watch].into_iter().filter_map(Watch::deadline_ms).chain([own]).min()
+        let transfer = match &self.exchange {
+            Exchange::Transfer(transfer) => Some(transfer.give_up_at_ms),
+            _ => None,
+        };
+        let watches = [self.customer.watch, self.agent.watch];
+        watches.into_iter().filter_map(Watch::deadline_ms).chain(transfer).chain([own]).min()
     }
 
     /// Whether both can speak: answered and not ended.
@@ -160,14 +173,20 @@ impl Call {
             }
             State::AckThenBye => self.bye_unless(Leg::Customer, gone),
             State::Answered { .. } | State::Talking { .. } => {
-                self.bye_unless(Leg::Agent, gone);
+                if self.has_agent() {
+                    self.bye_unless(Leg::Agent, gone);
+                }
                 self.bye_unless(Leg::Customer, gone);
             }
         }
-        // A request that waits is answered all the same (RFC 3261 section 15.1.2).
-        if let Exchange::Across { from, request, .. } = std::mem::replace(&mut self.exchange, Exchange::None)
-        {
-            self.respond(from, request, 487);
+        match std::mem::replace(&mut self.exchange, Exchange::None) {
+            // A request that waits is answered all the same (RFC 3261 section 15.1.2).
+            Exchange::Across { from, request, .. } => self.respond(from, request, 487),
+            Exchange::Transfer(_) => self.out.push(Output::CancelNext),
+            Exchange::None
+            | Exchange::Refresh { .. }
+            | Exchange::LateAnswer { .. }
+            | Exchange::Resume { .. } => {}
         }
         self.state = State::Ended;
         self.out.push(Output::Event(CallEvent::Ended(reason)));
@@ -308,6 +327,7 @@ impl Call {
                 self.end(EndReason::Cancelled, Some(leg));
             }
             State::AckThenBye if leg == Leg::Agent => {}
+            State::Talking { .. } if leg == Leg::Agent && self.is_transferring() => self.left_for_transfer(),
             _ => self.end(reason, Some(leg)),
         }
     }
@@ -345,6 +365,10 @@ impl Call {
                 self.end(EndReason::TooLong, None);
             }
             State::Answered { .. } | State::Talking { .. } => {
+                if matches!(&self.exchange, Exchange::Transfer(transfer) if now_ms >= transfer.give_up_at_ms)
+                {
+                    self.abort_transfer(408);
+                }
                 self.watch(now_ms, Leg::Customer);
                 self.watch(now_ms, Leg::Agent);
             }

@@ -39,6 +39,12 @@ impl Side {
         }
     }
 
+    /// The same place in the relay for another far end.
+    pub(super) fn anew(&self) -> Self {
+        // A dialog of its own has an `o=` line of its own.
+        Self::new(self.local, self.session_id.wrapping_add(1) >> 1)
+    }
+
     pub(super) fn agreed(&self) -> Option<Negotiated> {
         self.agreed
     }

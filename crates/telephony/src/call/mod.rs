@@ -9,6 +9,8 @@
 //! anchored in the relay, so each leg negotiates for itself; a re-INVITE crosses over only when it changes
 //! who may speak (hold).
 //!
+//! The agent's phone may have its leg transferred by REFER; in secure mode it may not.
+//!
 //! In secure mode an INFO with a key becomes [`CallEvent::Key`] and goes nowhere else.
 
 mod core;
@@ -16,6 +18,7 @@ mod dtmf;
 mod media;
 mod modify;
 mod timer;
+mod transfer;
 
 use std::net::SocketAddr;
 
@@ -166,6 +169,27 @@ pub enum Input<'a> {
         /// The status code, 200 to 699.
         code: u16,
     },
+    /// A REFER waits for our answer.
+    Refer {
+        /// On which leg.
+        leg: Leg,
+        /// Which request.
+        request: RequestId,
+        /// Whether its target is somebody that we may call.
+        allowed: bool,
+    },
+    /// The next agent answered with 2xx. One that comes too late is hung up by the adapter.
+    TransferAnswered {
+        /// Its description.
+        sdp: Option<&'a [u8]>,
+        /// Its session timer.
+        timer: TimerFields,
+    },
+    /// The next agent cannot be had; 408 stands for no answer at all.
+    TransferRefused {
+        /// The status code, 300 to 699.
+        code: u16,
+    },
     /// Secure mode begins or ends.
     Secure(bool),
     /// We end the call: the operator, or the program going down.
@@ -239,6 +263,24 @@ pub enum Output {
         /// The key: written anew, not copied.
         dtmf: Dtmf,
     },
+    /// Tell the agent's phone how its REFER goes (RFC 3515 section 2.4.4).
+    Notify {
+        /// The status code of the call to the next agent.
+        code: u16,
+        /// Whether nothing more is to be told.
+        last: bool,
+    },
+    /// Call the next agent, beside the agent leg.
+    InviteNext {
+        /// Our offer.
+        sdp: Vec<u8>,
+        /// `Session-Expires` to write.
+        timer: SessionTimer,
+    },
+    /// Give up calling the next agent; a 200 that crosses is ended with BYE.
+    CancelNext,
+    /// The next agent's dialog is the agent leg from now on.
+    Adopt,
     /// Tell the media plane what a leg agreed.
     SetLeg {
         /// Which leg.
@@ -267,6 +309,8 @@ pub enum CallEvent {
         /// Who held.
         by: Leg,
     },
+    /// The agent leg leads to another agent now.
+    Transferred,
     /// A key pressed by the customer, signalled by INFO in secure mode.
     Key(Key),
     /// The call is over: no output follows but the last words on the legs, given before this.

@@ -4,6 +4,7 @@ use crate::sdp::{Described, Direction};
 
 use super::core::{Call, State};
 use super::timer::{MIN_SE_S, SessionTimer, TimerFields, Watch, agree_as_server};
+use super::transfer::Transfer;
 use super::{CallEvent, EndReason, Leg, Output, RequestId};
 
 /// Earliest second try after glare, when we made the dialog, in milliseconds (RFC 3261 section 14.1).
@@ -29,6 +30,12 @@ pub(super) enum Exchange {
     Refresh {
         leg: Leg,
     },
+    /// The agent who held the customer is gone: we offered the customer to speak again.
+    Resume {
+        told: Direction,
+    },
+    /// The agent leg is being transferred.
+    Transfer(Box<Transfer>),
     /// We made an offer in a 200; its answer comes in the ACK.
     LateAnswer {
         leg: Leg,
@@ -95,7 +102,11 @@ impl Call {
                 self.across_answered(now_ms, leg, code, sdp, timer, (from, request, offered, told, ours));
             }
             Exchange::Refresh { leg: asked } if asked == leg => {
-                self.refresh_answered(now_ms, leg, code, sdp, timer);
+                let told = self.side(leg).told();
+                self.refresh_answered(now_ms, leg, code, sdp, timer, told);
+            }
+            Exchange::Resume { told } if leg == Leg::Customer => {
+                self.refresh_answered(now_ms, leg, code, sdp, timer, told);
             }
             other => self.exchange = other,
         }
@@ -226,6 +237,7 @@ impl Call {
         code: u16,
         sdp: Option<&[u8]>,
         timer: &TimerFields,
+        direction: Direction,
     ) {
         if is_dialog_lost(code) {
             return self.end(EndReason::Lost(leg), Some(leg));
@@ -234,7 +246,6 @@ impl Call {
         match code {
             200..=299 => {
                 side.watch = Watch::as_client(timer, now_ms);
-                let direction = side.told();
                 // A refresh changes nothing, so an answer that cannot be read is no loss.
                 if let Some(Ok(agreed)) = sdp.map(|body| side.accept(body, direction)) {
                     self.out.push(Output::SetLeg { leg, agreed });

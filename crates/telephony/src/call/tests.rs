@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod transfers;
+
 const PHONE: &str = "v=0\r\no=p 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n\
                      m=audio 5004 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 const LIMITS: Limits =
@@ -65,6 +67,14 @@ impl Script {
         self.takes(Input::ModifyAnswered { leg, code, sdp, timer: NO_TIMER })
     }
 
+    fn refer(&mut self, allowed: bool) -> Vec<String> {
+        self.takes(Input::Refer { leg: Leg::Agent, request: RequestId(9), allowed })
+    }
+
+    fn next_answers(&mut self, direction: &str) -> Vec<String> {
+        self.takes(Input::TransferAnswered { sdp: Some(&phone(direction)), timer: NO_TIMER })
+    }
+
     fn key(&mut self, leg: Leg, body: &[u8]) -> Vec<String> {
         let content_type = "application/dtmf-relay";
         self.takes(Input::Info { leg, request: RequestId(7), content_type, body })
@@ -93,6 +103,10 @@ fn line(output: &Output) -> String {
             format!("respond {} #{} {code}{}{}", leg.name(), request.0, says(sdp), timer_of(timer))
         }
         Output::Info { from, request, .. } => format!("info from {} #{}", from.name(), request.0),
+        Output::Notify { code, last } => format!("notify {code}{}", if *last { " last" } else { "" }),
+        Output::InviteNext { sdp, .. } => format!("invite next{}", direction(sdp)),
+        Output::CancelNext => "cancel next".to_owned(),
+        Output::Adopt => "adopt".to_owned(),
         Output::SetLeg { leg, agreed } => format!("set {} {:?}", leg.name(), agreed.direction),
         Output::Event(event) => format!("{event:?}"),
     }
@@ -509,7 +523,7 @@ fn random_walks_keep_the_rules() {
             let code = [200, 408, 481, 488, 491][rng.random_range(0..5)];
             request += 1;
             let id = RequestId(request);
-            let input = match rng.random_range(0..16) {
+            let input = match rng.random_range(0..20) {
                 0 => Input::Progress { sdp },
                 1 | 2 => Input::Answered { sdp, timer },
                 3 | 4 => Input::Acked { leg, sdp },
@@ -522,6 +536,9 @@ fn random_walks_keep_the_rules() {
                     secure = !secure;
                     Input::Secure(secure)
                 }
+                16 => Input::Refer { leg, request: id, allowed: rng.random_bool(0.8) },
+                17 => Input::TransferAnswered { sdp, timer },
+                18 if rng.random_bool(0.5) => Input::TransferRefused { code: 486 },
                 13 => Input::Info { leg, request: id, content_type: "application/dtmf", body: b"5" },
                 _ => {
                     script.now_ms += rng.random_range(0..40_000);
@@ -529,7 +546,10 @@ fn random_walks_keep_the_rules() {
                 }
             };
             let was_over = script.call.is_ended();
+            let was_secure = secure && !matches!(input, Input::Secure(_));
             let out = script.takes(input);
+            let moved = |line: &String| line == "adopt" || line.starts_with("invite next");
+            assert!(!was_secure || !out.iter().any(moved), "seed {seed}: {out:?}");
             ends += out.iter().filter(|line| line.starts_with("Ended")).count();
             assert!(!secure || !out.iter().any(|line| line.starts_with("info")), "seed {seed}: {out:?}");
             let spoke = out.iter().any(|line| !line.starts_with("respond") && line != "bye agent");

@@ -1,0 +1,95 @@
+//! One end of the audio: speaks a little, and keeps what it hears apart.
+
+use std::net::SocketAddr;
+
+use tokio::net::UdpSocket;
+
+use crate::desk::PATIENCE;
+use crate::phone::Message;
+
+/// Payload types of the phones' descriptions.
+const ULAW: u8 = 0;
+const EVENT: u8 = 101;
+
+pub(crate) struct Audio {
+    socket: UdpSocket,
+    to: Option<SocketAddr>,
+    sequence: u16,
+    timestamp: u32,
+    events: usize,
+}
+
+impl Audio {
+    pub(crate) async fn open() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Self { socket, to: None, sequence: 1, timestamp: 1, events: 0 }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    /// Sends to where this description of ours says.
+    pub(crate) fn reaches(&mut self, answer: &Message) {
+        let line = answer.0.lines().find(|line| line.starts_with("m=audio")).unwrap();
+        let port = line.split(' ').nth(1).unwrap();
+        self.to = Some(format!("127.0.0.1:{port}").parse().unwrap());
+    }
+
+    /// One packet of silence.
+    pub(crate) async fn says(&mut self) {
+        self.timestamp += 160;
+        self.send(ULAW, false, &[0xff; 160]).await;
+    }
+
+    /// One key as telephone-events: begun, and ended three times.
+    pub(crate) async fn keys(&mut self, event: u8) {
+        self.says().await;
+        self.timestamp += 160;
+        for (n, end) in [(1u16, 0x00), (2, 0x80), (2, 0x80), (2, 0x80)] {
+            let [high, low] = (n * 400).to_be_bytes();
+            self.send(EVENT, n == 1, &[event, end | 10, high, low]).await;
+        }
+        self.timestamp += 1600;
+    }
+
+    pub(crate) async fn hears_event(&mut self) {
+        let before = self.events;
+        while self.events == before {
+            self.next().await;
+        }
+    }
+
+    pub(crate) async fn hears_audio(&mut self) {
+        while self.next().await != ULAW {}
+    }
+
+    /// What was heard so far does not count.
+    pub(crate) fn forget(&mut self) {
+        while self.socket.try_recv_from(&mut [0; 2048]).is_ok() {}
+        self.events = 0;
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.events
+    }
+
+    async fn next(&mut self) -> u8 {
+        let mut bytes = [0; 2048];
+        let heard = tokio::time::timeout(PATIENCE, self.socket.recv_from(&mut bytes)).await;
+        heard.expect("audio is heard").unwrap();
+        let payload_type = bytes[1] & 0x7f;
+        self.events += usize::from(payload_type == EVENT);
+        payload_type
+    }
+
+    async fn send(&mut self, payload_type: u8, marker: bool, payload: &[u8]) {
+        self.sequence += 1;
+        let mut packet = vec![0x80, payload_type | u8::from(marker) << 7];
+        packet.extend(self.sequence.to_be_bytes());
+        packet.extend(self.timestamp.to_be_bytes());
+        packet.extend(7u32.to_be_bytes());
+        packet.extend(payload);
+        self.socket.send_to(&packet, self.to.expect("the call is answered")).await.unwrap();
+    }
+}
