@@ -15,7 +15,7 @@ use super::routes::RouteTable;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
 use crate::media::MediaConfig;
-use crate::sip::{Listener, Network, Peer, PeerKind, Transport};
+use crate::sip::{Credential, Hashes, Listener, Login, Network, Peer, PeerKind, Transport};
 
 /// The look-back that the guard can work with: below, tones leak; above, the delay disturbs the talk.
 const LOOK_BACK_MS: std::ops::RangeInclusive<u16> = 40..=120;
@@ -131,6 +131,7 @@ fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
         ring_time_out: Duration::from_secs(raw.ring_time_out_s),
         max_duration: Duration::from_secs(raw.max_call_duration_s),
         peers: raw.peers.iter().enumerate().map(|(index, raw)| peer(mistakes, index, raw)).collect(),
+        logins: raw.peers.iter().enumerate().filter_map(|(index, raw)| login(mistakes, index, raw)).collect(),
         ..CallsConfig::default()
     }
 }
@@ -141,6 +142,29 @@ fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {
         mistakes.take(&format!("sip.peers[{index}].networks[{n}]"), network)
     });
     Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx, nat: raw.nat }
+}
+
+fn login(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Option<Login> {
+    let login = raw.login.as_ref()?;
+    let password =
+        mistakes.take(&format!("sip.peers[{index}].login.password"), secret::read(&login.password))?;
+    let hashes = match login.hashes {
+        raw::Hashes::Both => Hashes::Both,
+        raw::Hashes::Sha256 => Hashes::Sha256,
+        raw::Hashes::Md5 => Hashes::Md5,
+    };
+    let credential = Credential::new(login.user.as_str(), password.as_str());
+    Some(Login { peer: raw.name.clone(), credential, hashes })
+}
+
+fn credential(mistakes: &mut Mistakes, path: &str, raw: Option<&raw::Credential>) -> Option<Credential> {
+    let raw = raw?;
+    let password = mistakes.take(&format!("{path}.credential.password"), secret::read(&raw.password))?;
+    let credential = Credential::new(raw.user.as_str(), password.as_str());
+    Some(match &raw.realm {
+        Some(realm) => credential.for_realm(realm.as_str()),
+        None => credential,
+    })
 }
 
 fn media(mistakes: &mut Mistakes, raw: &raw::Media) -> MediaConfig {
@@ -228,7 +252,14 @@ fn accounts(
 }
 
 fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, routes: &mut RouteTable) {
+    if let Some(credential) = credential(mistakes, path, account.credential.as_ref()) {
+        routes.set_account_credential(account.id.clone(), credential);
+    }
     for (n, agent) in account.agents.iter().enumerate() {
+        let own = credential(mistakes, &format!("{path}.agents[{n}]"), agent.credential.as_ref());
+        if let Some(own) = own {
+            routes.set_agent_credential(account.id.clone(), agent.id.clone(), own);
+        }
         let path = |name: &str| format!("{path}.agents[{n}].{name}");
         if agent.id.is_empty() {
             mistakes.add(&path("id"), "must not be empty");

@@ -158,6 +158,15 @@ mod tests {
     }
 
     #[test]
+    fn logins_and_credentials_are_references_too() {
+        let text = EXAMPLE.replace("# login =", "login =").replace("# credential =", "credential =");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        for place in ["sip.peers[0].login.password", "accounts[0].credential.password"] {
+            assert!(mistakes.contains(place), "{place} is not in:\n{mistakes}");
+        }
+    }
+
+    #[test]
     fn a_wrong_type_or_an_unknown_name_is_told_with_its_path() {
         let wrong = EXAMPLE.replace("max_calls = 500", "max_calls = \"many\"");
         assert!(Config::parse(&wrong).err().expect("a mistake").to_string().contains("sip.max_calls"));

@@ -81,6 +81,37 @@ pub(super) struct Peer {
     pub(super) networks: Vec<String>,
     #[serde(default)]
     pub(super) nat: bool,
+    pub(super) login: Option<Login>,
+}
+
+/// What a peer must know before it may call.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    pub(super) user: String,
+    pub(super) password: SecretRef,
+    #[serde(default)]
+    pub(super) hashes: Hashes,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+pub(super) enum Hashes {
+    #[default]
+    #[serde(rename = "both")]
+    Both,
+    #[serde(rename = "sha-256")]
+    Sha256,
+    #[serde(rename = "md5")]
+    Md5,
+}
+
+/// What we say when a phone or the system before it challenges us.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credential {
+    pub(super) user: String,
+    pub(super) password: SecretRef,
+    pub(super) realm: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +191,7 @@ pub(super) struct Account {
     #[serde(default)]
     pub(super) default_configuration: u32,
     pub(super) default_phone: Option<String>,
+    pub(super) credential: Option<Credential>,
     #[serde(default)]
     pub(super) agents: Vec<Agent>,
     #[serde(default)]
@@ -172,6 +204,7 @@ pub(super) struct Agent {
     pub(super) id: String,
     pub(super) user: Option<String>,
     pub(super) phone: String,
+    pub(super) credential: Option<Credential>,
 }
 
 #[derive(Deserialize)]

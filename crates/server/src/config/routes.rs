@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use crate::calls::{Route, RouteRefused, Routes};
+use crate::sip::Credential;
 
 /// Dialled users and agents, from the config file.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     by_user: HashMap<String, Route>,
     default: Option<(String, String)>,
+    account_credentials: HashMap<String, Credential>,
+    agent_credentials: HashMap<(String, String), Credential>,
 }
 
 impl RouteTable {
@@ -20,6 +23,16 @@ impl RouteTable {
     /// Sets where users go that are not listed; false when it is set already.
     pub(super) fn set_default(&mut self, account: String, phone: String) -> bool {
         self.default.replace((account, phone)).is_none()
+    }
+
+    /// What we say when any phone of the account challenges us.
+    pub(super) fn set_account_credential(&mut self, account: String, credential: Credential) {
+        self.account_credentials.insert(account, credential);
+    }
+
+    /// What we say when this agent's phone challenges us; it goes before the account's.
+    pub(super) fn set_agent_credential(&mut self, account: String, agent: String, credential: Credential) {
+        self.agent_credentials.insert((account, agent), credential);
     }
 
     /// The agent for a dialled user, or for the agent id of a header, which goes first.
@@ -56,5 +69,10 @@ impl Routes for RouteTable {
         _peer: &str,
     ) -> Result<Route, RouteRefused> {
         self.find(dialled_user, agent_header).ok_or(RouteRefused)
+    }
+
+    fn credential(&self, route: &Route) -> Option<Credential> {
+        let agents = (route.account.clone(), route.agent.clone());
+        self.agent_credentials.get(&agents).or_else(|| self.account_credentials.get(&route.account)).cloned()
     }
 }
