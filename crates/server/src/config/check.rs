@@ -1,5 +1,6 @@
 //! From the file's words to final types. Collects every mistake before it gives up.
 
+use std::path::Path;
 use std::time::Duration;
 
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
@@ -15,7 +16,7 @@ use super::routes::RouteTable;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
 use crate::media::MediaConfig;
-use crate::sip::{Credential, Hashes, Listener, Login, Network, Peer, PeerKind, Transport};
+use crate::sip::{Credential, Hashes, Listener, Login, Network, Peer, PeerKind, Tls, Transport};
 
 /// The look-back that the guard can work with: below, tones leak; above, the delay disturbs the talk.
 const LOOK_BACK_MS: std::ops::RangeInclusive<u16> = 40..=120;
@@ -107,6 +108,7 @@ fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
             let transport = match transport {
                 "udp" => Transport::Udp,
                 "tcp" => Transport::Tcp,
+                "tls" => Transport::Tls,
                 _ => return None,
             };
             Some(Listener { transport, bind: address.parse().ok()? })
@@ -124,8 +126,13 @@ fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
     if raw.max_calls == 0 {
         mistakes.add("sip.max_calls", "must be at least 1");
     }
+    let tls = raw.tls.as_ref().and_then(|raw| tls(mistakes, raw));
+    if tls.is_none() && listeners.iter().any(|listener| listener.transport == Transport::Tls) {
+        mistakes.add("sip.tls", "must name certificate and key for a tls listener");
+    }
     CallsConfig {
         listeners,
+        tls,
         advertised: Some(raw.advertised_address),
         max_calls: raw.max_calls,
         ring_time_out: Duration::from_secs(raw.ring_time_out_s),
@@ -134,6 +141,20 @@ fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
         logins: raw.peers.iter().enumerate().filter_map(|(index, raw)| login(mistakes, index, raw)).collect(),
         ..CallsConfig::default()
     }
+}
+
+fn tls(mistakes: &mut Mistakes, raw: &raw::Tls) -> Option<Tls> {
+    let mut read = |name: &str, path: &Path| {
+        let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        mistakes.take(&format!("sip.tls.{name}"), bytes)
+    };
+    let certificate = read("certificate", &raw.certificate);
+    let key = read("key", &raw.key);
+    let authorities = match &raw.authorities {
+        Some(path) => read("authorities", path),
+        None => Some(Vec::new()),
+    };
+    Some(Tls { certificate: certificate?, key: key?, authorities: authorities? })
 }
 
 fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {

@@ -167,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn a_tls_listener_needs_a_certificate() {
+        let listener = "listen = [\"udp:0.0.0.0:5060\"";
+        let text = EXAMPLE.replace(listener, &format!("{listener}, \"tls:0.0.0.0:5061\""));
+        assert!(Config::parse(&text).err().expect("a mistake").to_string().contains("sip.tls: must name"));
+        let text = text.replace("# tls =", "tls =");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        assert!(mistakes.contains("sip.tls.key: /etc/hushpad/sip.key"), "{mistakes}");
+    }
+
+    #[test]
     fn a_wrong_type_or_an_unknown_name_is_told_with_its_path() {
         let wrong = EXAMPLE.replace("max_calls = 500", "max_calls = \"many\"");
         assert!(Config::parse(&wrong).err().expect("a mistake").to_string().contains("sip.max_calls"));

@@ -64,6 +64,7 @@ pub(super) struct Store {
 pub(super) struct Sip {
     pub(super) listen: Vec<String>,
     pub(super) advertised_address: IpAddr,
+    pub(super) tls: Option<Tls>,
     #[serde(default = "max_calls")]
     pub(super) max_calls: usize,
     #[serde(default = "ring_time_out_s")]
@@ -82,6 +83,15 @@ pub(super) struct Peer {
     #[serde(default)]
     pub(super) nat: bool,
     pub(super) login: Option<Login>,
+}
+
+/// PEM files.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) authorities: Option<PathBuf>,
 }
 
 /// What a peer must know before it may call.
