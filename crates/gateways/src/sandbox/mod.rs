@@ -12,8 +12,8 @@
 //! | 4000 0000 0000 0002 | `card_declined` |
 //! | 4000 0000 0000 9995 | `insufficient_funds` |
 //! | 4000 0000 0000 6975 | `card_velocity_exceeded` |
-//! | 4000 0000 0000 0069 | `expired_card` |
-//! | 4000 0000 0000 0127 | `incorrect_cvc` |
+//! | 4000 0000 0000 0069 | `expired_card`, unless its expiry is 12/31 |
+//! | 4000 0000 0000 0127 | `incorrect_cvc`, unless its code is 321 |
 //! | 4000 0000 0000 0119 | `processing_error` |
 //! | 4000 0000 0000 9987 | `lost_card` |
 //! | 4000 0000 0000 9979 | `stolen_card` |

@@ -64,14 +64,18 @@ pub(super) fn plan(request: &ChargeRequest<'_>, amount: Money, today: (i32, u8))
     if let Some(code) = mistake(request, today) {
         return Plan::Decline(code);
     }
-    match by_card(request.cardnumber) {
+    match by_card(request) {
         Some(code) => Plan::Decline(code),
         None => by_amount(amount),
     }
 }
 
-fn by_card(number: &str) -> Option<&'static str> {
-    Some(match number {
+/// Two cards know what is right for them, so that a field can be keyed again and then pass.
+fn by_card(request: &ChargeRequest<'_>) -> Option<&'static str> {
+    let right_expiry = request.expiry_month == "12" && request.expiry_year.ends_with("31");
+    Some(match request.cardnumber {
+        "4000000000000069" if right_expiry => return None,
+        "4000000000000127" if request.cvv == Some("321") => return None,
         "4000000000000002" => "card_declined",
         "4000000000009995" => "insufficient_funds",
         "4000000000006975" => "card_velocity_exceeded",
