@@ -54,7 +54,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// A sandbox gateway with a ledger, for tests. It moves no money.
     GatewaySim(GatewaySimArgs),
-    /// Measures this build on this machine: sessions, key presses, calls.
+    /// Measures this build on this machine: sessions and key presses. Calls: `./bench calls`.
     Bench(BenchArgs),
 }
 
@@ -126,7 +126,7 @@ pub struct GatewaySimArgs {
 /// What is measured.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// `sessions`, `keys`, `calls`, or `all`.
+    /// `sessions`, `keys`, or `all`.
     #[arg(default_value = "all")]
     pub what: String,
 }

@@ -65,6 +65,25 @@ fn every_room_is_on_the_map() {
 }
 
 #[test]
+fn the_limits_on_the_map_are_those_of_the_code() {
+    let map = read("docs/ARCHITECTURE.md");
+    let kib = hushpad_gateways::BODY_BYTES_MAX / 1024;
+    for row in [
+        format!(
+            "| keys of one session not yet read | {} per lane |",
+            hushpad_telephony::key_queue::LANE_REPORTS
+        ),
+        format!("| attempts of one session | {} |", hushpad_domain::session::ATTEMPTS_MAX),
+        format!("| gateway reply | {kib} KiB |"),
+    ] {
+        assert!(map.contains(&row), "docs/ARCHITECTURE.md does not say: {row}");
+    }
+    for walk in ["## A key is pressed", "## `POST /v1/session`"] {
+        assert!(map.contains(walk), "docs/ARCHITECTURE.md does not walk: {walk}");
+    }
+}
+
+#[test]
 fn no_file_of_code_is_longer_than_a_thing_should_be() {
     const LINES_MAX: usize = 600;
     for file in rust_files(&root().join("crates")) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{Attempt, DeclineClass, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, DeclineClass, NotSent, Verdict};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::GatewayName;
 use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
@@ -262,6 +262,7 @@ impl ProviderSession {
         match progress {
             Some(Progress::NotBegun(_, card)) => {
                 self.reread().await;
+                self.take_back_intent().await;
                 self.back_to_entry(card, &[], Some(Notice::StoreUnavailable));
             }
             Some(Progress::NotSent(session, card)) => {
@@ -328,6 +329,16 @@ impl ProviderSession {
         self.capture.give_back(card, blamed);
         self.stage = view::stage_of(&self.session);
         self.notice = notice;
+    }
+
+    /// A commit may fail to say so and be there all the same, as when its connection breaks. Nothing is sent without
+    /// that word, so an intent that is found after a failed one was surely not sent.
+    async fn take_back_intent(&mut self) {
+        if self.session.open_attempt().is_some_and(|attempt| attempt.state == AttemptState::Intent) {
+            let retry = self.still_there.retry();
+            let not_sent = |session: Session, now| session.not_sent(NotSent::Refused, retry, now);
+            self.session = self.shared.payments.books.write(self.session.clone(), not_sent).await;
+        }
     }
 
     async fn reread(&mut self) {
