@@ -59,6 +59,10 @@ guid! {
     /// One attempt; our reference at the gateway is made from it.
     AttemptId
 }
+guid! {
+    /// One thing that a webhook tells: `webhook-id`.
+    DeliveryId
+}
 name! {
     /// An account: a customer of the installation, owner of everything below it.
     AccountId
