@@ -63,6 +63,11 @@ guid! {
     /// One thing that a webhook tells: `webhook-id`.
     DeliveryId
 }
+guid! {
+    /// One operation after the answer to an attempt (a capture, void, refund or reversal); our reference at the
+    /// gateway and its idempotency key are made from it.
+    OperationId
+}
 name! {
     /// An account: a customer of the installation, owner of everything below it.
     AccountId
