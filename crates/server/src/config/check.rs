@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::gateways::gateways;
 use super::routes::RouteTable;
+use super::webhooks::webhooks;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
 use crate::media::MediaConfig;
@@ -33,6 +34,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let web_limits = web_limits(&mut mistakes, &raw.limits);
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
     let (accounts, routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
+    let webhooks = webhooks(&mut mistakes, &raw.accounts);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -48,6 +50,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             gateways,
             directory: Directory::new(accounts),
             routes,
+            webhooks,
         }),
         _ => Err(ConfigMistakes(mistakes.0)),
     }
@@ -337,7 +340,7 @@ fn configuration(
         },
         gateway: GatewayName(raw.gateway.clone()),
         allowed_origins: raw.allowed_origins.clone(),
-        webhook: false,
+        webhook: raw.webhook.is_some(),
     }
 }
 

@@ -6,6 +6,7 @@ mod gateways;
 mod raw;
 mod routes;
 mod secret;
+mod webhooks;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::calls::CallsConfig;
 use crate::media::MediaConfig;
+use crate::webhooks::WebhookConfig;
 
 pub use routes::RouteTable;
 pub use secret::{MasterKey, SAMPLE_MASTER_KEY};
@@ -51,6 +53,8 @@ pub struct Config {
     pub directory: Directory,
     /// Where dialled calls go.
     pub routes: RouteTable,
+    /// Where results are pushed to.
+    pub webhooks: Vec<WebhookConfig>,
 }
 
 /// An HTTP listener and the URL that others reach it by.
