@@ -171,6 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_says_what_is_wrong_with_it() {
+        let text =
+            EXAMPLE.replace("# webhook.", "webhook.").replace("https://shop.example.com/token", "ftp://x");
+        let text = text.replace("webhook.url = \"https:", "webhook.url = \"http:");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        insta::assert_snapshot!(mistakes, @r"
+          secrets.master_key: /etc/hushpad/master.key: No such file or directory (os error 2)
+          gateways[0].password: the environment variable HUSHPAD_SANDBOX_PASSWORD is not set
+          accounts[0].configurations[0].webhook.url: must start with https:// (allow_http = true takes http://)
+          accounts[0].configurations[0].webhook.secrets[0]: /etc/hushpad/webhook.secret: No such file or directory (os error 2)
+          accounts[0].configurations[0].webhook.oauth.token_url: must start with https://
+          accounts[0].configurations[0].webhook.oauth.client_secret: the environment variable HUSHPAD_SHOP_SECRET is not set
+          accounts[0].configurations[0].webhook.authorities: /etc/hushpad/shop-ca.pem: No such file or directory (os error 2)
+        ");
+    }
+
+    #[test]
     fn a_tls_listener_needs_a_certificate() {
         let listener = "listen = [\"udp:0.0.0.0:5060\"";
         let text = EXAMPLE.replace(listener, &format!("{listener}, \"tls:0.0.0.0:5061\""));

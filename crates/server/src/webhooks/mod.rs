@@ -15,6 +15,8 @@ mod lane;
 pub mod listen;
 mod sender;
 pub mod signature;
+#[cfg(test)]
+mod tests;
 pub mod token;
 mod told;
 
