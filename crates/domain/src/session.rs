@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Unknown, Verdict};
+use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Purpose, Unknown, Verdict};
 use crate::change::Change;
 use crate::event::EventKind;
 use crate::ids::{
@@ -234,6 +234,7 @@ impl Session {
             id,
             no: attempt,
             amount: self.amount(),
+            purpose: Purpose::Sale,
             gateway,
             intended_on: at,
             updated_on: at,
@@ -407,7 +408,8 @@ impl Session {
                 events.push(EventKind::Approved { attempt });
                 events.push(self.end(Ending::Finished(Outcome::Approved), at));
             }
-            Verdict::Review => {
+            // Money may be held: an operator must look.
+            Verdict::Review | Verdict::Partial { .. } | Verdict::Pending => {
                 events.push(EventKind::Review { attempt });
                 events.push(self.end(Ending::Finished(Outcome::Review), at));
             }

@@ -53,7 +53,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 fn answer(verdict: Verdict) -> GatewayAnswer {
-    GatewayAnswer { verdict, gateway_reference: "ch_1".into(), result: BTreeMap::new(), card: None }
+    GatewayAnswer::new(verdict, "ch_1".into(), BTreeMap::new(), None)
 }
 
 fn open() -> Change {

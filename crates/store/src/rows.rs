@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Purpose};
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::EventKind;
@@ -187,6 +187,8 @@ pub(super) fn attempt_state_text(state: &AttemptState) -> Result<String, StoreUn
                 gateway_reference: answer.gateway_reference.clone(),
                 result: BTreeMap::new(),
                 card: None,
+                checks: answer.checks,
+                stored: answer.stored.clone(),
             };
             text("an attempt", &AttemptState::Answered { answer, resolved: *resolved })
         }
@@ -268,6 +270,8 @@ impl AttemptRow {
             id: AttemptId(self.id),
             no: self.no,
             amount: money(self.amount_minor, &self.currency)?,
+            // No column says otherwise.
+            purpose: Purpose::Sale,
             gateway: self.gateway,
             intended_on: self.intended_on,
             updated_on: self.updated_on,
