@@ -32,4 +32,24 @@ impl Change {
             .collect();
         Self { before, after: session, events }
     }
+
+    /// Tells one more event before those that are there.
+    pub(crate) fn tell_first(&mut self, at: Timestamp, kind: EventKind) {
+        let first = self.events.first().map_or(self.after.events + 1, |event| event.seq);
+        for event in &mut self.events {
+            event.seq += 1;
+        }
+        self.events.insert(0, Event { seq: first, at, kind });
+        self.after.events += 1;
+    }
+
+    /// This change and, in the same commit, what `next` makes of its session.
+    pub(crate) fn and_then<E>(self, next: impl FnOnce(Session) -> Result<Self, E>) -> Result<Self, E> {
+        let mut second = next(self.after)?;
+        // One commit is one version.
+        second.after.version -= 1;
+        second.before = self.before;
+        second.events.splice(0..0, self.events);
+        Ok(second)
+    }
 }
