@@ -179,6 +179,19 @@ impl OperationKind {
     }
 }
 
+/// What an operator has found out at the gateway about an attempt that is unknown, or whose reversal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Whether its money is held or was taken.
+    pub charged: bool,
+    /// Where that stands written, such as the gateway's reference.
+    pub reference: String,
+    /// When it was found.
+    pub settled_on: Timestamp,
+}
+
 /// Why an operation is not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OperationRefused {
@@ -246,6 +259,14 @@ impl Attempt {
     #[must_use]
     pub fn was_turned_back(&self) -> bool {
         self.operations.iter().any(|operation| operation.kind.is_reverse())
+    }
+
+    /// Whether somebody must still see to this operation of the attempt: it may have been done, or it is a
+    /// reversal that was refused.
+    #[must_use]
+    pub fn awaits(&self, operation: &Operation) -> bool {
+        let refused = matches!(operation.state, OperationState::Refused { .. });
+        operation.state.is_open() || (refused && operation.kind.is_reverse() && !self.is_given_back())
     }
 
     /// Whether a reversal was begun and is not confirmed.

@@ -50,7 +50,7 @@ pub enum Ownership {
     /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
     /// keeps the lock of SQLite's file until its process ends; until then only this epoch keeps others apart.
     TakeOver,
-    /// Beside the owner, for the command line: reads, and writes of API clients only.
+    /// Beside the owner, for the command line: reads, and writes of API clients and settlements only.
     Guest,
 }
 

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::ids::{AccountId, AttemptId, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::operation::Settlement;
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, Settlements, StoreUnavailable};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -69,6 +70,13 @@ impl Store {
         }
     }
 
+    fn settlements(&self) -> &dyn Settlements {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
     fn replays(&self) -> &dyn Replays {
         match self {
             Self::Sqlite(store) => store,
@@ -97,6 +105,10 @@ impl Sessions for Store {
 
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
         self.sessions().unfinished().await
+    }
+
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        self.sessions().unsettled(not_charged_after).await
     }
 
     async fn events(
@@ -129,6 +141,17 @@ impl Clients for Store {
 
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
         self.clients().client(id).await
+    }
+}
+
+#[async_trait]
+impl Settlements for Store {
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable> {
+        self.settlements().settle(settlement).await
+    }
+
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
+        self.settlements().settlement(attempt).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! How one change is written: the row, its attempt and its events, all in one statement.
+//! How one change is written: the row, its attempt, its events and its operations, all in one statement.
 //!
 //! Each part of the statement takes its rows from the part before: without the epoch there is no session row,
 //! without the session row no attempt and no event. So a change that is refused writes nothing and raises no
@@ -14,7 +14,8 @@ use sqlx::postgres::PgArguments;
 
 use super::writer::GroupError;
 use crate::rows::{
-    StateColumns, StoredAnswer, attempt_state_text, changed_attempt, event_kind_text, payment_data_text,
+    OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
+    changed_operations, event_kind_text, payment_data_text, purpose_word,
 };
 
 /// Locked against a new owner until the transaction ends; empty when there is one already.
@@ -51,13 +52,45 @@ macro_rules! alter_session {
 macro_rules! put_attempt {
     () => {
         ", tried AS (
-             INSERT INTO attempt (session, no, id, amount_minor, currency, gateway, intended_on, updated_on,
-                                  state)
-             SELECT guid, $15, $16, $17, $18, $19, $20, $21, $22
+             INSERT INTO attempt (session, no, id, amount_minor, currency, purpose, gateway, intended_on,
+                                  updated_on, state)
+             SELECT guid, $15, $16, $17, $18, $19, $20, $21, $22, $23
                FROM changed
                  ON CONFLICT (session, no)
                  DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state
          )"
+    };
+}
+
+macro_rules! keep_answer {
+    () => {
+        ", kept AS (
+             INSERT INTO held (session, attempt, data)
+             SELECT guid, $15, $24
+               FROM changed
+                 ON CONFLICT (session, attempt)
+                 DO UPDATE SET data = excluded.data
+         )"
+    };
+}
+
+macro_rules! put_operations {
+    ($operations:literal) => {
+        concat!(
+            ", operated AS (
+                 INSERT INTO operation (session, attempt, no, id, kind, amount_minor, currency, intended_on,
+                                        updated_on, state, awaited)
+                 SELECT changed.guid, new.attempt, new.no, new.id, new.kind, new.amount_minor, new.currency,
+                        new.intended_on, new.updated_on, new.state, new.awaited
+                   FROM changed, json_to_recordset(",
+            $operations,
+            "::JSON) AS new (attempt BIGINT, no BIGINT, id UUID, kind TEXT, amount_minor BIGINT, currency TEXT,
+                             intended_on BIGINT, updated_on BIGINT, state TEXT, awaited BOOLEAN)
+                     ON CONFLICT (session, attempt, no)
+                     DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state,
+                                   awaited = excluded.awaited
+             )"
+        )
     };
 }
 
@@ -76,20 +109,24 @@ const OPEN: &str = with_ours!(
 );
 /// A session that has changed; its amount, call and agent never do.
 const ALTER: &str = with_ours!(alter_session!());
-/// The same with an attempt that has no answer.
+/// The same with operations.
+const ALTER_OPERATIONS: &str = with_ours!(alter_session!(), put_operations!("$15"));
+/// A session with an attempt of whose answer nothing is held.
 const ALTER_ATTEMPT: &str = with_ours!(alter_session!(), put_attempt!());
-/// The same with an attempt that has been answered.
-const ALTER_ANSWERED: &str = with_ours!(
+/// The same with operations, and with what was held before.
+const ALTER_ATTEMPT_AGAIN: &str = with_ours!(
     alter_session!(),
     put_attempt!(),
-    ", kept AS (
-         INSERT INTO held (session, attempt, data)
-         SELECT guid, $15, $23
-           FROM changed
-             ON CONFLICT (session, attempt)
-             DO UPDATE SET data = excluded.data
-     )"
+    ", forgotten AS (
+         DELETE FROM held USING changed WHERE held.session = changed.guid AND held.attempt = $15
+     )",
+    put_operations!("$24")
 );
+/// A session with an attempt that has been answered.
+const ALTER_ANSWERED: &str = with_ours!(alter_session!(), put_attempt!(), keep_answer!());
+/// The same with operations.
+const ALTER_ANSWERED_OPERATIONS: &str =
+    with_ours!(alter_session!(), put_attempt!(), keep_answer!(), put_operations!("$25"));
 
 /// Applies one change if `epoch` is still the newest: in the writer's transaction, or as one of its own. A
 /// refused change writes nothing and leaves the transaction usable.
@@ -130,6 +167,7 @@ async fn why_not_opened(
 
 fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments), StoreUnavailable> {
     let attempt = changed_attempt(change)?;
+    let operations = changed_operations(change)?;
     let mut query = Arguments::default();
     bind_session(&mut query, change)?;
     query.add(epoch)?;
@@ -140,14 +178,28 @@ fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments),
             OPEN
         }
         (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
-        (Some(_), None) => ALTER,
+        (Some(_), None) if operations.is_empty() => ALTER,
+        (Some(_), None) => {
+            query.add(operations_text(&operations)?)?;
+            ALTER_OPERATIONS
+        }
         (Some(_), Some(attempt)) => {
             bind_attempt(&mut query, attempt)?;
-            if let Some(answer) = attempt.answer() {
-                query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
-                ALTER_ANSWERED
-            } else {
-                ALTER_ATTEMPT
+            let held = attempt.answer().and_then(StoredAnswer::of);
+            if let Some(held) = &held {
+                query.add(held.text()?.into_bytes())?;
+            }
+            match (held.is_some(), operations.is_empty()) {
+                (true, true) => ALTER_ANSWERED,
+                (true, false) => {
+                    query.add(operations_text(&operations)?)?;
+                    ALTER_ANSWERED_OPERATIONS
+                }
+                (false, true) if Rewrite::of(attempt) == Rewrite::First => ALTER_ATTEMPT,
+                (false, _) => {
+                    query.add(operations_text(&operations)?)?;
+                    ALTER_ATTEMPT_AGAIN
+                }
             }
         }
     };
@@ -191,16 +243,38 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(payment_data_text(&session.payment_data)?.into_bytes())
 }
 
-/// Parameters 15 to 22 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
+/// Parameters 15 to 23 of the statements with an attempt.
 fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUnavailable> {
     query.add(i64::from(attempt.no.0))?;
     query.add(attempt.id.0)?;
     query.add(attempt.amount.minor())?;
     query.add(attempt.amount.currency().code())?;
+    query.add(purpose_word(attempt.purpose))?;
     query.add(attempt.gateway.as_str())?;
     query.add(attempt.intended_on.as_micros())?;
     query.add(attempt.updated_on.as_micros())?;
     query.add(attempt_state_text(&attempt.state)?)
+}
+
+fn operations_text(operations: &[OperationColumns]) -> Result<String, StoreUnavailable> {
+    let operations: Vec<_> = operations
+        .iter()
+        .map(|operation| {
+            serde_json::json!({
+                "attempt": operation.attempt,
+                "no": operation.no,
+                "id": operation.id,
+                "kind": operation.kind,
+                "amount_minor": operation.amount_minor,
+                "currency": operation.currency,
+                "intended_on": operation.intended_on,
+                "updated_on": operation.updated_on,
+                "state": operation.state,
+                "awaited": operation.awaited,
+            })
+        })
+        .collect();
+    serde_json::to_string(&operations).map_err(|error| StoreUnavailable(format!("an operation: {error}")))
 }
 
 /// Numbered parameters, in order.

@@ -1,4 +1,5 @@
-//! How one change is written: the row, its attempt and its events, all in one round trip to SQLite.
+//! How one change is written: the row, its attempt, its events and its operations, all in one round trip to
+//! SQLite.
 //!
 //! Parameters are written `$1`, not `?1`: sqlx fills the gaps that `?1` leaves in a statement's own numbering
 //! with wrong values. Each statement after the first does something only if the one before did, so a conflict
@@ -13,7 +14,10 @@ use sqlx::SqliteConnection;
 use sqlx::error::ErrorKind;
 use sqlx::sqlite::SqliteArguments;
 
-use crate::rows::{StateColumns, StoredAnswer, attempt_state_text, changed_attempt, payment_data_text};
+use crate::rows::{
+    OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
+    changed_operations, payment_data_text, purpose_word,
+};
 
 /// One kind of change in its two settings.
 struct Sql {
@@ -60,9 +64,9 @@ macro_rules! alter_session {
 macro_rules! put_attempt {
     ($held:literal) => {
         concat!(
-            "INSERT INTO attempt (session, no, id, amount_minor, currency, gateway, intended_on, updated_on,
-                                  state, held)
-             SELECT id, $13, $14, $15, $16, $17, $18, $19, $20, ",
+            "INSERT INTO attempt (session, no, id, amount_minor, currency, purpose, gateway, intended_on,
+                                  updated_on, state, held)
+             SELECT id, $13, $14, $15, $16, $17, $18, $19, $20, $21, ",
             $held,
             "  FROM session WHERE guid = $1 AND changes() > 0
              ON CONFLICT (session, no)
@@ -80,18 +84,65 @@ macro_rules! add_events {
     };
 }
 
+/// Wipes what is held of an earlier answer to the attempt: nobody would find it when its time comes.
+macro_rules! forget_answer {
+    () => {
+        "UPDATE held
+            SET data = zeroblob(length(data))
+          WHERE id = (SELECT attempt.held
+                        FROM attempt
+                        JOIN session ON session.id = attempt.session
+                       WHERE session.guid = $1 AND session.version = $3 AND attempt.no = $13);"
+    };
+}
+
+/// After the events, of which there is always one.
+macro_rules! put_operations {
+    ($operations:literal) => {
+        concat!(
+            "INSERT INTO operation (session, attempt, no, id, kind, amount_minor, currency, intended_on,
+                                    updated_on, state, awaited)
+             SELECT session.id, new.value ->> 'attempt', new.value ->> 'no', unhex(new.value ->> 'id'),
+                    new.value ->> 'kind', new.value ->> 'amount_minor', new.value ->> 'currency',
+                    new.value ->> 'intended_on', new.value ->> 'updated_on', new.value ->> 'state',
+                    new.value ->> 'awaited'
+               FROM session, json_each(",
+            $operations,
+            ") AS new
+              WHERE session.guid = $1 AND changes() > 0
+             ON CONFLICT (session, attempt, no)
+             DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state,
+                           awaited = excluded.awaited;"
+        )
+    };
+}
+
 /// A new session.
 const OPEN: Sql = sql!(open_session!(), add_events!());
 /// A session that has changed; its amount, call and agent never do.
 const ALTER: Sql = sql!(alter_session!(), add_events!());
-/// The same with an attempt that has no answer.
+/// The same with operations.
+const ALTER_OPERATIONS: Sql = sql!(alter_session!(), add_events!(), put_operations!("$13"));
+/// A session with an attempt of whose answer nothing is held.
 const ALTER_ATTEMPT: Sql = sql!(alter_session!(), put_attempt!("NULL"), add_events!());
-/// The same with an attempt that has been answered.
+/// The same with operations, and with what was held before.
+const ALTER_ATTEMPT_AGAIN: Sql =
+    sql!(forget_answer!(), alter_session!(), put_attempt!("NULL"), add_events!(), put_operations!("$22"));
+/// A session with an attempt that has been answered.
 const ALTER_ANSWERED: Sql = sql!(
     alter_session!(),
-    "INSERT INTO held (data) SELECT $21 WHERE changes() > 0;",
+    "INSERT INTO held (data) SELECT $22 WHERE changes() > 0;",
     put_attempt!("last_insert_rowid()"),
     add_events!()
+);
+/// The same with operations, and with what was held before.
+const ALTER_ANSWERED_AGAIN: Sql = sql!(
+    forget_answer!(),
+    alter_session!(),
+    "INSERT INTO held (data) SELECT $22 WHERE changes() > 0;",
+    put_attempt!("last_insert_rowid()"),
+    add_events!(),
+    put_operations!("$23")
 );
 
 /// Applies one change inside the writer's transaction. A refused change writes nothing and leaves the
@@ -155,6 +206,7 @@ struct Statement {
 
 fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnavailable> {
     let attempt = changed_attempt(change)?;
+    let operations = changed_operations(change)?;
     let mut query = Arguments::default();
     bind_session(&mut query, change, epoch)?;
     let sql = match (change.before, attempt) {
@@ -163,14 +215,26 @@ fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnav
             OPEN
         }
         (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
-        (Some(_), None) => ALTER,
+        (Some(_), None) if operations.is_empty() => ALTER,
+        (Some(_), None) => {
+            query.add(operations_text(&operations)?)?;
+            ALTER_OPERATIONS
+        }
         (Some(_), Some(attempt)) => {
             bind_attempt(&mut query, attempt)?;
-            if let Some(answer) = attempt.answer() {
-                query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
-                ALTER_ANSWERED
-            } else {
-                ALTER_ATTEMPT
+            let held = attempt.answer().and_then(StoredAnswer::of);
+            let once = operations.is_empty() && Rewrite::of(attempt) == Rewrite::First;
+            if let Some(held) = &held {
+                query.add(held.text()?.into_bytes())?;
+            }
+            if !once {
+                query.add(operations_text(&operations)?)?;
+            }
+            match (held.is_some(), once) {
+                (false, true) => ALTER_ATTEMPT,
+                (false, false) => ALTER_ATTEMPT_AGAIN,
+                (true, true) => ALTER_ANSWERED,
+                (true, false) => ALTER_ANSWERED_AGAIN,
             }
         }
     };
@@ -208,12 +272,13 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(payment_data_text(&session.payment_data)?.into_bytes())
 }
 
-/// Parameters 13 to 20 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
+/// Parameters 13 to 21 of the statements with an attempt.
 fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUnavailable> {
     query.add(attempt.no.0)?;
     query.add(attempt.id.0.as_bytes().as_slice())?;
     query.add(attempt.amount.minor())?;
     query.add(attempt.amount.currency().code())?;
+    query.add(purpose_word(attempt.purpose))?;
     query.add(attempt.gateway.as_str())?;
     query.add(attempt.intended_on.as_micros())?;
     query.add(attempt.updated_on.as_micros())?;
@@ -232,6 +297,27 @@ fn events_text(events: &[Event]) -> Result<String, StoreUnavailable> {
         .map(|event| NewEvent { seq: event.seq, at: event.at.as_micros(), kind: &event.kind })
         .collect();
     serde_json::to_string(&events).map_err(|error| StoreUnavailable(format!("an event: {error}")))
+}
+
+fn operations_text(operations: &[OperationColumns]) -> Result<String, StoreUnavailable> {
+    let operations: Vec<_> = operations
+        .iter()
+        .map(|operation| {
+            serde_json::json!({
+                "attempt": operation.attempt,
+                "no": operation.no,
+                "id": operation.id.simple().to_string(),
+                "kind": operation.kind,
+                "amount_minor": operation.amount_minor,
+                "currency": operation.currency,
+                "intended_on": operation.intended_on,
+                "updated_on": operation.updated_on,
+                "state": operation.state,
+                "awaited": u8::from(operation.awaited),
+            })
+        })
+        .collect();
+    serde_json::to_string(&operations).map_err(|error| StoreUnavailable(format!("an operation: {error}")))
 }
 
 /// Numbered parameters, in order.
