@@ -1,5 +1,7 @@
 //! The transitions of an attempt: from its intent to what became of it.
 
+use std::collections::BTreeMap;
+
 use super::{ATTEMPTS_MAX, Ending, Finding, Outcome, Retry, Session, SessionState, Terms, WrongState};
 use crate::acceptance::Judgement;
 use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Purpose, Unknown, Verdict};
@@ -124,6 +126,9 @@ impl Session {
         if !told_failed || !approves {
             return Err(WrongState::NoAttempt);
         }
+        // Nothing of it is ever shown, and the session's retention may be over: only what the reversal needs is kept.
+        let (result, card, stored) = (BTreeMap::new(), None, None);
+        let answer = GatewayAnswer { result, card, stored, ..answer };
         attempt.state = AttemptState::Answered { answer, resolved: true };
         attempt.updated_on = at;
         let mut events = vec![EventKind::LateSuccess { attempt: no }];
