@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::AttemptNo;
 use crate::money::Money;
-use crate::operation::{OperationKind, OperationNo};
+use crate::operation::{OperationKind, OperationNo, ReverseCause};
 use crate::time::Timestamp;
 
 /// Something that happened to a session. Holds no card data.
@@ -84,6 +84,14 @@ pub enum EventKind {
         /// Which attempt.
         attempt: AttemptNo,
     },
+    /// The gateway approved, wholly or in part, and the approval does not stand: it is given back.
+    #[serde(rename = "attempt.turned_back")]
+    TurnedBack {
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// Why it does not stand.
+        cause: ReverseCause,
+    },
     /// An approval came after the agent was told that nothing was charged. It is given back.
     #[serde(rename = "attempt.late_success")]
     LateSuccess {
@@ -156,6 +164,35 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Whether a back end with a webhook is told: the gateway has answered, or the session has ended. One change is
+    /// told once, however many of its events are.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        match self {
+            Self::Approved { .. }
+            | Self::Review { .. }
+            | Self::Partial { .. }
+            | Self::Declined { .. }
+            | Self::NotCharged { .. }
+            | Self::Ended { .. } => true,
+            // An approval that is given back is told when the session goes on to its end.
+            Self::Created
+            | Self::InProgress
+            | Self::Intent { .. }
+            | Self::NotSent { .. }
+            | Self::Unknown { .. }
+            | Self::Pending { .. }
+            | Self::TurnedBack { .. }
+            | Self::LateSuccess { .. }
+            | Self::Settled { .. }
+            | Self::OperationIntent { .. }
+            | Self::OperationNotSent { .. }
+            | Self::OperationUnknown { .. }
+            | Self::OperationDone { .. }
+            | Self::OperationRefused { .. } => false,
+        }
+    }
+
     /// The attempt whose own state this event changed.
     #[must_use]
     pub fn changed_attempt(&self) -> Option<AttemptNo> {
@@ -169,6 +206,7 @@ impl EventKind {
             | Self::NotCharged { attempt }
             | Self::Partial { attempt, .. }
             | Self::Pending { attempt }
+            | Self::TurnedBack { attempt, .. }
             | Self::LateSuccess { attempt } => Some(*attempt),
             Self::Created
             | Self::InProgress
@@ -202,6 +240,7 @@ impl EventKind {
             | Self::NotCharged { .. }
             | Self::Partial { .. }
             | Self::Pending { .. }
+            | Self::TurnedBack { .. }
             | Self::LateSuccess { .. }
             | Self::Settled { .. }
             | Self::Ended { .. } => None,

@@ -31,13 +31,14 @@ use crate::money::Money;
 use crate::operation::{Operation, ReverseCause};
 use crate::payment_data::PaymentData;
 use crate::time::Timestamp;
+use crate::webhook::TRIES_WINDOW;
 
 mod operations;
 mod saga;
 
 pub use operations::{OperationEnd, OperationRequest};
 
-/// How long `paymentResultData` is given out after the end.
+/// How long `paymentResultData` is given out after the end, or after its delivery where there is a webhook.
 pub const RESULT_RETENTION: Duration = Duration::from_secs(15 * 60);
 /// Attempts in one session. A customer with more wrong cards than this needs another way to pay.
 pub const ATTEMPTS_MAX: u16 = 10;
@@ -59,6 +60,8 @@ pub struct Session {
     pub call: Option<CallGuid>,
     /// What the back end gave, with the amount.
     pub payment_data: PaymentData,
+    /// Whether its configuration had a webhook when it was opened.
+    pub webhook: bool,
     /// Every attempt, in order.
     pub attempts: Vec<Attempt>,
     /// Where it is in its life.
@@ -92,6 +95,8 @@ pub enum SessionState {
         at: Timestamp,
         /// How.
         ending: Ending,
+        /// Until when its result is given out. A webhook's delivery brings it forward, nothing ever puts it off.
+        kept_until: Timestamp,
     },
 }
 
@@ -153,6 +158,7 @@ pub struct NewSession {
     pub agent: AgentId,
     pub call: Option<CallGuid>,
     pub payment_data: PaymentData,
+    pub webhook: bool,
 }
 
 /// What the resolver found out about an unknown attempt.
@@ -217,6 +223,7 @@ impl Session {
             agent: new.agent,
             call: new.call,
             payment_data: new.payment_data,
+            webhook: new.webhook,
             attempts: Vec::new(),
             state: SessionState::Created,
             created_on: at,
@@ -378,7 +385,7 @@ impl Session {
     #[must_use]
     pub fn result_is_kept(&self, now: Timestamp) -> bool {
         match self.state {
-            SessionState::Ended { at, .. } => now < at.plus(RESULT_RETENTION),
+            SessionState::Ended { kept_until, .. } => now < kept_until,
             SessionState::Created | SessionState::InProgress | SessionState::Processing { .. } => true,
         }
     }
@@ -397,7 +404,9 @@ impl Session {
 
     /// Ends the session. What was approved of a split payment whose rest was not paid is given back.
     fn end(&mut self, ending: Ending, at: Timestamp) -> Vec<EventKind> {
-        self.state = SessionState::Ended { at, ending };
+        // With a webhook: until it has been delivered for a while, but no longer than it is tried.
+        let kept = if self.webhook { TRIES_WINDOW } else { RESULT_RETENTION };
+        self.state = SessionState::Ended { at, ending, kept_until: at.plus(kept) };
         let mut events = vec![EventKind::Ended {
             state: ending.name().to_owned(),
             outcome: self.outcome().word().to_owned(),

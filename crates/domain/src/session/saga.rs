@@ -178,12 +178,15 @@ impl Session {
             return Err(WrongState::NoAttempt);
         }
         let attempt = self.set_open_attempt(AttemptState::Answered { answer, resolved }, at)?;
-        let told = match verdict {
-            Verdict::Approved => EventKind::Approved { attempt },
-            Verdict::Partial { approved } => EventKind::Partial { attempt, approved },
-            Verdict::Review => EventKind::Review { attempt },
-            Verdict::Pending => EventKind::Pending { attempt },
-            Verdict::Declined { .. } => EventKind::Declined { attempt },
+        let told = match (judgement, &verdict) {
+            (Judgement::GiveBack(cause), _) => EventKind::TurnedBack { attempt, cause },
+            (Judgement::TakePart, Verdict::Partial { approved }) => {
+                EventKind::Partial { attempt, approved: *approved }
+            }
+            (_, Verdict::Approved | Verdict::Partial { .. }) => EventKind::Approved { attempt },
+            (_, Verdict::Review) => EventKind::Review { attempt },
+            (_, Verdict::Pending) => EventKind::Pending { attempt },
+            (_, Verdict::Declined { .. }) => EventKind::Declined { attempt },
         };
         let outcome = if verdict == Verdict::Review { Outcome::Review } else { Outcome::Approved };
         let mut events = vec![told];

@@ -42,6 +42,7 @@ pub(crate) fn opened_on(call: Option<CallGuid>, account: &str, reference: &str, 
             agent: AgentId("agent1234".to_owned()),
             call,
             payment_data: PaymentData::new(data).unwrap(),
+            webhook: false,
         },
         at,
     )

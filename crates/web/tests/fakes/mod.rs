@@ -369,6 +369,7 @@ fn account(id: &str) -> Account {
         },
         gateway: GatewayName("sandbox".to_owned()),
         allowed_origins: vec![SHOP.to_owned()],
+        webhook: false,
     };
     Account {
         id: AccountId(id.to_owned()),
