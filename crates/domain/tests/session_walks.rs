@@ -295,14 +295,15 @@ fn walk(mut session: Session, steps: impl IntoIterator<Item = Step>) -> Session 
 
 fn paid(purpose: Purpose) -> Session {
     let at = Timestamp::from_micros(5);
-    let intended = take_for(purpose, open().after, Step::Intend, at).unwrap().after;
+    let intended =
+        take_for(purpose, open().after, Step::Intend, at).expect("a new session may be paid").after;
     walk(intended, [Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into())])
 }
 
 fn refused(session: &Session, asked: Asked, amount: Option<i64>) -> OperationRefused {
     let id = OperationId(Uuid::from_u128(99));
     let request = OperationRequest { id, asked, amount: amount.map(pounds), attempt: None };
-    session.clone().operate(request, Timestamp::from_micros(99)).unwrap_err()
+    session.clone().operate(request, Timestamp::from_micros(99)).expect_err("this must be refused")
 }
 
 fn done() -> Step {
