@@ -58,6 +58,10 @@ impl<S: Sessions> Sessions for Told<S> {
         self.store.unfinished().await
     }
 
+    async fn unsettled(&self, now: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        self.store.unsettled(now).await
+    }
+
     async fn events(
         &self,
         account: &AccountId,
