@@ -18,6 +18,7 @@ mod http;
 mod page;
 mod phones;
 mod process;
+mod receiver;
 mod sound;
 mod stories;
 mod wire;

@@ -4,14 +4,22 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::receiver::SECRET;
+
 use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
 /// Writes it.
 pub(super) fn write(at: &Addresses, relay: &Range<u16>, agent_phone: &str, directory: &Path) {
-    let Addresses { api, page, admin, gateway, sip, shop } = at;
+    let Addresses { api, page, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
     fs::create_dir_all(directory.join("data")).unwrap();
+    let secret = directory.join("webhook.secret");
+    fs::write(&secret, SECRET).unwrap();
+    let webhook = format!(
+        r#"webhook = {{ url = "http://{receiver}/", secrets = [{{ file = "{}" }}], allow_http = true, allow_private = true }}"#,
+        secret.display()
+    );
     let text = format!(
         r#"
 test_mode = true
@@ -60,11 +68,13 @@ phone = "sip:5678@127.0.0.1:9"
 id = {CONFIGURATION}
 gateway = "sandbox"
 allowed_origins = ["http://localhost:{shop}"]
+{webhook}
 [[accounts.configurations]]
 id = {TEST_CONFIGURATION}
 gateway = "sandbox"
 test = true
 allowed_origins = ["http://localhost:{shop}"]
+{webhook}
 "#,
         database.display()
     );

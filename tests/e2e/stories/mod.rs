@@ -12,3 +12,4 @@ mod keying;
 mod memory;
 mod secure_mode;
 mod test_keypad;
+mod webhooks;
