@@ -126,6 +126,7 @@ fn name() -> GatewayName {
 fn gateways(url: &str) -> Gateways {
     let kind = GatewayKind::Generic {
         url: url.to_owned(),
+        operations_url: None,
         query_url: Some(url.to_owned()),
         user: sandbox::USER.to_owned(),
         password: sandbox::PASSWORD.to_owned(),
