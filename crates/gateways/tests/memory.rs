@@ -127,6 +127,7 @@ async fn submit(search: &mut Search, reply: &'static str) -> Submission {
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     };
     let order = Order::by_phone(&attempt, &payment_data);
     let card = card();

@@ -124,6 +124,7 @@ fn attempt() -> Attempt {
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     }
 }
 

@@ -102,6 +102,7 @@ async fn pay(gateways: &Gateways, keys: &str, amount: &str) -> (Attempt, Submiss
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     };
     let order = Order::by_phone(&attempt, &payment_data);
     let submission = gateways.submit(&main(), &order, &Source::Keyed(&card(keys))).await;
