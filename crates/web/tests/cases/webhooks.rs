@@ -1,6 +1,7 @@
 //! Dead letters by the API.
 
 use http::{Method, StatusCode};
+use serde_json::json;
 
 use crate::fakes::{Answer, Desk};
 
@@ -17,8 +18,7 @@ async fn dead_letters_are_listed_page_by_page() {
     }
     desk.webhooks.dead_letter("globex", 4);
     let first = ask(&desk, "backend", Method::GET, "/v1/webhooks?state=dead&limit=2").await.json();
-    insta::assert_json_snapshot!(first["webhooks"][0], @r#"
-    {
+    let expected = json!({
       "accountConfigurationId": 0,
       "createdOn": "1970-01-01T00:00:00.000001Z",
       "dueOn": null,
@@ -28,8 +28,8 @@ async fn dead_letters_are_listed_page_by_page() {
       "sessionGuid": "00000000-0000-0000-0000-000000000007",
       "state": "dead",
       "tries": 11
-    }
-    "#);
+    });
+    assert_eq!(first["webhooks"][0], expected);
     let cursor = first["nextCursor"].as_str().unwrap();
     let path = format!("/v1/webhooks?limit=2&cursor={cursor}");
     let rest = ask(&desk, "backend", Method::GET, &path).await.json();
