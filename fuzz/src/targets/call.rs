@@ -21,9 +21,10 @@ const HOLD: &[u8] = b"v=0\r\no=- 1 2 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 0.0.0.0
 pub fn run(data: &[u8]) {
     let mut script = Script::new(data);
     let at = |port| SocketAddr::from(([198, 51, 100, 7], port));
-    let addresses = Addresses { customer: at(40_000), agent: at(40_002) };
+    let addresses = Addresses { caller: at(40_000), callee: at(40_002) };
+    let customer = if script.flag() { Leg::Callee } else { Leg::Caller };
     let offer = description(&mut script);
-    let begun = Call::begin(0, LIMITS, addresses, [1, 2], offer, None);
+    let begun = Call::begin(0, LIMITS, customer, addresses, [1, 2], offer, None);
     let Ok((mut call, mut outputs)) = begun else { return };
     let (mut now_ms, mut secured, mut ended) = (0, false, false);
     loop {
@@ -41,7 +42,7 @@ pub fn run(data: &[u8]) {
         let crosses = matches!(input, Input::Answered { .. } | Input::TransferAnswered { .. });
         outputs = call.handle(now_ms, input);
         if ended && crosses {
-            outputs.retain(|output| !matches!(output, Output::Bye { leg: Leg::Agent }));
+            outputs.retain(|output| !matches!(output, Output::Bye { leg: Leg::Callee }));
         }
     }
 }
@@ -62,7 +63,7 @@ fn check(outputs: &[Output], secured: bool, ended: bool) {
 }
 
 fn input<'a>(script: &mut Script<'a>) -> Input<'a> {
-    let leg = if script.flag() { Leg::Customer } else { Leg::Agent };
+    let leg = if script.flag() { Leg::Caller } else { Leg::Callee };
     let request = RequestId(u64::from(script.byte()));
     match script.below(16) {
         0 => Input::Progress { sdp: description(script) },

@@ -172,9 +172,12 @@ impl CallOf<'_> {
     fn keys(&mut self, clock: &mut Clock, stream: &mut Stream, sent: &mut Vec<Vec<u8>>) -> [Instant; 2] {
         let (acts, length_ms) = keying(self.plan, KEYS, self.speech, stream);
         let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let begun = clock.now();
+        let mut quiet_from = Instant::now();
         let mut acts = acts.into_iter().peekable();
         for now_ms in (0..length_ms).step_by(10) {
+            if now_ms <= QUIET_FROM_MS {
+                quiet_from = Instant::now();
+            }
             while let Some((_, act)) = acts.next_if(|(at_ms, _)| *at_ms <= now_ms) {
                 match act {
                     Act::Packet(packet) => {
@@ -191,7 +194,7 @@ impl CallOf<'_> {
             self.look();
             clock.waits(10);
         }
-        [begun + Duration::from_millis(QUIET_FROM_MS as u64), clock.now()]
+        [quiet_from, Instant::now()]
     }
 
     /// The customer talks for so long.
@@ -237,7 +240,7 @@ impl CallOf<'_> {
     }
 }
 
-/// Turns that are not late for ever: who misses one takes the next ones sooner.
+/// Turns in their time. Who misses one does not take the next ones sooner: that would shorten the silences.
 struct Clock(Instant);
 
 impl Clock {
@@ -245,12 +248,9 @@ impl Clock {
         Self(Instant::now())
     }
 
-    fn now(&self) -> Instant {
-        self.0
-    }
-
     fn waits(&mut self, ms: u64) {
-        self.0 += Duration::from_millis(ms);
-        std::thread::sleep(self.0.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        self.0 = now.max(self.0 + Duration::from_millis(ms));
+        std::thread::sleep(self.0.saturating_duration_since(now));
     }
 }
