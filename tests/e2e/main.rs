@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "a failing story shows what its programs said last")]
 
 mod cards;
+mod crowd;
 mod desk;
 mod ear;
 mod http;
@@ -21,6 +22,7 @@ mod process;
 mod receiver;
 mod sound;
 mod stories;
+mod verdict;
 mod wire;
 
 use std::time::{Duration, Instant};
