@@ -1,6 +1,7 @@
 //! The product's config file at a desk.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 
@@ -20,12 +21,7 @@ pub(super) fn write(
     let (first, last) = (relay.start, relay.end - 1);
     let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
     fs::create_dir_all(directory.join("data")).unwrap();
-    let secret = directory.join("webhook.secret");
-    fs::write(&secret, SECRET).unwrap();
-    let webhook = format!(
-        r#"webhook = {{ url = "http://{receiver}/", secrets = [{{ file = "{}" }}], allow_http = true, allow_private = true }}"#,
-        secret.display()
-    );
+    let webhook = webhook(receiver, directory);
     let agent = |(id, phone): &(String, String)| {
         let user = phone.trim_start_matches("sip:").split('@').next().unwrap();
         format!("[[accounts.agents]]\nid = \"{id}\"\nuser = \"{user}\"\nphone = \"{phone}\"\n")
@@ -90,4 +86,14 @@ allowed_origins = ["http://localhost:{shop}"]
         database.display()
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// A configuration's webhook: to the back end of this desk, on loopback and without TLS.
+fn webhook(receiver: &SocketAddr, directory: &Path) -> String {
+    let secret = directory.join("webhook.secret");
+    fs::write(&secret, SECRET).unwrap();
+    format!(
+        r#"webhook = {{ url = "http://{receiver}/", secrets = [{{ file = "{}" }}], allow_http = true, allow_private = true }}"#,
+        secret.display()
+    )
 }
