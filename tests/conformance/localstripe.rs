@@ -16,5 +16,5 @@ async fn another_stripe_takes_our_sale_and_gives_it_back() {
     let _stripe = Running::listening_on(command, address);
     let kind =
         GatewayKind::Stripe { url: format!("http://{address}"), secret_key: "sk_test_12345".to_owned() };
-    Shop::new(kind, None).sells_and_refunds().await;
+    Shop::new(kind, None).that_does_not_ask().sells_and_gives_back().await;
 }

@@ -99,3 +99,27 @@ async fn adyen_is_what_its_connector_thinks() {
     let simulator = Simulator::open().await;
     simulator.takes(adyen(format!("http://{}/v72", simulator.address))).await;
 }
+
+#[tokio::test]
+async fn worldpay_is_what_its_connector_thinks() {
+    let simulator = Simulator::open().await;
+    let kind = GatewayKind::Worldpay {
+        url: format!("http://{}", simulator.address),
+        entity: sandbox::WORLDPAY_ENTITY.to_owned(),
+        narrative: "Shop".to_owned(),
+        user: sandbox::USER.to_owned(),
+        password: sandbox::PASSWORD.to_owned(),
+    };
+    simulator.takes(kind).await;
+}
+
+#[tokio::test]
+async fn mpgs_is_what_its_connector_thinks() {
+    let simulator = Simulator::open().await;
+    let kind = GatewayKind::Mpgs {
+        url: format!("http://{}", simulator.address),
+        merchant_id: sandbox::MPGS_MERCHANT.to_owned(),
+        password: sandbox::PASSWORD.to_owned(),
+    };
+    simulator.takes(kind).await;
+}
