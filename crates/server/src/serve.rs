@@ -24,7 +24,7 @@ use crate::http;
 use crate::log::Redactor;
 use crate::media::MediaPlane;
 use crate::metrics::Metrics;
-use crate::payments::{Books, Payments, recovery};
+use crate::payments::{Books, Payments, PaymentsParts, recovery};
 use crate::world::RealWorld;
 
 /// How often what is past its retention is wiped. The query hides it at once; this makes it gone.
@@ -54,13 +54,20 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let gateways =
         Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
     let sessions: Arc<dyn Sessions> = store.clone();
-    let books = Books::new(Arc::clone(&sessions), world.clone());
-    let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
+    let directory = Arc::new(config.directory);
+    let payments = Payments::new(PaymentsParts {
+        books: Books::new(Arc::clone(&sessions), Arc::new(world.clone())),
+        settlements: store.clone(),
+        acquirer: gateways,
+        directory: Arc::clone(&directory),
+        world: Arc::new(world.clone()),
+        metrics: Arc::clone(&metrics),
+    });
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
     let secure_side =
         SecureDesk::new(calls.clone(), payments, world.clone(), Arc::clone(&metrics), config.max_sessions);
     let web = Arc::new(WebParts {
-        directory: Arc::new(config.directory.clone()),
+        directory,
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
         replays: store.clone(),

@@ -217,11 +217,37 @@ pub(super) struct Agent {
     pub(super) credential: Option<Credential>,
 }
 
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Purpose {
+    #[default]
+    Sale,
+    Authorise,
+    Tokenise,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnMismatch {
+    Accept,
+    Reverse,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Configuration {
     pub(super) id: u32,
-    pub(super) gateway: String,
+    pub(super) gateway: Option<String>,
+    #[serde(default)]
+    pub(super) gateways: Vec<String>,
+    #[serde(default)]
+    pub(super) purpose: Purpose,
+    #[serde(default)]
+    pub(super) split: bool,
+    #[serde(default)]
+    pub(super) keep_card: bool,
+    pub(super) on_address_mismatch: Option<OnMismatch>,
+    pub(super) on_security_code_mismatch: Option<OnMismatch>,
     #[serde(default)]
     pub(super) test: bool,
     #[serde(default)]

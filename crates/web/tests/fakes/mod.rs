@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode};
+use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::client::ApiClient;
@@ -364,11 +365,15 @@ fn account(id: &str) -> Account {
         flow: PaymentFlow {
             fields: Field::ALL.to_vec(),
             brands: Brand::ALL.to_vec(),
+            purpose: Purpose::Sale,
+            acceptance: Acceptance::default(),
+            keep_card: false,
             first_key_time_out: Duration::from_secs(60),
             between_keys_time_out: Duration::from_secs(20),
             session_time_out: Duration::from_secs(900),
         },
         gateway: GatewayName("sandbox".to_owned()),
+        fail_over: Vec::new(),
         allowed_origins: vec![SHOP.to_owned()],
         webhook: false,
     };
