@@ -70,7 +70,8 @@ fn read_request(session: SessionGuid, body: &[u8]) -> Result<OpenRequest, ApiErr
     })
 }
 
-fn check_agent(agent: &str) -> Result<(), ApiError> {
+/// Refuses what is no agent's id by its form.
+pub(super) fn check_agent(agent: &str) -> Result<(), ApiError> {
     if holds_card_number(agent) {
         return Err(ApiError::CardNumber("agentId"));
     }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use hushpad_domain::ids::ClientId;
@@ -20,6 +20,7 @@ use crate::error::ApiError;
 use crate::rate::Allowances;
 
 mod caller;
+mod calls;
 mod create;
 mod idempotency;
 mod json;
@@ -61,6 +62,11 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
             .route(&path("/{guid}"), get(status::session_status))
             .route(&path("/{guid}/cancel"), post(status::cancel_session).route_layer(once()))
             .route(&path("/{guid}/events"), get(status::session_events));
+        let path = |rest: &str| format!("{prefix}/v1/calls{rest}");
+        sessions = sessions
+            .route(&path(""), get(calls::list_calls))
+            .route(&path("/link-code"), post(calls::issue_link_code).route_layer(once()))
+            .route(&path("/{guid}/agent"), put(calls::bind_agent));
     }
     sessions
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)

@@ -1,3 +1,4 @@
+mod calls;
 mod idempotency;
 mod page;
 mod refusals;

@@ -248,6 +248,9 @@ async fn the_openapi_document_names_every_route() {
         paths,
         [
             "/Auth/connect/token",
+            "/v1/calls",
+            "/v1/calls/link-code",
+            "/v1/calls/{guid}/agent",
             "/v1/session",
             "/v1/session/{guid}",
             "/v1/session/{guid}/cancel",
