@@ -33,8 +33,9 @@ mod keys;
 mod page;
 mod rate;
 mod tokens;
+mod verified;
 
-pub use api::api_router;
+pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document};
 pub use keys::{TokenKeys, hash_client_secret};
 pub use page::page_router;
 

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hushpad_domain::client::Principal;
+use hushpad_domain::ids::ClientId;
 
 use super::Api;
 use crate::error::ApiError;
-use crate::rate::Left;
+use crate::rate::{Allowances, Left};
 use crate::tokens::read_access;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Lets a request through with its [`Principal`] among its extensions, or not at all.
 pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
@@ -44,17 +49,23 @@ fn principal(api: &Api, headers: &HeaderMap) -> Result<Principal, ApiError> {
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(ApiError::TokenMissing);
     }
-    read_access(&api.parts, token.trim()).map_err(ApiError::Token)
+    let access = read_access(&api.parts, &api.verified, token.trim()).map_err(ApiError::Token)?;
+    Ok(access.principal.clone())
 }
 
 /// draft-ietf-httpapi-ratelimit-headers-10.
 fn tell_allowance(api: &Api, left: Left, headers: &mut HeaderMap) {
-    let allowances = &api.per_client;
-    let policy = format!(r#""client";q={};w={}"#, allowances.burst(), allowances.window_s());
-    let now = format!(r#""client";r={};t={}"#, left.remaining, left.full_in_s);
-    for (name, text) in [("ratelimit-policy", policy), ("ratelimit", now)] {
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    if let Some(policy) = &api.rate_policy {
+        headers.insert(RATE_LIMIT_POLICY, policy.clone());
     }
+    let now = format!(r#""client";r={};t={}"#, left.remaining, left.full_in_s);
+    if let Ok(now) = HeaderValue::from_maybe_shared(Bytes::from(now)) {
+        headers.insert(RATE_LIMIT, now);
+    }
+}
+
+/// What each client may do: the same for all, as long as the process runs.
+pub(super) fn rate_policy(per_client: &Allowances<ClientId>) -> Option<HeaderValue> {
+    let policy = format!(r#""client";q={};w={}"#, per_client.burst(), per_client.window_s());
+    HeaderValue::try_from(policy).ok()
 }

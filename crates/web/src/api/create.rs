@@ -4,23 +4,49 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
 use hushpad_domain::client::Principal;
-use hushpad_domain::ids::{AgentId, ConfigurationId, SessionGuid};
+use hushpad_domain::ids::{AgentId, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::open_session::{Doors, OpenRequest, Opened, open_session};
 use hushpad_domain::text::holds_card_number;
+use serde::Serialize;
 use serde_json::json;
 
 use super::Api;
+use super::endpoint::{Endpoint, Operation};
 use super::idempotency::Promised;
-use super::json::{Object, read_json};
+use super::json::{Object, json_reply, read_json};
 use crate::WebParts;
 use crate::error::ApiError;
 use crate::tokens::issue_page_pair;
 
 /// Longer than any login name.
 const AGENT_CHARS_MAX: usize = 128;
+
+/// This file's endpoint.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let operation = Operation::new(
+        "createSession",
+        "Create an agent assist session. The reply means that the call is ready for capture.",
+    )
+    .body(
+        "CreateSession",
+        &json!({
+            "agentId": "agent1234",
+            "accountConfigurationId": 0,
+            "paymentData": {
+                "FirstName": "Jo",
+                "Surname": "Smith",
+                "Amount": "12.40",
+                "Currency": "GBP",
+                "MerchantReferenceCode": "ORDER-7",
+            },
+        }),
+    )
+    .ok("The session", "CreatedSession")
+    .refusals(&[400, 404, 408, 409, 413, 415, 422, 502, 503, 504]);
+    vec![Endpoint::post("/v1/session", create_session, operation)]
+}
 
 /// Opens the session; the reply means that its call is ready for capture.
 pub(super) async fn create_session(
@@ -92,20 +118,31 @@ fn session_life(
     configuration.map(|configuration| configuration.flow.session_time_out).unwrap_or_default()
 }
 
+/// The published reply, with our additions at its end.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreatedSession<'a> {
+    session_guid: SessionGuid,
+    agent_access_token: &'a str,
+    agent_refresh_token: &'a str,
+    iframe_url: String,
+    provider_session_guid: ProviderSessionGuid,
+    payment_form_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_guid: Option<CallGuid>,
+}
+
 fn reply(parts: &WebParts, opened: Opened, access: &str, refresh: &str) -> Response {
     let form_url = format!("{}/view/{}", parts.settings.page_base_url, opened.provider);
-    let mut body = json!({
-        "sessionGuid": opened.session,
-        "agentAccessToken": access,
-        "agentRefreshToken": refresh,
-        "iframeUrl": format!("{form_url}/framed"),
-        "providerSessionGuid": opened.provider,
-        "paymentFormUrl": form_url,
-    });
-    if let (Some(call), Some(members)) = (opened.call, body.as_object_mut()) {
-        members.insert("callGuid".to_owned(), json!(call));
-    }
-    ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    json_reply(&CreatedSession {
+        session_guid: opened.session,
+        agent_access_token: access,
+        agent_refresh_token: refresh,
+        iframe_url: format!("{form_url}/framed"),
+        provider_session_guid: opened.provider,
+        payment_form_url: &form_url,
+        call_guid: opened.call,
+    })
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -36,6 +37,15 @@ pub(super) async fn read_json(headers: &HeaderMap, body: Body) -> Result<bytes::
         return Err(malformed("the JSON is nested too deeply"));
     }
     Ok(body)
+}
+
+/// A JSON answer.
+pub(super) fn json_reply<T: Serialize>(body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+        // Our answers are structs of texts and numbers.
+        Err(_) => ApiError::Internal.into_response(),
+    }
 }
 
 impl<'a> Object<'a> {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
 use http::request::Parts;
 use hushpad_domain::attempt::{Attempt, AttemptState, Verdict};
 use hushpad_domain::client::Principal;
@@ -20,8 +19,36 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Api;
+use super::endpoint::{Endpoint, Operation};
 use super::idempotency::KeptBody;
+use super::json::json_reply;
 use crate::error::ApiError;
+
+/// This file's endpoints.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let status = Operation::new(
+        "sessionStatus",
+        "The session's status. paymentResultData is given out until 15 minutes after its end.",
+    )
+    .ok("The status", "SessionStatus")
+    .refusals(&[404]);
+    let cancel = Operation::new("cancelSession", "End a session that has sent nothing to a gateway.")
+        .ok("The status", "SessionStatus")
+        .refusals(&[400, 404, 408, 409, 413, 422]);
+    let events = Operation::new("sessionEvents", "The session's event log.")
+        .query(
+            "after",
+            "The number of the last event that is known.",
+            &json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+        )
+        .ok("The events, in order", "Events")
+        .refusals(&[400, 404]);
+    vec![
+        Endpoint::get("/v1/session/{guid}", session_status, status),
+        Endpoint::post("/v1/session/{guid}/cancel", cancel_session, cancel),
+        Endpoint::get("/v1/session/{guid}/events", session_events, events),
+    ]
+}
 
 /// The session as it stands.
 pub(super) async fn session_status(
@@ -30,7 +57,7 @@ pub(super) async fn session_status(
     SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
     let session = find(&api, &principal, guid).await?;
-    Ok(reply(&status(&session, session.result_is_kept(api.parts.world.now()))))
+    Ok(json_reply(&status(&session, session.result_is_kept(api.parts.world.now()))))
 }
 
 /// Where to go on reading events.
@@ -53,7 +80,7 @@ pub(super) async fn session_events(
     let session = find(&api, &principal, guid).await?;
     let events = api.parts.sessions.events(&principal.account, session.guid, query.after).await?;
     let events: Vec<Value> = events.iter().map(event).collect();
-    Ok(reply(&json!({ "sessionGuid": session.guid, "events": events })))
+    Ok(json_reply(&json!({ "sessionGuid": session.guid, "events": events })))
 }
 
 /// Ends a session that has sent nothing to a gateway.
@@ -76,7 +103,7 @@ pub(super) async fn cancel_session(
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
     let session = find(&api, &principal, guid).await?;
-    let mut response = reply(&status(&session, session.result_is_kept(api.parts.world.now())));
+    let mut response = json_reply(&status(&session, session.result_is_kept(api.parts.world.now())));
     // A kept answer outlives paymentResultData, and so must not hold it.
     response.extensions_mut().insert(KeptBody(status(&session, false).to_string()));
     Ok(response)
@@ -187,8 +214,4 @@ fn event(event: &Event) -> Value {
         members.insert("at".to_owned(), json!(event.at.to_string()));
     }
     body
-}
-
-fn reply(body: &Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

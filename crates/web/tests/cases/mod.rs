@@ -1,3 +1,4 @@
+mod document;
 mod idempotency;
 mod page;
 mod refusals;

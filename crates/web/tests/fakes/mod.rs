@@ -2,6 +2,7 @@
 
 mod ports;
 mod replays;
+pub(crate) mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -299,12 +300,14 @@ pub(crate) async fn send(router: &Router, mut request: Request<Body>) -> Answer 
     if request.extensions().get::<Source>().is_none() {
         request.extensions_mut().insert(Source([192, 0, 2, 1].into()));
     }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = router.clone().oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
     let all = format!("{:?}{body}", head.headers);
     assert!(PANS.iter().all(|pan| !all.contains(pan)), "a card number came back: {all}");
+    schema::check_answer(&method, &path, head.status.as_u16(), &head.headers, &body);
     Answer { status: head.status, headers: head.headers, body }
 }
 
