@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::field::Field;
+use crate::field_map::FieldMap;
 use crate::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use crate::masked_card::Brand;
 
@@ -57,6 +58,8 @@ pub struct PaymentFlow {
     pub fields: Vec<Field>,
     /// The brands that are taken.
     pub brands: Vec<Brand>,
+    /// What `paymentData` must hold.
+    pub data: FieldMap,
     /// How long a field waits for its first key.
     pub first_key_time_out: Duration,
     /// How long it waits between keys.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
+use crate::announcer::Announcer;
 use crate::calls::Calls;
 use crate::capture::SecureDesk;
 use crate::config::{Config, HttpListener};
@@ -53,7 +54,8 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways =
         Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
-    let sessions: Arc<dyn Sessions> = store.clone();
+    let announcer = Arc::new(Announcer::new(store.clone()));
+    let sessions: Arc<dyn Sessions> = announcer.clone();
     let books = Books::new(Arc::clone(&sessions), world.clone());
     let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
@@ -64,6 +66,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
         replays: store.clone(),
+        changes: announcer,
         calls: Arc::new(CallTable(calls.clone())),
         secure_side: Arc::new(secure_side.clone()),
         world: Arc::new(world.clone()),

@@ -14,6 +14,7 @@ use hushpad_domain::ports::{LaunchError, NoLiveCall, StoreUnavailable};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::mistakes::{Mistake, Mistakes};
 use crate::rate::Exhausted;
 use crate::tokens::AccessFault;
 
@@ -27,7 +28,10 @@ pub(crate) enum ApiError {
     /// The caller's mistake in the request's form; the text tells which, without any value.
     #[error("{0}")]
     Malformed(Cow<'static, str>),
-    /// A text outside `paymentData` holds a card number.
+    /// The caller's mistakes in the body.
+    #[error("{0}")]
+    Mistakes(Mistakes),
+    /// A header holds a card number.
     #[error("{0} holds a card number: card data must never be sent here")]
     CardNumber(&'static str),
     /// No `Authorization: Bearer`.
@@ -84,6 +88,9 @@ pub(crate) enum ApiError {
     /// Nothing can be read or written now.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
+    /// Every place of a live event log is taken.
+    #[error("too many event logs are followed live: ask for JSON, or again later")]
+    TooManyFollowers,
     /// Our bug.
     #[error("an internal error")]
     Internal,
@@ -112,10 +119,11 @@ impl ApiError {
         match self {
             Self::Malformed(_) => refusal(400, "malformed_request", "Malformed request", own()),
             Self::CardNumber(_) => refusal(400, "card_data", "Card data refused", own()),
-            Self::Open(OpenError::PaymentData(mistakes)) => {
-                let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-                refusal(400, "invalid_payment_data", "Invalid paymentData", told.join("; ").into())
+            Self::Mistakes(mistakes) => {
+                let (code, title) = mistakes.code();
+                refusal(400, code, title, own())
             }
+            Self::Open(OpenError::PaymentData(errors)) => Self::Mistakes(Mistakes::of(errors)).refusal(),
             Self::Open(OpenError::AgentMissing) => refusal(400, "agent_missing", "Missing agentId", own()),
             Self::Open(OpenError::NoConfiguration { .. }) => {
                 refusal(400, "unknown_configuration", "Unknown account configuration", own())
@@ -159,6 +167,7 @@ impl ApiError {
             Self::NotJson => refusal(415, "not_json", "Not JSON", own()),
             Self::KeyReused => refusal(422, "idempotency_key_reused", "Idempotency-Key reused", own()),
             Self::RateLimited(_) => refusal(429, "rate_limited", "Too many requests", own()),
+            Self::TooManyFollowers => refusal(503, "too_many_followers", "Too many live logs", own()),
             Self::Internal => refusal(500, "internal", "Internal error", own()),
             Self::Open(OpenError::Launch(error)) => launch_refusal(error),
             // The store's own text is for the operator's log.
@@ -169,13 +178,22 @@ impl ApiError {
         }
     }
 
+    /// The places of the mistakes, when there are any.
+    fn mistakes(&self) -> Option<Cow<'_, Mistakes>> {
+        match self {
+            Self::Mistakes(mistakes) => Some(Cow::Borrowed(mistakes)),
+            Self::Open(OpenError::PaymentData(errors)) => Some(Cow::Owned(Mistakes::of(errors))),
+            _ => None,
+        }
+    }
+
     /// The problem document for the request with this id.
     pub(crate) fn problem(&self, request_id: &str) -> Response {
         let Refusal { status, code, title, detail, challenge } = self.refusal();
         if status.is_server_error() {
             tracing::error!(request.id = request_id, code, error = %self, "request failed");
         }
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:hushpad:problem:{code}"),
             "title": title,
             "status": status.as_u16(),
@@ -183,6 +201,9 @@ impl ApiError {
             "code": code,
             "requestId": request_id,
         });
+        if let Some(mistakes) = self.mistakes() {
+            body["errors"] = json!(mistakes.list());
+        }
         let mut response = (status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -193,6 +214,20 @@ impl ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(exhausted.retry_after_s));
         }
         response
+    }
+}
+
+impl From<Mistakes> for ApiError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Mistakes(mistakes)
+    }
+}
+
+impl From<Mistake> for ApiError {
+    fn from(mistake: Mistake) -> Self {
+        let mut mistakes = Mistakes::default();
+        mistakes.add(mistake);
+        Self::Mistakes(mistakes)
     }
 }
 

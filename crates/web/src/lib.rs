@@ -24,12 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::account::Directory;
-use hushpad_domain::ports::{Calls, Clients, Replays, SecureSide, Sessions, World};
+use hushpad_domain::ports::{Calls, Changes, Clients, Replays, SecureSide, Sessions, World};
 
 mod api;
 mod error;
 mod jwt;
 mod keys;
+mod mistakes;
 mod page;
 mod rate;
 mod tokens;
@@ -46,6 +47,7 @@ pub struct WebParts {
     pub sessions: Arc<dyn Sessions>,
     pub clients: Arc<dyn Clients>,
     pub replays: Arc<dyn Replays>,
+    pub changes: Arc<dyn Changes>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
     pub world: Arc<dyn World>,

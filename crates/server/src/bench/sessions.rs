@@ -57,7 +57,10 @@ pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Resu
     writeln!(out, "POST /v1/session, SQLite, durable. Peers in the same run, on the same disk:")?;
     writeln!(out, "  raw       the same commits straight into a store, by as many callers")?;
     writeln!(out, "  raw-http  the same commits by a bare HTTP handler, under the same load generator")?;
-    writeln!(out, "  null      a bare HTTP handler that does nothing: the load generator's and HTTP's own share")?;
+    writeln!(
+        out,
+        "  null      a bare HTTP handler that does nothing: the load generator's and HTTP's own share"
+    )?;
     writeln!(out, "clients  sessions/s   p50 ms   p99 ms     raw/s  ratio  raw-http/s  ratio    null/s")?;
     let mut most = 0.0;
     for clients in CLIENTS {
@@ -73,12 +76,7 @@ pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Resu
     Ok(())
 }
 
-async fn row(
-    address: SocketAddr,
-    post: &[u8],
-    clients: usize,
-    out: &mut dyn Write,
-) -> anyhow::Result<f64> {
+async fn row(address: SocketAddr, post: &[u8], clients: usize, out: &mut dyn Write) -> anyhow::Result<f64> {
     let (mut rates, mut raw, mut raw_http, mut null) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut taken_us = Vec::new();
     for _ in 0..ROUNDS {

@@ -11,6 +11,7 @@ use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
+use super::field_map::field_map;
 use super::gateways::gateways;
 use super::routes::RouteTable;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
@@ -331,6 +332,7 @@ fn configuration(
         flow: PaymentFlow {
             fields: fields(mistakes, path, &raw.fields),
             brands: brands(mistakes, path, &raw.brands),
+            data: field_map(mistakes, path, raw),
             first_key_time_out: Duration::from_secs(raw.first_key_time_out_s),
             between_keys_time_out: Duration::from_secs(raw.between_keys_time_out_s),
             session_time_out: Duration::from_secs(raw.session_time_out_s),

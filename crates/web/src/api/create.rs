@@ -1,5 +1,6 @@
 //! `POST /v1/session`: opens an agent assist session.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,6 +9,7 @@ use axum::response::Response;
 use hushpad_domain::client::Principal;
 use hushpad_domain::ids::{AgentId, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::open_session::{Doors, OpenRequest, Opened, open_session};
+use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::text::holds_card_number;
 use serde::Serialize;
 use serde_json::json;
@@ -18,6 +20,7 @@ use super::idempotency::Promised;
 use super::json::{Object, json_reply, read_json};
 use crate::WebParts;
 use crate::error::ApiError;
+use crate::mistakes::{Mistake, Mistakes};
 use crate::tokens::issue_page_pair;
 
 /// Longer than any login name.
@@ -73,37 +76,50 @@ pub(super) async fn create_session(
     Ok(reply(parts, opened, &access, &refresh))
 }
 
+/// Every mistake in the body is told at once.
 fn read_request(session: SessionGuid, body: &[u8]) -> Result<OpenRequest, ApiError> {
     let object = Object::parse(body)?;
+    let mut mistakes = Mistakes::default();
     // Unknown fields are ignored, but a card number in one is a mistake that must come out at once.
-    if object.strings().any(|text| holds_card_number(&text)) {
-        return Err(ApiError::CardNumber("a text in the body"));
+    for name in object.card_numbers() {
+        mistakes.add(Mistake::card(name.as_slice(), "a text in the body holds a card number"));
     }
-    let agent = object.text("agentId")?.filter(|agent| !agent.is_empty());
-    if let Some(agent) = &agent {
-        check_agent(agent)?;
+    let agent = mistakes.take(object.text("agentId")).flatten().filter(|agent| !agent.is_empty());
+    if agent.as_deref().is_some_and(|agent| object.is_number("agentId") && holds_card_number(agent)) {
+        mistakes.add(Mistake::card(&["agentId"], "agentId holds a card number"));
     }
-    let payment_data = object
-        .object("paymentData")?
-        .ok_or(ApiError::Malformed("paymentData is missing".into()))?
-        .texts("paymentData")?;
+    if agent.as_deref().is_some_and(is_no_agent) {
+        mistakes.add(Mistake::shape(&["agentId"], "agentId is too long or holds a control character"));
+    }
+    let configuration = mistakes.take(object.number("accountConfigurationId")).flatten();
+    let skip_call_transfer = mistakes.take(object.boolean("skipCallTransfer")).flatten();
+    let payment_data = match mistakes.take(object.object("paymentData")) {
+        Some(Some(data)) => data.texts("paymentData", &mut mistakes),
+        Some(None) => {
+            mistakes.add(Mistake::shape(&["paymentData"], "paymentData is missing"));
+            BTreeMap::new()
+        }
+        None => BTreeMap::new(),
+    };
+    if !mistakes.is_empty() {
+        if !payment_data.is_empty()
+            && let Err(more) = PaymentData::new(payment_data)
+        {
+            mistakes.extend(&more);
+        }
+        return Err(mistakes.into());
+    }
     Ok(OpenRequest {
         session,
         agent: agent.map(AgentId),
-        configuration: object.number("accountConfigurationId")?.map(ConfigurationId),
+        configuration: configuration.map(ConfigurationId),
         payment_data,
-        skip_call_transfer: object.boolean("skipCallTransfer")?.unwrap_or(false),
+        skip_call_transfer: skip_call_transfer.unwrap_or(false),
     })
 }
 
-fn check_agent(agent: &str) -> Result<(), ApiError> {
-    if holds_card_number(agent) {
-        return Err(ApiError::CardNumber("agentId"));
-    }
-    if agent.chars().count() > AGENT_CHARS_MAX || agent.chars().any(char::is_control) {
-        return Err(ApiError::Malformed("agentId is too long or holds a control character".into()));
-    }
-    Ok(())
+fn is_no_agent(agent: &str) -> bool {
+    agent.chars().count() > AGENT_CHARS_MAX || agent.chars().any(char::is_control)
 }
 
 /// How long the session may last by its configuration; no matter when there is none, as no session opens.

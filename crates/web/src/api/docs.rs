@@ -36,8 +36,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "text/html; charset=utf-8",
         &text,
     );
-    let style =
-        Operation::new("docsStyle", "The page's style sheet.").reply(200, "CSS", "text/css; charset=utf-8", &text);
+    let style = Operation::new("docsStyle", "The page's style sheet.").reply(
+        200,
+        "CSS",
+        "text/css; charset=utf-8",
+        &text,
+    );
     vec![
         Endpoint::get("/openapi.json", openapi_json, openapi).open_to(Access::Public),
         Endpoint::get("/docs", docs_page, docs).open_to(Access::Public),
@@ -122,19 +126,20 @@ fn operation_view<'a>(
     operation: &'a Value,
 ) -> OperationView<'a> {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
-    let parameters = parameters.map(|parameter| resolved(document, parameter)).map(|parameter| ParameterView {
-        name: text(&parameter["name"]),
-        place: text(&parameter["in"]),
-        about: text(&parameter["description"]),
-    });
+    let parameters =
+        parameters.map(|parameter| resolved(document, parameter)).map(|parameter| ParameterView {
+            name: text(&parameter["name"]),
+            place: text(&parameter["in"]),
+            about: text(&parameter["description"]),
+        });
     let contents = operation["requestBody"]["content"].as_object().and_then(|all| all.values().next());
     let answers = operation["responses"].as_object().into_iter().flatten();
     let answers = answers.map(|(status, answer)| {
         let answer = resolved(document, answer);
         let contents: Option<&Map<String, Value>> = answer["content"].as_object();
-        let schema = contents.and_then(|all| all.values().next()).map_or("", |content| {
-            text(&content["schema"]["$ref"]).rsplit('/').next().unwrap_or("")
-        });
+        let schema = contents
+            .and_then(|all| all.values().next())
+            .map_or("", |content| text(&content["schema"]["$ref"]).rsplit('/').next().unwrap_or(""));
         AnswerView { status, about: text(&answer["description"]), schema }
     });
     OperationView {

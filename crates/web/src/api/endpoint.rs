@@ -138,6 +138,13 @@ impl Operation {
         self
     }
 
+    /// A header that need not be there.
+    pub(super) fn header(mut self, name: &str, description: &str, schema: &Value) -> Self {
+        self.parameters
+            .push(json!({"name": name, "in": "header", "description": description, "schema": schema}));
+        self
+    }
+
     /// A JSON body of the schema with this name, and an example of it.
     pub(super) fn body(mut self, schema: &str, example: &Value) -> Self {
         self.request = Some(json!({
@@ -180,8 +187,7 @@ impl Operation {
     /// The statuses of refusals besides those that every request with a token can get.
     pub(super) fn refusals(mut self, statuses: &[u16]) -> Self {
         for status in statuses {
-            self.replies
-                .insert(status.to_string(), json!({"$ref": "#/components/responses/Problem"}));
+            self.replies.insert(status.to_string(), json!({"$ref": "#/components/responses/Problem"}));
         }
         self
     }
@@ -189,8 +195,7 @@ impl Operation {
     /// The statuses of OAuth's refusals.
     pub(super) fn oauth_errors(mut self, statuses: &[u16]) -> Self {
         for status in statuses {
-            self.replies
-                .insert(status.to_string(), json!({"$ref": "#/components/responses/OAuthError"}));
+            self.replies.insert(status.to_string(), json!({"$ref": "#/components/responses/OAuthError"}));
         }
         self
     }

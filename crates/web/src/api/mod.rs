@@ -9,10 +9,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hushpad_domain::ids::ClientId;
 use hushpad_domain::text::holds_card_number;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 use crate::WebParts;
 use crate::error::ApiError;
@@ -23,6 +24,7 @@ mod caller;
 mod create;
 mod docs;
 mod endpoint;
+mod events;
 mod idempotency;
 mod json;
 mod openapi;
@@ -49,6 +51,7 @@ pub(crate) struct Api {
     per_client: Allowances<ClientId>,
     rate_policy: Option<HeaderValue>,
     token_failures: token::Failures,
+    followers: events::Followers,
 }
 
 /// The Payment API with its OAuth endpoint and its OpenAPI document.
@@ -61,6 +64,7 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
         rate_policy: caller::rate_policy(&per_client),
         per_client,
         token_failures: token::Failures::new(),
+        followers: events::Followers::default(),
     });
     let once = || middleware::from_fn_with_state(api.clone(), idempotency::once);
     let (mut open, mut guarded) = (Router::new(), Router::new());
@@ -91,7 +95,7 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
 
 /// Every endpoint there is. What is not in this list is not served.
 fn endpoints() -> Vec<Endpoint> {
-    [token::endpoints(), docs::endpoints(), create::endpoints(), status::endpoints()]
+    [token::endpoints(), docs::endpoints(), create::endpoints(), status::endpoints(), events::endpoints()]
         .into_iter()
         .flatten()
         .collect()
@@ -115,10 +119,12 @@ struct RequestId(String);
 /// Around every request: gives it its id, renders its refusal, tells the metrics.
 async fn frame(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let begun = api.parts.observer.request_begins();
+    let changes = !request.method().is_safe();
     let route = Route::of(&request);
     let id = request_id(&api.parts, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    let span = tracing::info_span!("request", id = %id);
+    let mut response = next.run(request).instrument(span).await;
     if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
         let headers = std::mem::take(response.headers_mut());
         response = error.problem(&id);
@@ -134,8 +140,19 @@ async fn frame(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    tell(&id, route.name(), response.status(), changes);
     api.parts.observer.request_done(route.name(), response.status().as_u16(), begun);
     response
+}
+
+/// One line for each request that changes something or is refused; the others are too many.
+fn tell(id: &str, route: &str, status: StatusCode, changes: bool) {
+    let status = status.as_u16();
+    if changes || status >= 400 {
+        tracing::info!(request.id = id, route, status, "answered");
+    } else {
+        tracing::debug!(request.id = id, route, status, "answered");
+    }
 }
 
 /// What metrics call a request: the route's pattern. Paths that match none share one name, so that metrics stay

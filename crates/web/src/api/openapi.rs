@@ -45,10 +45,8 @@ pub(super) fn document() -> Value {
             path.insert(endpoint.method.as_str().to_lowercase(), endpoint.document());
         }
     }
-    let prefixes: Vec<Value> = PREFIXES
-        .iter()
-        .map(|prefix| json!({"url": if prefix.is_empty() { "/" } else { prefix }}))
-        .collect();
+    let prefixes: Vec<Value> =
+        PREFIXES.iter().map(|prefix| json!({"url": if prefix.is_empty() { "/" } else { prefix }})).collect();
     json!({
         "openapi": "3.1.0",
         "info": {

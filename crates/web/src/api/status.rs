@@ -1,20 +1,18 @@
-//! `GET /v1/session/{guid}`, its events, and its cancelling.
+//! `GET /v1/session/{guid}`, and its cancelling.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use http::request::Parts;
 use hushpad_domain::attempt::{Attempt, AttemptState, Verdict};
 use hushpad_domain::client::Principal;
-use hushpad_domain::event::Event;
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::page::AgentAction;
 use hushpad_domain::ports::{ActError, CommitError, StoreUnavailable};
 use hushpad_domain::session::{Session, WrongState};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -35,18 +33,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let cancel = Operation::new("cancelSession", "End a session that has sent nothing to a gateway.")
         .ok("The status", "SessionStatus")
         .refusals(&[400, 404, 408, 409, 413, 422]);
-    let events = Operation::new("sessionEvents", "The session's event log.")
-        .query(
-            "after",
-            "The number of the last event that is known.",
-            &json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-        )
-        .ok("The events, in order", "Events")
-        .refusals(&[400, 404]);
     vec![
         Endpoint::get("/v1/session/{guid}", session_status, status),
         Endpoint::post("/v1/session/{guid}/cancel", cancel_session, cancel),
-        Endpoint::get("/v1/session/{guid}/events", session_events, events),
     ]
 }
 
@@ -58,29 +47,6 @@ pub(super) async fn session_status(
 ) -> Result<Response, ApiError> {
     let session = find(&api, &principal, guid).await?;
     Ok(json_reply(&status(&session, session.result_is_kept(api.parts.world.now()))))
-}
-
-/// Where to go on reading events.
-#[derive(Deserialize)]
-pub(super) struct EventsQuery {
-    /// The number of the last event that is known.
-    #[serde(default)]
-    after: u32,
-}
-
-/// The session's event log.
-pub(super) async fn session_events(
-    State(api): State<Arc<Api>>,
-    Extension(principal): Extension<Principal>,
-    SessionPath(guid): SessionPath,
-    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, ApiError> {
-    let Query(query) =
-        query.map_err(|_| ApiError::Malformed("after must be a whole number of at least 0".into()))?;
-    let session = find(&api, &principal, guid).await?;
-    let events = api.parts.sessions.events(&principal.account, session.guid, query.after).await?;
-    let events: Vec<Value> = events.iter().map(event).collect();
-    Ok(json_reply(&json!({ "sessionGuid": session.guid, "events": events })))
 }
 
 /// Ends a session that has sent nothing to a gateway.
@@ -122,7 +88,7 @@ async fn cancel_here(api: &Api, session: Session) -> Result<(), ApiError> {
 }
 
 /// The guid in a path. What is no guid is not there, like what is another account's.
-pub(super) struct SessionPath(SessionGuid);
+pub(super) struct SessionPath(pub(super) SessionGuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     type Rejection = ApiError;
@@ -135,7 +101,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 }
 
 /// The account's session with this guid.
-async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
+pub(super) async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
     let found = api.parts.sessions.session(&principal.account, guid).await?;
     found.ok_or(ApiError::NoSuchSession)
 }
@@ -205,13 +171,4 @@ fn attempt_word(state: &AttemptState) -> &'static str {
             Verdict::Declined { .. } => "declined",
         },
     }
-}
-
-fn event(event: &Event) -> Value {
-    let mut body = json!(event.kind);
-    if let Some(members) = body.as_object_mut() {
-        members.insert("seq".to_owned(), json!(event.seq));
-        members.insert("at".to_owned(), json!(event.at.to_string()));
-    }
-    body
 }

@@ -145,7 +145,9 @@ async fn the_story_of_the_http_file_works() {
 fn step(text: &str) -> Step {
     let (head, body) = text.split_once("\n\n").unwrap();
     let comment = |name: &str| {
-        head.lines().find_map(|line| line.strip_prefix(&format!("# {name} "))).map(|rest| rest.trim().to_owned())
+        head.lines()
+            .find_map(|line| line.strip_prefix(&format!("# {name} ")))
+            .map(|rest| rest.trim().to_owned())
     };
     let lines = head.lines().skip(1).filter(|line| !line.starts_with('#'));
     Step {

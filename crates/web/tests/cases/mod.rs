@@ -1,5 +1,7 @@
 mod document;
+mod events;
 mod idempotency;
+mod matrix;
 mod page;
 mod refusals;
 mod sessions;

@@ -16,6 +16,7 @@ use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentF
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Verdict};
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::field::Field;
+use hushpad_domain::field_map::{DataFormat, FieldMap, FieldRule, OtherNames};
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, ConfigurationId, GatewayName, SessionGuid,
 };
@@ -99,6 +100,7 @@ impl Desk {
             sessions: store.clone(),
             clients: clients.clone(),
             replays: replays.clone(),
+            changes: store.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),
             world: world.clone(),
@@ -362,6 +364,23 @@ fn client(id: &str, account: &str, agent: Option<&str>, secret_hash: [u8; 32]) -
     }
 }
 
+/// Configuration 8 has rules.
+fn field_map(number: u32) -> FieldMap {
+    let rule =
+        |name: &str, required, format| FieldRule { name: name.to_owned(), required, format, chars_max: 40 };
+    match number {
+        8 => FieldMap {
+            rules: vec![
+                rule("Email", true, DataFormat::Email),
+                rule("Country", false, DataFormat::Country),
+                rule("MerchantReferenceCode", false, DataFormat::Text),
+            ],
+            others: OtherNames::Refused,
+        },
+        _ => FieldMap::default(),
+    }
+}
+
 fn account(id: &str) -> Account {
     let configuration = |number, test| AccountConfiguration {
         id: ConfigurationId(number),
@@ -369,6 +388,7 @@ fn account(id: &str) -> Account {
         flow: PaymentFlow {
             fields: Field::ALL.to_vec(),
             brands: Brand::ALL.to_vec(),
+            data: field_map(number),
             first_key_time_out: Duration::from_secs(60),
             between_keys_time_out: Duration::from_secs(20),
             session_time_out: Duration::from_secs(900),
@@ -379,7 +399,7 @@ fn account(id: &str) -> Account {
     Account {
         id: AccountId(id.to_owned()),
         default_configuration: ConfigurationId(0),
-        configurations: vec![configuration(0, false), configuration(7, true)],
+        configurations: vec![configuration(0, false), configuration(7, true), configuration(8, true)],
         agents: ["agent1234", "1234", "idle", "busy"].map(|agent| AgentId(agent.to_owned())).to_vec(),
         any_agent: false,
     }

@@ -96,7 +96,9 @@ pub(crate) fn check(schema: &'static Value, value: &Value, place: &str) {
             "maxProperties" => {
                 assert!(value.as_object().unwrap().len() as u64 <= rule.as_u64().unwrap(), "{place}");
             }
-            "maxItems" => assert!(value.as_array().unwrap().len() as u64 <= rule.as_u64().unwrap(), "{place}"),
+            "maxItems" => {
+                assert!(value.as_array().unwrap().len() as u64 <= rule.as_u64().unwrap(), "{place}")
+            }
             "format" => {
                 let Some(text) = value.as_str() else { continue };
                 match rule.as_str().unwrap() {
