@@ -1,6 +1,7 @@
 //! One authorisation sent to a gateway: at most one per attempt, ever (G1).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub struct Attempt {
     pub no: AttemptNo,
     /// What is to be authorised: the session's amount (G6).
     pub amount: Money,
+    /// What the gateway is asked for.
+    pub purpose: Purpose,
     /// Where it goes.
     pub gateway: GatewayName,
     /// When the intent was made.
@@ -27,6 +30,32 @@ pub struct Attempt {
     pub updated_on: Timestamp,
     /// What is known of it.
     pub state: AttemptState,
+}
+
+/// What an attempt asks the gateway for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Authorise and take the money in one step.
+    Sale,
+    /// Authorise; the money is taken later, by a capture.
+    Authorise,
+    /// Check the card and keep it at the gateway under a token. No money moves.
+    Tokenise,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 3] = [Self::Sale, Self::Authorise, Self::Tokenise];
+
+    /// Whether an approval holds or takes money.
+    #[must_use]
+    pub fn holds_money(self) -> bool {
+        match self {
+            Self::Sale | Self::Authorise => true,
+            Self::Tokenise => false,
+        }
+    }
 }
 
 /// What is known of an attempt.
@@ -89,7 +118,7 @@ pub enum Unknown {
 /// What a gateway answered, in our words. Only a connector makes one, from the gateway's reply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayAnswer {
-    /// Approved, in review, or declined.
+    /// Approved, in review, declined, or not yet final.
     pub verdict: Verdict,
     /// The gateway's own reference.
     pub gateway_reference: String,
@@ -97,6 +126,65 @@ pub struct GatewayAnswer {
     pub result: BTreeMap<String, String>,
     /// The card that was used, masked.
     pub card: Option<MaskedCard>,
+    /// What the issuer said of address, postcode and security code.
+    #[serde(default)]
+    pub checks: Checks,
+    /// The card as the gateway keeps it, where it was asked to.
+    #[serde(default)]
+    pub stored: Option<StoredCard>,
+}
+
+impl GatewayAnswer {
+    /// An answer without checks and without a stored card.
+    #[must_use]
+    pub fn new(
+        verdict: Verdict,
+        gateway_reference: String,
+        result: BTreeMap<String, String>,
+        card: Option<MaskedCard>,
+    ) -> Self {
+        Self { verdict, gateway_reference, result, card, checks: Checks::default(), stored: None }
+    }
+}
+
+/// What the issuer said of what was keyed or given along with the number (AVS and card verification).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Checks {
+    /// The first line of the address.
+    pub address: Check,
+    /// The postcode.
+    pub postcode: Check,
+    /// The security code.
+    pub security_code: Check,
+}
+
+/// One answer of the issuer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// It is right.
+    Match,
+    /// It is wrong.
+    NoMatch,
+    /// Not given, not supported, not answered, or in words that we do not know.
+    #[default]
+    NotChecked,
+}
+
+/// A card as a gateway keeps it: no card data, but money can be taken with it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCard {
+    /// The gateway's own name for the card.
+    pub token: String,
+    /// The scheme's id of the first payment, which later ones must name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_transaction_id: Option<String>,
+}
+
+impl fmt::Debug for StoredCard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredCard").finish_non_exhaustive()
+    }
 }
 
 /// What a gateway decided.
@@ -105,8 +193,15 @@ pub struct GatewayAnswer {
 pub enum Verdict {
     /// Approved: the money is authorised or taken.
     Approved,
+    /// Less was authorised than was asked for. Not a success: it is given back, unless the flow splits payments.
+    Partial {
+        /// What was authorised.
+        approved: Money,
+    },
     /// Authorised, and held for the merchant's review.
     Review,
+    /// The gateway has taken it and will say later what became of it. It may be charged.
+    Pending,
     /// Declined.
     Declined {
         /// What can be done about it.
@@ -126,6 +221,8 @@ pub enum DeclineClass {
     TryLater,
     /// Never with this card: lost, stolen, closed.
     Never,
+    /// The issuer wants the cardholder to authenticate. That cannot be done by phone: a payment link can.
+    Authenticate,
 }
 
 impl Attempt {

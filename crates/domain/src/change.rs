@@ -1,6 +1,7 @@
 //! A state change: what one commit writes.
 
 use crate::event::{Event, EventKind};
+use crate::ids::DeliveryId;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -15,6 +16,8 @@ pub struct Change {
     pub after: Session,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// The webhook delivery that tells of the last event, due at once; `None` when nobody is to be told.
+    pub delivery: Option<DeliveryId>,
 }
 
 impl Change {
@@ -23,13 +26,15 @@ impl Change {
         let before = (session.version > 0).then_some(session.version);
         session.version += 1;
         session.updated_on = session.updated_on.max(at);
-        let events = kinds
+        let events: Vec<Event> = kinds
             .into_iter()
             .map(|kind| {
                 session.events += 1;
                 Event { seq: session.events, at, kind }
             })
             .collect();
-        Self { before, after: session, events }
+        let told = session.webhook && events.iter().any(|event| event.kind.is_told());
+        let delivery = told.then(|| DeliveryId::of(session.guid, session.events));
+        Self { before, after: session, events, delivery }
     }
 }

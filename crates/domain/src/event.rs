@@ -77,3 +77,23 @@ pub enum EventKind {
         outcome: String,
     },
 }
+
+impl EventKind {
+    /// Whether a back end with a webhook is told: the gateway has answered, or the session has ended. One change is
+    /// told once, however many of its events are.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        match self {
+            Self::Approved { .. }
+            | Self::Review { .. }
+            | Self::Declined { .. }
+            | Self::NotCharged { .. }
+            | Self::Ended { .. } => true,
+            Self::Created
+            | Self::InProgress
+            | Self::Intent { .. }
+            | Self::NotSent { .. }
+            | Self::Unknown { .. } => false,
+        }
+    }
+}

@@ -59,6 +59,15 @@ guid! {
     /// One attempt; our reference at the gateway is made from it.
     AttemptId
 }
+guid! {
+    /// One operation after the answer to an attempt (a capture, void, refund or reversal); our reference at the
+    /// gateway and its idempotency key are made from it.
+    OperationId
+}
+guid! {
+    /// One thing that a webhook tells: `webhook-id`.
+    DeliveryId
+}
 name! {
     /// An account: a customer of the installation, owner of everything below it.
     AccountId

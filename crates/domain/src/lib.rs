@@ -5,7 +5,7 @@
 //!
 //! Read in this order: [`session`] (the life of a payment session), [`attempt`] (one authorisation),
 //! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
-//! [`page`] (what the agent sees), [`ports`] (every door to the outside).
+//! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`ports`] (every door to the outside).
 
 pub mod account;
 pub mod attempt;
@@ -25,3 +25,4 @@ pub mod replay;
 pub mod session;
 pub mod text;
 pub mod time;
+pub mod webhook;

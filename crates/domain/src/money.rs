@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// More digits than any price needs; keeps every sum far inside `i64`.
@@ -36,8 +37,9 @@ impl Currency {
     }
 }
 
-/// An amount greater than zero in the currency's minor unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An amount greater than zero in the currency's minor unit. Stored as `{"minor":1240,"currency":"GBP"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "StoredMoney", try_from = "StoredMoney")]
 pub struct Money {
     minor: i64,
     currency: Currency,
@@ -111,6 +113,27 @@ impl fmt::Display for Money {
     }
 }
 
+/// [`Money`] as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredMoney {
+    minor: i64,
+    currency: String,
+}
+
+impl From<Money> for StoredMoney {
+    fn from(money: Money) -> Self {
+        Self { minor: money.minor, currency: money.currency.code().to_owned() }
+    }
+}
+
+impl TryFrom<StoredMoney> for Money {
+    type Error = MoneyError;
+
+    fn try_from(stored: StoredMoney) -> Result<Self, MoneyError> {
+        Self::from_minor(stored.minor, Currency::from_code(&stored.currency)?)
+    }
+}
+
 /// Why a text is no amount. The caller's mistake.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MoneyError {
@@ -168,6 +191,17 @@ mod tests {
         assert_eq!(parse("99999999999999.99", "GBP"), Err(MoneyError::TooLong));
         assert_eq!(parse("1", "gbp"), Err(MoneyError::UnknownCurrency));
         assert_eq!(parse("1", "XAU"), Err(MoneyError::UnknownCurrency));
+    }
+
+    #[test]
+    fn what_is_stored_is_checked_when_it_is_read_back() {
+        let money = Money::parse("12.40", Currency::from_code("GBP").unwrap()).unwrap();
+        let stored = serde_json::to_string(&money).unwrap();
+        assert_eq!(stored, r#"{"minor":1240,"currency":"GBP"}"#);
+        assert_eq!(serde_json::from_str::<Money>(&stored).unwrap(), money);
+        for wrong in [r#"{"minor":0,"currency":"GBP"}"#, r#"{"minor":1,"currency":"XAU"}"#] {
+            assert!(serde_json::from_str::<Money>(wrong).is_err(), "{wrong}");
+        }
     }
 
     proptest::proptest! {

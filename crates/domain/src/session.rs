@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Unknown, Verdict};
+use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Purpose, Unknown, Verdict};
 use crate::change::Change;
 use crate::event::EventKind;
 use crate::ids::{
@@ -24,8 +24,9 @@ use crate::ids::{
 use crate::money::Money;
 use crate::payment_data::PaymentData;
 use crate::time::Timestamp;
+use crate::webhook::TRIES_WINDOW;
 
-/// How long `paymentResultData` is given out after the end.
+/// How long `paymentResultData` is given out after the end, or after its delivery where there is a webhook.
 pub const RESULT_RETENTION: Duration = Duration::from_secs(15 * 60);
 /// Attempts in one session. A customer with more wrong cards than this needs another way to pay.
 pub const ATTEMPTS_MAX: u16 = 10;
@@ -47,6 +48,8 @@ pub struct Session {
     pub call: Option<CallGuid>,
     /// What the back end gave, with the amount.
     pub payment_data: PaymentData,
+    /// Whether its configuration had a webhook when it was opened.
+    pub webhook: bool,
     /// Every attempt, in order.
     pub attempts: Vec<Attempt>,
     /// Where it is in its life.
@@ -80,6 +83,8 @@ pub enum SessionState {
         at: Timestamp,
         /// How.
         ending: Ending,
+        /// Until when its result is given out. A webhook's delivery brings it forward, nothing ever puts it off.
+        kept_until: Timestamp,
     },
 }
 
@@ -141,6 +146,7 @@ pub struct NewSession {
     pub agent: AgentId,
     pub call: Option<CallGuid>,
     pub payment_data: PaymentData,
+    pub webhook: bool,
 }
 
 /// What the resolver found out about an unknown attempt.
@@ -189,6 +195,7 @@ impl Session {
             agent: new.agent,
             call: new.call,
             payment_data: new.payment_data,
+            webhook: new.webhook,
             attempts: Vec::new(),
             state: SessionState::Created,
             created_on: at,
@@ -234,6 +241,7 @@ impl Session {
             id,
             no: attempt,
             amount: self.amount(),
+            purpose: Purpose::Sale,
             gateway,
             intended_on: at,
             updated_on: at,
@@ -371,7 +379,7 @@ impl Session {
     #[must_use]
     pub fn result_is_kept(&self, now: Timestamp) -> bool {
         match self.state {
-            SessionState::Ended { at, .. } => now < at.plus(RESULT_RETENTION),
+            SessionState::Ended { kept_until, .. } => now < kept_until,
             SessionState::Created | SessionState::InProgress | SessionState::Processing { .. } => true,
         }
     }
@@ -407,7 +415,8 @@ impl Session {
                 events.push(EventKind::Approved { attempt });
                 events.push(self.end(Ending::Finished(Outcome::Approved), at));
             }
-            Verdict::Review => {
+            // Money may be held: an operator must look.
+            Verdict::Review | Verdict::Partial { .. } | Verdict::Pending => {
                 events.push(EventKind::Review { attempt });
                 events.push(self.end(Ending::Finished(Outcome::Review), at));
             }
@@ -438,7 +447,9 @@ impl Session {
     }
 
     fn end(&mut self, ending: Ending, at: Timestamp) -> EventKind {
-        self.state = SessionState::Ended { at, ending };
+        // With a webhook: until it has been delivered for a while, but no longer than it is tried.
+        let kept = if self.webhook { TRIES_WINDOW } else { RESULT_RETENTION };
+        self.state = SessionState::Ended { at, ending, kept_until: at.plus(kept) };
         EventKind::Ended { state: ending.name().to_owned(), outcome: self.outcome().word().to_owned() }
     }
 }

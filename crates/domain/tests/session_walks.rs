@@ -1,17 +1,19 @@
 //! Random walks through the life of a session: whatever happens in whatever order, the rules hold.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, NotSent, Unknown, Verdict};
 use hushpad_domain::change::Change;
 use hushpad_domain::event::EventKind;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, ConfigurationId, GatewayName, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, ConfigurationId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::session::{Finding, NewSession, Outcome, Retry, Session, WrongState};
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::TRIES_WINDOW;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -53,7 +55,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 fn answer(verdict: Verdict) -> GatewayAnswer {
-    GatewayAnswer { verdict, gateway_reference: "ch_1".into(), result: BTreeMap::new(), card: None }
+    GatewayAnswer::new(verdict, "ch_1".into(), BTreeMap::new(), None)
 }
 
 fn open() -> Change {
@@ -67,6 +69,7 @@ fn open() -> Change {
         agent: AgentId("agent1234".into()),
         call: None,
         payment_data: PaymentData::new(BTreeMap::from(values)).expect("12.40 GBP is money"),
+        webhook: false,
     };
     Session::open(new, Timestamp::from_micros(0))
 }
@@ -169,4 +172,57 @@ fn the_result_is_kept_for_fifteen_minutes_after_the_end() {
     assert!(ended.result_is_kept(minute(14)));
     assert!(!ended.result_is_kept(minute(15)));
     assert!(open().after.result_is_kept(minute(1_000)));
+}
+
+fn open_with_webhook() -> Session {
+    let mut session = open().after;
+    session.webhook = true;
+    session
+}
+
+#[test]
+fn a_webhook_is_told_once_for_each_answer_and_for_an_end_without_one() {
+    let declined = Verdict::Declined { class: DeclineClass::OtherCard };
+    for (walk, told) in [
+        (vec![Step::Begin, Step::Intend, Step::Answer(Verdict::Approved, Retry::Possible)], vec![5]),
+        (
+            vec![
+                Step::Intend,
+                Step::Answer(declined.clone(), Retry::Possible),
+                Step::Intend,
+                Step::Answer(declined, Retry::Over),
+            ],
+            vec![3, 6],
+        ),
+        (vec![Step::Intend, Step::Unknown, Step::Resolve(Some(Verdict::Review), Retry::Over)], vec![5]),
+        (vec![Step::Intend, Step::Unknown, Step::Resolve(None, Retry::Possible)], vec![4]),
+        (vec![Step::Intend, Step::NotSent(Retry::Possible), Step::Cancel], vec![4]),
+        (vec![Step::TimeOut], vec![2]),
+    ] {
+        let mut session = open_with_webhook();
+        let mut deliveries = Vec::new();
+        for (moment, step) in walk.into_iter().enumerate() {
+            let change = take(session, step, Timestamp::from_micros(moment as i64)).unwrap();
+            session = change.after;
+            deliveries.extend(change.delivery.map(|id| (id, session.events)));
+        }
+        let events: Vec<u32> = deliveries.iter().map(|(_, event)| *event).collect();
+        assert_eq!(events, told, "it tells of the last event of its change");
+        for (id, event) in deliveries {
+            assert_eq!(id, DeliveryId::of(session.guid, event));
+        }
+    }
+}
+
+#[test]
+fn without_a_webhook_nobody_is_told() {
+    let change = take(open().after, Step::Cancel, Timestamp::from_micros(0)).unwrap();
+    assert_eq!(change.delivery, None);
+}
+
+#[test]
+fn with_a_webhook_the_result_is_kept_as_long_as_it_is_tried() {
+    let ended = take(open_with_webhook(), Step::Cancel, Timestamp::from_micros(0)).unwrap().after;
+    assert!(ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW - Duration::from_micros(1))));
+    assert!(!ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW)));
 }

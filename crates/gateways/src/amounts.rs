@@ -4,8 +4,61 @@ use hushpad_domain::money::{Currency, Money};
 
 use crate::connector::BuildError;
 
+/// The currencies of one gateway: what everyone writes alike, and what it writes in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Currencies {
+    own: &'static [Unit],
+    written: Written,
+}
+
+impl Currencies {
+    /// For a gateway that takes whole numbers of its smallest unit.
+    pub(crate) const fn in_minor_units(own: &'static [Unit]) -> Self {
+        Self { own, written: Written::Minor }
+    }
+
+    /// For a gateway that takes decimal text with ISO 4217's decimals.
+    pub(crate) const fn in_decimals(own: &'static [Unit]) -> Self {
+        Self { own, written: Written::Decimal }
+    }
+
+    /// For a gateway that takes decimal text in every currency of ISO 4217.
+    pub(crate) const fn all_in_decimals() -> Self {
+        Self { own: &[], written: Written::AnyDecimal }
+    }
+
+    /// Whether the amount can be written for this gateway.
+    #[must_use]
+    pub fn takes(&self, amount: Money) -> bool {
+        match self.written {
+            Written::Minor => minor(amount, self.own).is_ok(),
+            Written::Decimal => decimal(amount, self.own).is_ok(),
+            Written::AnyDecimal => true,
+        }
+    }
+
+    /// How many decimals the gateway gives a currency; `None` where it is not taken.
+    #[must_use]
+    pub fn decimals(&self, currency: Currency) -> Option<u8> {
+        match self.written {
+            Written::Minor => unit(currency, self.own).map(|unit| unit.decimals),
+            Written::Decimal => unit(currency, self.own)
+                .map(|unit| unit.decimals)
+                .filter(|decimals| *decimals == currency.exponent()),
+            Written::AnyDecimal => Some(currency.exponent()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Minor,
+    Decimal,
+    AnyDecimal,
+}
+
 /// How one gateway writes one currency.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
     code: &'static str,
     decimals: u8,

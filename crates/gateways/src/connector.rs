@@ -1,21 +1,16 @@
 //! What a connector is: one gateway's words, without sockets or clocks.
 
-use std::io;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue, Method};
-use hushpad_card::Card;
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, Unknown};
 use hushpad_domain::masked_card::MaskedCard;
-use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::time::Timestamp;
 use thiserror::Error;
-use zeroize::Zeroizing;
 
-use crate::endpoint::Endpoint;
-
-/// No request or reply of a gateway comes near this; more is a mistake or an attack.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+use crate::caps::Caps;
+use crate::order::{FollowUp, Order, Source};
+pub(crate) use crate::wire::BODY_BYTES_MAX;
+use crate::wire::{Reply, WireRequest};
 
 /// No gateway needs more requests for one order or one question; more is a connector that goes in circles.
 pub const STEPS_MAX: u8 = 6;
@@ -43,12 +38,13 @@ pub trait Connector: Send + Sync {
         &self,
         step: &Step,
         order: &Order<'_>,
-        card: &Card,
+        source: &Source<'_>,
         now: Timestamp,
     ) -> Result<WireRequest, BuildError>;
 
-    /// Reads the reply to a step. Total: a surprise is [`Parsed::Indeterminate`], never a decline.
-    fn parse(&self, step: &Step, order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parsed;
+    /// Reads the reply to a step; `card` is the keyed card's mask. Total: a surprise is
+    /// [`Parsed::Indeterminate`], never a decline.
+    fn parse(&self, step: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed;
 
     /// The request that finds an attempt by our reference, where the gateway has one.
     fn query(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest>;
@@ -56,6 +52,40 @@ pub trait Connector: Send + Sync {
     /// Reads the reply to [`Self::query`]. Total, and careful: only a clear "there is none" is
     /// [`ParsedQuery::NotFound`].
     fn parse_query(&self, step: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery;
+
+    /// The request of one step of a follow-up. Called again for every try.
+    ///
+    /// # Errors
+    /// [`BuildError`]: surely nothing was sent in this step; [`BuildError::Unsupported`] where
+    /// [`Caps::follow_ups`] does not name the kind.
+    fn follow_up(&self, _: &Step, _: &FollowUp<'_>, _: Timestamp) -> Result<WireRequest, BuildError> {
+        Err(BuildError::Unsupported)
+    }
+
+    /// Reads the reply to a step of a follow-up. Total.
+    fn parse_follow_up(&self, _: &Step, _: &FollowUp<'_>, _: &Reply) -> ParsedFollowUp {
+        ParsedFollowUp::Indeterminate(Unknown::Unreadable)
+    }
+
+    /// The request that finds a follow-up by its id, where the gateway has one.
+    fn query_follow_up(&self, _: &Step, _: &FollowUp<'_>, _: Timestamp) -> Option<WireRequest> {
+        None
+    }
+
+    /// Reads the reply to [`Self::query_follow_up`]. [`ParsedFollowUp::NotProcessed`] is a clear "there is none".
+    fn parse_query_follow_up(&self, _: &Step, _: &FollowUp<'_>, _: &Reply) -> ParsedFollowUp {
+        ParsedFollowUp::Indeterminate(Unknown::Unreadable)
+    }
+
+    /// The request that undoes an attempt by our reference, where its answer was lost and the gateway can.
+    fn reverse_unknown(&self, _: &Step, _: &Attempt, _: Timestamp) -> Option<WireRequest> {
+        None
+    }
+
+    /// Reads the reply to [`Self::reverse_unknown`]. Total.
+    fn parse_reverse_unknown(&self, _: &Step, _: &Attempt, _: &Reply) -> ParsedReversal {
+        ParsedReversal::Indeterminate(Unknown::Unreadable)
+    }
 }
 
 /// Where in its sequence an order or a question is. The first step is the default.
@@ -65,95 +95,6 @@ pub struct Step {
     pub no: u8,
     /// What the gateway called the things that earlier steps made. Ids, never card data.
     pub ids: Vec<String>,
-}
-
-/// What a gateway can do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caps {
-    /// Whether an attempt can be found by our reference.
-    pub query_by_ref: bool,
-    /// How long after the intent "not found" may still change into a charge. After it, it is final.
-    pub settle_time: Duration,
-}
-
-/// What is to be done, with all that is known of it but the card.
-#[derive(Clone, Copy)]
-pub struct Order<'a> {
-    /// The attempt; its amount is what is authorised (G6), its id is our reference.
-    pub attempt: &'a Attempt,
-    /// What the back end gave with the session.
-    pub payment_data: &'a PaymentData,
-    /// What to do.
-    pub operation: Operation,
-}
-
-/// What a gateway is asked to do with a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Authorise and take the money in one step.
-    Sale,
-}
-
-/// A request on its way to the wire.
-pub struct WireRequest {
-    /// Where to.
-    pub endpoint: Endpoint,
-    /// The method.
-    pub method: Method,
-    /// Headers but `Host`, `Content-Length` and `Connection`.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body; holds card data, is wiped.
-    pub body: WireBody,
-}
-
-/// A body of at most [`BODY_BYTES_MAX`] that never moves while it grows, so that it leaves no copy, and is
-/// wiped when dropped.
-pub struct WireBody(Zeroizing<Vec<u8>>);
-
-impl WireBody {
-    /// No body.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self(Zeroizing::new(Vec::new()))
-    }
-
-    /// Room for a whole body.
-    #[must_use]
-    pub fn room() -> Self {
-        Self(Zeroizing::new(Vec::with_capacity(BODY_BYTES_MAX)))
-    }
-
-    /// How many bytes there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is no byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl AsRef<[u8]> for WireBody {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl io::Write for WireBody {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.capacity() - self.0.len() < bytes.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Why a request could not be written. Surely nothing was sent.
@@ -172,14 +113,9 @@ pub enum BuildError {
     /// A header cannot be written: a setting holds control characters.
     #[error("a header cannot be written")]
     Header,
-}
-
-/// A whole reply. Not printed anywhere: a gateway may echo what it was sent.
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body, wiped when dropped.
-    pub body: Zeroizing<Vec<u8>>,
+    /// The connector cannot ask this gateway for this.
+    #[error("the gateway cannot be asked for this")]
+    Unsupported,
 }
 
 /// What a reply says.
@@ -204,6 +140,51 @@ pub enum ParsedQuery {
     Next(Step),
     /// The gateway knows no such reference, for now.
     NotFound,
+    /// It cannot be known from this reply.
+    Indeterminate(Unknown),
+}
+
+/// What a reply to a follow-up, or to a question about one, says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParsedFollowUp {
+    /// It is done.
+    Done {
+        /// The gateway's own reference of it.
+        reference: String,
+        /// The reply in the gateway's own published names.
+        result: BTreeMap<String, String>,
+    },
+    /// The gateway has taken it, and will say by notification if it fails.
+    Accepted {
+        /// The gateway's own reference of it.
+        reference: String,
+        /// The reply in the gateway's own published names.
+        result: BTreeMap<String, String>,
+    },
+    /// The gateway will not do it: nothing has changed.
+    Refused {
+        /// Its own word for why.
+        reason: String,
+        /// The reply in the gateway's own published names.
+        result: BTreeMap<String, String>,
+    },
+    /// It refused before it processed anything; to a question: there is no such follow-up, for now.
+    NotProcessed,
+    /// This step is done; go on with another.
+    Next(Step),
+    /// It cannot be known from this reply whether the gateway acted.
+    Indeterminate(Unknown),
+}
+
+/// What a reply to the reversal of an unknown attempt says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParsedReversal {
+    /// All that the attempt held or took is given back.
+    Reversed,
+    /// The gateway has nothing of this reference that could be given back, for now.
+    NothingThere,
+    /// This step is done; go on with another.
+    Next(Step),
     /// It cannot be known from this reply.
     Indeterminate(Unknown),
 }

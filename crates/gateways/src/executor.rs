@@ -21,8 +21,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use zeroize::Zeroizing;
 
-use crate::connector::{BODY_BYTES_MAX, Reply, WireRequest};
 use crate::counted_io::{CountedIo, Written};
+use crate::wire::{BODY_BYTES_MAX, Reply, WireRequest};
 
 /// The most that is read before the head of a reply must be complete.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -163,8 +163,8 @@ mod tests {
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
     use super::*;
-    use crate::connector::WireBody;
     use crate::endpoint::Endpoint;
+    use crate::wire::WireBody;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{Attempt, AttemptState, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, Purpose, Verdict};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
@@ -14,9 +14,9 @@ use hushpad_domain::time::{Tick, Timestamp};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::connector::{
-    BuildError, Connector, Operation, Order, Parsed, ParsedQuery, Reply, Step, WireRequest,
-};
+use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
+use crate::order::{Order, Source};
+use crate::wire::{Reply, WireRequest};
 
 /// 2026-08-21T00:00:00Z.
 const NOW_MICROS: i64 = 1_787_270_400_000_000;
@@ -30,6 +30,7 @@ pub(crate) fn attempt(amount: &str, currency: &str) -> Attempt {
         id: AttemptId(Uuid::from_u128(7)),
         no: AttemptNo(1),
         amount: Money::parse(amount, Currency::from_code(currency).unwrap()).unwrap(),
+        purpose: Purpose::Sale,
         gateway: GatewayName("main".to_owned()),
         intended_on: now(),
         updated_on: now(),
@@ -79,20 +80,20 @@ pub(crate) fn build(
     currency: &str,
 ) -> Result<WireRequest, BuildError> {
     let (attempt, payment_data) = (attempt(amount, currency), payment_data(amount, currency));
-    let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
-    connector.build(step, &order, &card(), now())
+    let order = Order::by_phone(&attempt, &payment_data);
+    connector.build(step, &order, &Source::Keyed(&card()), now())
 }
 
 pub(crate) fn build_with_other_amount(connector: &dyn Connector) -> Result<WireRequest, BuildError> {
     let (attempt, payment_data) = (attempt("12.40", "GBP"), payment_data("12.41", "GBP"));
-    let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
-    connector.build(&Step::default(), &order, &card(), now())
+    let order = Order::by_phone(&attempt, &payment_data);
+    connector.build(&Step::default(), &order, &Source::Keyed(&card()), now())
 }
 
 pub(crate) fn parse(connector: &dyn Connector, step: &Step, status: u16, body: &[u8]) -> Parsed {
     let (attempt, payment_data) = (attempt("12.40", "GBP"), payment_data("12.40", "GBP"));
-    let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
-    connector.parse(step, &order, &masked(), &reply(status, body))
+    let order = Order::by_phone(&attempt, &payment_data);
+    connector.parse(step, &order, Some(&masked()), &reply(status, body))
 }
 
 pub(crate) fn parse_query(connector: &dyn Connector, step: &Step, status: u16, body: &[u8]) -> ParsedQuery {

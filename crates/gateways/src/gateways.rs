@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hushpad_card::Card;
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, NotSent, Unknown};
 use hushpad_domain::ids::GatewayName;
 use hushpad_domain::time::Timestamp;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use crate::breaker::Breaker;
+use crate::caps::Caps;
 use crate::config::{GatewayConfig, GatewayConfigError, Patience};
-use crate::connector::{Caps, Connector, Order, Parsed, ParsedQuery, Reply, STEPS_MAX, Step};
+use crate::connector::{Connector, Parsed, ParsedQuery, STEPS_MAX, Step};
 use crate::executor::{Exchange, Executor};
+use crate::order::{Order, Source};
+use crate::wire::{Reply, WireRequest};
 
 /// The pause before the second try to reach a gateway; it doubles from try to try.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Long enough to be kind to a gateway that is starting, short enough for several tries within the patience.
-const PAUSE_MAX: Duration = Duration::from_secs(3);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// Every configured gateway. Shared by all calls.
 pub struct Gateways {
@@ -69,14 +72,14 @@ impl Gateways {
     /// that can take money was written, within the gateway's patience; after that never (G1).
     ///
     /// Dropping the future leaves the attempt unknown.
-    pub async fn submit(&self, name: &GatewayName, order: &Order<'_>, card: &Card) -> Submission {
+    pub async fn submit(&self, name: &GatewayName, order: &Order<'_>, source: &Source<'_>) -> Submission {
         let Some(route) = self.routes.get(name) else {
             return Submission::NotSent(NotSent::Unsupported);
         };
         if route.breaker.is_open(Instant::now()) {
             return Submission::NotSent(NotSent::BreakerOpen);
         }
-        let submission = self.submit_on(route, order, card).await;
+        let submission = self.submit_on(route, order, source).await;
         match submission {
             Submission::NotSent(NotSent::Unreachable) => route.breaker.failed(Instant::now()),
             // Nothing was tried, so nothing is known of the gateway.
@@ -95,13 +98,10 @@ impl Gateways {
         let until = Instant::now() + route.patience.whole;
         let mut step = Step::default();
         for _ in 0..STEPS_MAX {
-            let Some(request) = route.connector.query(&step, attempt, (self.clock)()) else {
-                return Asked::NotKnown(NotKnown::NoQuery);
-            };
-            let reply = match self.executor.exchange(request, route.patience.connect, until).await {
-                Exchange::NotWritten => return Asked::NotKnown(NotKnown::Unreachable),
-                Exchange::Lost(reason) => return Asked::NotKnown(NotKnown::NoAnswer(reason)),
-                Exchange::Reply(reply) => reply,
+            let request = route.connector.query(&step, attempt, self.now());
+            let reply = match self.ask_once(route, request, until).await {
+                Ok(reply) => reply,
+                Err(not_known) => return Asked::NotKnown(not_known),
             };
             match route.connector.parse_query(&step, attempt, &reply) {
                 ParsedQuery::Next(next) => step = next,
@@ -113,13 +113,42 @@ impl Gateways {
         Asked::NotKnown(NotKnown::NoAnswer(Unknown::Unreadable))
     }
 
-    async fn submit_on(&self, route: &Route, order: &Order<'_>, card: &Card) -> Submission {
-        let masked = card.masked();
+    pub(crate) fn route(&self, name: &GatewayName) -> Option<&Route> {
+        self.routes.get(name)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(crate) async fn exchange(&self, route: &Route, request: WireRequest, until: Instant) -> Exchange {
+        self.executor.exchange(request, route.patience.connect, until).await
+    }
+
+    /// One request that does no harm when it is repeated; `None` is a gateway that has no such request.
+    pub(crate) async fn ask_once(
+        &self,
+        route: &Route,
+        request: Option<WireRequest>,
+        until: Instant,
+    ) -> Result<Reply, NotKnown> {
+        match self.exchange(route, request.ok_or(NotKnown::NoQuery)?, until).await {
+            Exchange::NotWritten => Err(NotKnown::Unreachable),
+            Exchange::Lost(reason) => Err(NotKnown::NoAnswer(reason)),
+            Exchange::Reply(reply) => Ok(reply),
+        }
+    }
+
+    async fn submit_on(&self, route: &Route, order: &Order<'_>, source: &Source<'_>) -> Submission {
+        let masked = match source {
+            Source::Keyed(card) => Some(card.masked()),
+            Source::Stored(_) => None,
+        };
         let until = Instant::now() + route.patience.whole;
         let mut step = Step::default();
         let mut exposure = Exposure::None;
         for _ in 0..STEPS_MAX {
-            let reply = match self.run_step(route, &step, order, card, until, exposure).await {
+            let reply = match self.run_step(route, &step, order, source, until, exposure).await {
                 Ok(reply) => reply,
                 Err(ended) => return ended,
             };
@@ -127,9 +156,9 @@ impl Gateways {
             if route.connector.may_charge(&step) {
                 exposure = Exposure::MayBeCharged;
             }
-            match (route.connector.parse(&step, order, &masked, &reply), before) {
+            match (route.connector.parse(&step, order, masked.as_ref(), &reply), before) {
                 (Parsed::Next(next), _) => step = next,
-                (Parsed::Answer(answer), _) => return Submission::Answered(withhold_echoes(answer, card)),
+                (Parsed::Answer(answer), _) => return Submission::Answered(withhold_echoes(answer, source)),
                 // Its own step was refused, but not the ones before.
                 (Parsed::Refused, Exposure::MayBeCharged) => {
                     return Submission::Unknown(Unknown::GatewayError);
@@ -147,19 +176,19 @@ impl Gateways {
         route: &Route,
         step: &Step,
         order: &Order<'_>,
-        card: &Card,
+        source: &Source<'_>,
         until: Instant,
         before: Exposure,
     ) -> Result<Reply, Submission> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let Ok(request) = route.connector.build(step, order, card, (self.clock)()) else {
+            let Ok(request) = route.connector.build(step, order, source, self.now()) else {
                 return Err(match before {
                     Exposure::None => Submission::NotSent(NotSent::Unsupported),
                     Exposure::MayBeCharged => Submission::Unknown(Unknown::Unreadable),
                 });
             };
-            let lost = match self.executor.exchange(request, route.patience.connect, until).await {
+            let lost = match self.exchange(route, request, until).await {
                 Exchange::Reply(reply) => return Ok(reply),
                 Exchange::Lost(reason) if route.connector.may_charge(step) => {
                     return Err(Submission::Unknown(reason));
@@ -167,7 +196,7 @@ impl Gateways {
                 Exchange::Lost(reason) => reason,
                 Exchange::NotWritten => Unknown::ConnectionLost,
             };
-            let again = Instant::now() + pause + jitter(order.attempt, pause);
+            let again = Instant::now() + pause + jitter(order.attempt.id.0, pause);
             if again >= until {
                 return Err(before.failed(lost));
             }
@@ -239,20 +268,21 @@ pub enum NotKnown {
     NoAnswer(Unknown),
 }
 
-struct Route {
-    connector: Box<dyn Connector>,
-    patience: Patience,
-    breaker: Breaker,
+pub(crate) struct Route {
+    pub(crate) connector: Box<dyn Connector>,
+    pub(crate) patience: Patience,
+    pub(crate) breaker: Breaker,
 }
 
-/// Up to half of `pause`, by the attempt's id, so that many calls do not knock in one moment.
-fn jitter(attempt: &Attempt, pause: Duration) -> Duration {
-    let [.., last] = attempt.id.0.into_bytes();
+/// Up to half of `pause`, by an id, so that many calls do not knock in one moment.
+pub(crate) fn jitter(id: Uuid, pause: Duration) -> Duration {
+    let [.., last] = id.into_bytes();
     pause / 2 * u32::from(last) / 256
 }
 
 /// A gateway must not echo the number; one that does gets its text dropped (G5).
-fn withhold_echoes(mut answer: GatewayAnswer, card: &Card) -> GatewayAnswer {
+fn withhold_echoes(mut answer: GatewayAnswer, source: &Source<'_>) -> GatewayAnswer {
+    let Source::Keyed(card) = source else { return answer };
     let echoes = |text: &str| {
         card.read_number(|number| text.as_bytes().windows(number.len().max(1)).any(|part| part == number))
     };
@@ -260,5 +290,6 @@ fn withhold_echoes(mut answer: GatewayAnswer, card: &Card) -> GatewayAnswer {
     if echoes(&answer.gateway_reference) {
         answer.gateway_reference = String::new();
     }
+    answer.stored = answer.stored.filter(|stored| !echoes(&stored.token));
     answer
 }

@@ -17,6 +17,7 @@
 pub mod adyen;
 mod amounts;
 mod breaker;
+mod caps;
 mod config;
 mod connector;
 mod counted_io;
@@ -25,16 +26,23 @@ mod endpoint;
 mod executor;
 #[cfg(test)]
 mod fixtures;
+mod follow_up;
 mod gateways;
 pub mod generic;
+mod order;
 pub mod sandbox;
 pub mod stripe;
+mod wire;
 mod wire_text;
 
+pub use amounts::Currencies;
+pub use caps::{Caps, Replay};
 pub use config::{GatewayConfig, GatewayConfigError, GatewayKind, Patience};
 pub use connector::{
-    BODY_BYTES_MAX, BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, STEPS_MAX,
-    Step, WireBody, WireRequest,
+    BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, STEPS_MAX, Step,
 };
 pub use endpoint::{Endpoint, EndpointError};
+pub use follow_up::{AskedFollowUp, FollowUpSubmission, Reversal};
 pub use gateways::{Asked, Clock, Gateways, NotKnown, Submission};
+pub use order::{Channel, Credential, FollowUp, FollowUpKind, Order, Source};
+pub use wire::{BODY_BYTES_MAX, Reply, WireBody, WireRequest};

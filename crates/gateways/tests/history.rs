@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
 use hushpad_domain::masked_card::Brand;
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::time::{Tick, Timestamp};
 use hushpad_gateways::sandbox::{self, Decision, Ledger};
-use hushpad_gateways::{Asked, GatewayConfig, GatewayKind, Gateways, Operation, Order, Patience, Submission};
+use hushpad_gateways::{Asked, GatewayConfig, GatewayKind, Gateways, Order, Patience, Source, Submission};
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
@@ -144,13 +144,14 @@ async fn pay(gateways: Arc<Gateways>, index: usize, payment: Payment) -> (Attemp
         id: AttemptId(Uuid::from_u128(u128::try_from(index).unwrap() + 1)),
         no: AttemptNo(1),
         amount: payment_data.amount(),
+        purpose: Purpose::Sale,
         gateway: name(),
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
     };
-    let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
-    let submission = gateways.submit(&name(), &order, &card(payment.card)).await;
+    let order = Order::by_phone(&attempt, &payment_data);
+    let submission = gateways.submit(&name(), &order, &Source::Keyed(&card(payment.card))).await;
     (attempt, submission)
 }
 

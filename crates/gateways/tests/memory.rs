@@ -10,13 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{Attempt, AttemptState};
+use hushpad_domain::attempt::{Attempt, AttemptState, Purpose};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
 use hushpad_domain::masked_card::Brand;
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::time::{Tick, Timestamp};
-use hushpad_gateways::{GatewayConfig, GatewayKind, Gateways, Operation, Order, Submission};
+use hushpad_gateways::{GatewayConfig, GatewayKind, Gateways, Order, Source, Submission};
 use uuid::Uuid;
 
 const DIGITS: usize = 16;
@@ -116,15 +116,16 @@ async fn submit(search: &mut Search, reply: &'static str) -> Submission {
         id: AttemptId(Uuid::from_u128(1)),
         no: AttemptNo(1),
         amount: payment_data.amount(),
+        purpose: Purpose::Sale,
         gateway: name.clone(),
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
     };
-    let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
+    let order = Order::by_phone(&attempt, &payment_data);
     let card = card();
     assert_ne!(search.copies(), 0, "the search must find what is there");
-    gateways.submit(&name, &order, &card).await
+    gateways.submit(&name, &order, &Source::Keyed(&card)).await
 }
 
 #[tokio::test]

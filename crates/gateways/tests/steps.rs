@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{Attempt, AttemptState, DeclineClass, NotSent, Unknown, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, DeclineClass, NotSent, Purpose, Unknown, Verdict};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
 use hushpad_domain::masked_card::Brand;
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::time::{Tick, Timestamp};
 use hushpad_gateways::{
-    Asked, GatewayConfig, GatewayConfigError, GatewayKind, Gateways, NotKnown, Operation, Order, Patience,
+    Asked, GatewayConfig, GatewayConfigError, GatewayKind, Gateways, NotKnown, Order, Patience, Source,
     Submission,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,8 +98,8 @@ impl Stage {
         let data = data.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let payment_data = PaymentData::new(data).unwrap();
         let attempt = attempt();
-        let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
-        self.gateways.submit(&main(), &order, &card()).await
+        let order = Order::by_phone(&attempt, &payment_data);
+        self.gateways.submit(&main(), &order, &Source::Keyed(&card())).await
     }
 
     /// The whole script was played: what was heard.
@@ -119,6 +119,7 @@ fn attempt() -> Attempt {
         id: AttemptId(Uuid::from_u128(0x1234)),
         no: AttemptNo(1),
         amount: PaymentData::new(data).unwrap().amount(),
+        purpose: Purpose::Sale,
         gateway: main(),
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::attempt::{
-    Attempt, AttemptState, DeclineClass, GatewayAnswer, NotSent, Unknown, Verdict,
+    Attempt, AttemptState, DeclineClass, GatewayAnswer, NotSent, Purpose, Unknown, Verdict,
 };
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
@@ -16,7 +16,7 @@ use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::time::{Tick, Timestamp};
 use hushpad_gateways::sandbox::{self, Ledger};
 use hushpad_gateways::{
-    Asked, GatewayConfig, GatewayKind, Gateways, NotKnown, Operation, Order, Patience, Submission,
+    Asked, GatewayConfig, GatewayKind, Gateways, NotKnown, Order, Patience, Source, Submission,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -96,13 +96,14 @@ async fn pay(gateways: &Gateways, keys: &str, amount: &str) -> (Attempt, Submiss
         id: AttemptId(Uuid::from_u128(0x1234)),
         no: AttemptNo(1),
         amount: payment_data.amount(),
+        purpose: Purpose::Sale,
         gateway: main(),
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
     };
-    let order = Order { attempt: &attempt, payment_data: &payment_data, operation: Operation::Sale };
-    let submission = gateways.submit(&main(), &order, &card(keys)).await;
+    let order = Order::by_phone(&attempt, &payment_data);
+    let submission = gateways.submit(&main(), &order, &Source::Keyed(&card(keys))).await;
     (attempt, submission)
 }
 

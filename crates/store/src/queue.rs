@@ -2,10 +2,11 @@
 
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::ids::ClientId;
+use hushpad_domain::ids::{AccountId, ClientId, DeliveryId};
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::{Delivery, Tried};
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait. At a slow disk's 100 groups a second this is under a tenth of a second of work; a
@@ -24,6 +25,8 @@ pub(super) enum Job {
     BeginReplay(Ask<Box<(FirstRequest, Timestamp)>, Begun, StoreUnavailable>),
     /// With the answer to keep; without, the key is freed.
     EndReplay(Ask<Box<(ReplayKey, Option<StoredAnswer>)>, (), StoreUnavailable>),
+    SettleDeliveries(Ask<Vec<Tried>, (), StoreUnavailable>),
+    ReplayDelivery(Ask<Box<(AccountId, DeliveryId, Timestamp)>, Option<Delivery>, StoreUnavailable>),
     Purge(Ask<Timestamp, u64, StoreUnavailable>),
     Close(Ask<(), (), StoreUnavailable>),
 }
@@ -96,6 +99,8 @@ impl Job {
             Self::AddClient(_)
             | Self::RevokeClient(_)
             | Self::EndReplay(_)
+            | Self::SettleDeliveries(_)
+            | Self::ReplayDelivery(_)
             | Self::Purge(_)
             | Self::Close(_) => false,
         }
@@ -109,6 +114,8 @@ impl Job {
             Self::RevokeClient(ask) => ask.done(),
             Self::BeginReplay(ask) => ask.done(),
             Self::EndReplay(ask) => ask.done(),
+            Self::SettleDeliveries(ask) => ask.done(),
+            Self::ReplayDelivery(ask) => ask.done(),
             Self::Purge(ask) => ask.done(),
             Self::Close(ask) => ask.done(),
         }
@@ -122,6 +129,8 @@ impl Job {
             Self::RevokeClient(ask) => ask.give(Err(failure.clone().into())),
             Self::BeginReplay(ask) => ask.give(Err(failure.clone().into())),
             Self::EndReplay(ask) => ask.give(Err(failure.clone().into())),
+            Self::SettleDeliveries(ask) => ask.give(Err(failure.clone().into())),
+            Self::ReplayDelivery(ask) => ask.give(Err(failure.clone().into())),
             Self::Purge(ask) => ask.give(Err(failure.clone().into())),
             Self::Close(ask) => ask.give(Err(failure.clone().into())),
         }

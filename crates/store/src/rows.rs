@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Purpose};
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::EventKind;
@@ -37,6 +37,8 @@ pub(super) struct SessionRow {
     attempt: Option<i64>,
     ended_on: Option<i64>,
     ending: Option<String>,
+    kept_until: Option<i64>,
+    webhook: bool,
     created_on: i64,
     updated_on: i64,
     version: i64,
@@ -69,8 +71,14 @@ impl SessionRow {
             agent: AgentId(self.agent),
             call: self.call.map(CallGuid),
             payment_data: PaymentData::from_stored(values, amount),
+            webhook: self.webhook,
             attempts,
-            state: read_state(&self.state, attempt, self.ended_on, self.ending.as_deref())?,
+            state: read_state(
+                &self.state,
+                attempt,
+                self.ended_on.zip(self.kept_until),
+                self.ending.as_deref(),
+            )?,
             created_on: Timestamp::from_micros(self.created_on),
             updated_on: Timestamp::from_micros(self.updated_on),
             version: self.version.cast_unsigned(),
@@ -145,18 +153,22 @@ pub(super) struct StateColumns {
     pub(super) attempt: Option<u16>,
     pub(super) ended_on: Option<i64>,
     pub(super) ending: Option<&'static str>,
+    pub(super) kept_until: Option<i64>,
 }
 
 impl StateColumns {
     pub(super) fn of(state: &SessionState) -> Self {
-        let plain = |state| Self { state, attempt: None, ended_on: None, ending: None };
+        let plain = |state| Self { state, attempt: None, ended_on: None, ending: None, kept_until: None };
         match state {
             SessionState::Created => plain("created"),
             SessionState::InProgress => plain("in_progress"),
             SessionState::Processing { attempt } => Self { attempt: Some(attempt.0), ..plain("processing") },
-            SessionState::Ended { at, ending } => {
-                Self { ended_on: Some(at.as_micros()), ending: Some(ending_word(*ending)), ..plain("ended") }
-            }
+            SessionState::Ended { at, ending, kept_until } => Self {
+                ended_on: Some(at.as_micros()),
+                ending: Some(ending_word(*ending)),
+                kept_until: Some(kept_until.as_micros()),
+                ..plain("ended")
+            },
         }
     }
 }
@@ -187,6 +199,8 @@ pub(super) fn attempt_state_text(state: &AttemptState) -> Result<String, StoreUn
                 gateway_reference: answer.gateway_reference.clone(),
                 result: BTreeMap::new(),
                 card: None,
+                checks: answer.checks,
+                stored: answer.stored.clone(),
             };
             text("an attempt", &AttemptState::Answered { answer, resolved: *resolved })
         }
@@ -268,6 +282,8 @@ impl AttemptRow {
             id: AttemptId(self.id),
             no: self.no,
             amount: money(self.amount_minor, &self.currency)?,
+            // No column says otherwise.
+            purpose: Purpose::Sale,
             gateway: self.gateway,
             intended_on: self.intended_on,
             updated_on: self.updated_on,
@@ -293,16 +309,18 @@ fn ending_word(ending: Ending) -> &'static str {
 fn read_state(
     state: &str,
     attempt: Option<u16>,
-    ended_on: Option<i64>,
+    ended: Option<(i64, i64)>,
     ending: Option<&str>,
 ) -> Result<SessionState, StoreUnavailable> {
-    match (state, attempt, ended_on, ending) {
+    match (state, attempt, ended, ending) {
         ("created", None, None, None) => Ok(SessionState::Created),
         ("in_progress", None, None, None) => Ok(SessionState::InProgress),
         ("processing", Some(no), None, None) => Ok(SessionState::Processing { attempt: AttemptNo(no) }),
-        ("ended", None, Some(at), Some(word)) => {
-            Ok(SessionState::Ended { at: Timestamp::from_micros(at), ending: read_ending(word)? })
-        }
+        ("ended", None, Some((at, kept_until)), Some(word)) => Ok(SessionState::Ended {
+            at: Timestamp::from_micros(at),
+            ending: read_ending(word)?,
+            kept_until: Timestamp::from_micros(kept_until),
+        }),
         _ => Err(unreadable("a session's state")),
     }
 }

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::ids::{AccountId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable, Webhooks};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 
 use crate::{OpenError, Ownership, PostgresStore, SqliteOptions, SqliteStore};
 
@@ -63,6 +64,13 @@ impl Store {
     }
 
     fn clients(&self) -> &dyn Clients {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
+    fn webhooks(&self) -> &dyn Webhooks {
         match self {
             Self::Sqlite(store) => store,
             Self::Postgres(store) => store,
@@ -144,5 +152,51 @@ impl Replays for Store {
 
     async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable> {
         self.replays().abandon(key).await
+    }
+}
+
+#[async_trait]
+impl Webhooks for Store {
+    async fn due(
+        &self,
+        receiver: &Receiver,
+        now: Timestamp,
+        except: &[SessionGuid],
+        limit: u32,
+    ) -> Result<Vec<(Delivery, Session)>, StoreUnavailable> {
+        self.webhooks().due(receiver, now, except, limit).await
+    }
+
+    async fn next_due(
+        &self,
+        receiver: &Receiver,
+        except: &[SessionGuid],
+    ) -> Result<Option<Timestamp>, StoreUnavailable> {
+        self.webhooks().next_due(receiver, except).await
+    }
+
+    async fn receivers(&self) -> Result<Vec<Receiver>, StoreUnavailable> {
+        self.webhooks().receivers().await
+    }
+
+    async fn settle(&self, tried: Vec<Tried>) -> Result<(), StoreUnavailable> {
+        self.webhooks().settle(tried).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreUnavailable> {
+        self.webhooks().backlog().await
+    }
+
+    async fn deliveries(&self, list: DeliveryList) -> Result<Vec<Delivery>, StoreUnavailable> {
+        self.webhooks().deliveries(list).await
+    }
+
+    async fn replay(
+        &self,
+        account: &AccountId,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreUnavailable> {
+        self.webhooks().replay(account, id, now).await
     }
 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod replays;
 mod story;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use hushpad_domain::attempt::Unknown;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, Webhooks};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
 use replays::{
@@ -23,6 +24,13 @@ use replays::{
 };
 use story::{account, approved, declined, intended, minute, opened, opened_on};
 use uuid::Uuid;
+use webhooks::{
+    a_change_that_is_refused_tells_nobody, a_failed_try_is_due_again_and_a_delivered_one_never,
+    a_replaced_owner_settles_nothing, a_result_is_kept_until_it_was_delivered_for_a_while,
+    dead_letters_are_listed_and_replayed_within_their_account, deliveries_go_with_their_session,
+    many_are_settled_at_once, only_one_of_a_session_is_under_way,
+    what_a_receiver_must_hear_is_due_with_its_change, without_a_webhook_nothing_is_due,
+};
 
 const MINUTE: i64 = 60 * 1_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -38,6 +46,7 @@ struct Ports {
     sessions: Arc<dyn Sessions>,
     clients: Arc<dyn Clients>,
     replays: Arc<dyn Replays>,
+    webhooks: Arc<dyn Webhooks>,
 }
 
 impl Ports {
@@ -405,6 +414,16 @@ macro_rules! contract_of {
             what_a_crash_left_in_flight_is_free_unless_its_session_is_there,
             a_replaced_owner_takes_and_answers_no_key,
             after_a_day_a_key_is_free_and_its_answer_gone,
+            what_a_receiver_must_hear_is_due_with_its_change,
+            without_a_webhook_nothing_is_due,
+            a_change_that_is_refused_tells_nobody,
+            a_failed_try_is_due_again_and_a_delivered_one_never,
+            only_one_of_a_session_is_under_way,
+            many_are_settled_at_once,
+            a_result_is_kept_until_it_was_delivered_for_a_while,
+            dead_letters_are_listed_and_replayed_within_their_account,
+            deliveries_go_with_their_session,
+            a_replaced_owner_settles_nothing,
         }
     };
 }
@@ -422,7 +441,7 @@ impl Engine for Sqlite {
         let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
         let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
+        Ports { sessions: store.clone(), clients: store.clone(), replays: store.clone(), webhooks: store }
     }
 }
 
@@ -440,7 +459,7 @@ impl Engine for Postgres {
     async fn open(&self) -> Ports {
         let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
+        Ports { sessions: store.clone(), clients: store.clone(), replays: store.clone(), webhooks: store }
     }
 }
 

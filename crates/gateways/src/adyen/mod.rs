@@ -19,18 +19,19 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_card::Card;
-use hushpad_domain::attempt::Attempt;
+use hushpad_domain::attempt::{Attempt, Purpose};
 use hushpad_domain::ids::AttemptId;
-use hushpad_domain::masked_card::MaskedCard;
+use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::amounts::{self, Unit};
-use crate::connector::{
-    BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, Step, WireBody, WireRequest,
-};
+use crate::amounts::{self, Currencies, Unit};
+use crate::caps::{Caps, Replay};
+use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
 use crate::endpoint::Endpoint;
+use crate::order::{Order, Source};
+use crate::wire::{Reply, WireBody, WireRequest};
 use crate::wire_text::{digits_as_text, idempotency_key, secret_header};
 
 /// Where Adyen does not write two decimals, or not as ISO 4217 does (CLP, CVE, IDR, ISK), from
@@ -84,7 +85,20 @@ impl Adyen {
             payments: base.below("/payments"),
             merchant_account: merchant_account.to_owned(),
             api_key: secret_header(api_key)?,
-            caps: Caps { query_by_ref: false, settle_time },
+            caps: Caps {
+                replay: Replay::None,
+                query_by_ref: false,
+                reverse_by_ref: false,
+                settle_time,
+                currencies: Currencies::in_minor_units(UNITS),
+                brands: &Brand::ALL,
+                partial: false,
+                moto: true,
+                purposes: &[Purpose::Sale],
+                follow_ups: &[],
+                query_follow_up: false,
+                notifies: false,
+            },
         })
     }
 }
@@ -98,10 +112,12 @@ impl Connector for Adyen {
         &self,
         _: &Step,
         order: &Order<'_>,
-        card: &Card,
+        source: &Source<'_>,
         _: Timestamp,
     ) -> Result<WireRequest, BuildError> {
-        let Operation::Sale = order.operation;
+        let (Purpose::Sale, Source::Keyed(card)) = (order.attempt.purpose, source) else {
+            return Err(BuildError::Unsupported);
+        };
         let mut body = WireBody::room();
         self.write_payment(&mut body, order, card)?;
         let headers = vec![
@@ -113,7 +129,7 @@ impl Connector for Adyen {
         Ok(WireRequest { endpoint: self.payments.clone(), method: Method::POST, headers, body })
     }
 
-    fn parse(&self, _: &Step, order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parsed {
+    fn parse(&self, _: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
         reply::read(order.attempt, card, reply)
     }
 

@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use super::UNITS;
 use crate::amounts;
-use crate::connector::{Parsed, Reply};
+use crate::connector::Parsed;
+use crate::wire::Reply;
 use crate::wire_text::{safe_id, safe_message};
 
-pub(super) fn read(attempt: &Attempt, card: &MaskedCard, reply: &Reply) -> Parsed {
+pub(super) fn read(attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
     if reply.status >= 500 {
         return Parsed::Indeterminate(Unknown::GatewayError);
     }
@@ -49,7 +50,7 @@ struct Amount {
     value: i64,
 }
 
-fn judge(answer: &Answer, attempt: &Attempt, card: &MaskedCard) -> Parsed {
+fn judge(answer: &Answer, attempt: &Attempt, card: Option<&MaskedCard>) -> Parsed {
     let unreadable = Parsed::Indeterminate(Unknown::Unreadable);
     let Some(reference) = answer.psp_reference.as_deref().map(safe_id).filter(|id| !id.is_empty()) else {
         return unreadable;
@@ -81,8 +82,7 @@ fn judge(answer: &Answer, attempt: &Attempt, card: &MaskedCard) -> Parsed {
     keep("resultCode", answer.result_code.as_deref().map(safe_id));
     keep("refusalReason", answer.refusal_reason.as_deref().map(safe_message));
     keep("refusalReasonCode", answer.refusal_reason_code.as_deref().map(safe_id));
-    let card = Some(card.clone());
-    Parsed::Answer(GatewayAnswer { verdict, gateway_reference: reference, result, card })
+    Parsed::Answer(GatewayAnswer::new(verdict, reference, result, card.cloned()))
 }
 
 /// Whether what comes back of our reference and amount is what we sent (G6).
@@ -96,7 +96,7 @@ fn is_ours(answer: &Answer, attempt: &Attempt) -> bool {
 }
 
 /// A request that failed Adyen's checks was not processed. Three of these are about what was keyed.
-fn refused_request(answer: &Answer, card: &MaskedCard) -> Parsed {
+fn refused_request(answer: &Answer, card: Option<&MaskedCard>) -> Parsed {
     let code = answer.error_code.as_deref().unwrap_or_default();
     // 704: the same key is being processed.
     let checked = matches!(answer.error_type.as_deref(), Some("validation" | "security" | "configuration"));
@@ -109,12 +109,12 @@ fn refused_request(answer: &Answer, card: &MaskedCard) -> Parsed {
         "129" => Field::Expiry,
         _ => return Parsed::Refused,
     };
-    Parsed::Answer(GatewayAnswer {
-        verdict: Verdict::Declined { class: DeclineClass::Rekey(field) },
-        gateway_reference: answer.psp_reference.as_deref().map(safe_id).unwrap_or_default(),
-        result: BTreeMap::from([("errorCode".to_owned(), code.to_owned())]),
-        card: Some(card.clone()),
-    })
+    Parsed::Answer(GatewayAnswer::new(
+        Verdict::Declined { class: DeclineClass::Rekey(field) },
+        answer.psp_reference.as_deref().map(safe_id).unwrap_or_default(),
+        BTreeMap::from([("errorCode".to_owned(), code.to_owned())]),
+        card.cloned(),
+    ))
 }
 
 /// What can be done about a `refusalReasonCode`.
@@ -139,7 +139,7 @@ mod tests {
     use crate::fixtures::{self, verdict};
 
     fn parsed(status: u16, body: &[u8]) -> Parsed {
-        read(&fixtures::attempt("12.40", "GBP"), &fixtures::masked(), &fixtures::reply(status, body))
+        read(&fixtures::attempt("12.40", "GBP"), Some(&fixtures::masked()), &fixtures::reply(status, body))
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_card::Card;
-use hushpad_domain::attempt::Attempt;
+use hushpad_domain::attempt::{Attempt, Purpose};
 use hushpad_domain::ids::AttemptId;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::payment_data::PaymentData;
@@ -32,11 +32,12 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use self::token::Signer;
-use crate::amounts::{self, Unit};
-use crate::connector::{
-    BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, Step, WireBody, WireRequest,
-};
+use crate::amounts::{self, Currencies, Unit};
+use crate::caps::{Caps, Replay};
+use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
 use crate::endpoint::Endpoint;
+use crate::order::{Order, Source};
+use crate::wire::{Reply, WireBody, WireRequest};
 use crate::wire_text::digits_as_text;
 
 /// The window in which CyberSource itself tells duplicates of a reference; its search has caught up by then.
@@ -79,7 +80,20 @@ impl CyberSource {
         if merchant_id.is_empty() || key_id.is_empty() {
             return None;
         }
-        let caps = Caps { query_by_ref: true, settle_time: settle_time.max(SETTLE_MIN) };
+        let caps = Caps {
+            replay: Replay::None,
+            query_by_ref: true,
+            reverse_by_ref: false,
+            settle_time: settle_time.max(SETTLE_MIN),
+            currencies: Currencies::in_decimals(UNITS),
+            brands: &Brand::ALL,
+            partial: false,
+            moto: true,
+            purposes: &[Purpose::Sale],
+            follow_ups: &[],
+            query_follow_up: false,
+            notifies: false,
+        };
         let merchant = HeaderValue::try_from(merchant_id).ok()?;
         Some(Self { base, merchant, signer: Signer::new(merchant_id, key_id, secret)?, caps })
     }
@@ -105,16 +119,18 @@ impl Connector for CyberSource {
         &self,
         _: &Step,
         order: &Order<'_>,
-        card: &Card,
+        source: &Source<'_>,
         now: Timestamp,
     ) -> Result<WireRequest, BuildError> {
-        let Operation::Sale = order.operation;
+        let (Purpose::Sale, Source::Keyed(card)) = (order.attempt.purpose, source) else {
+            return Err(BuildError::Unsupported);
+        };
         let mut body = WireBody::room();
         write_payment(&mut body, order, card)?;
         self.post(PAYMENTS, body, order.attempt.id, now).ok_or(BuildError::Header)
     }
 
-    fn parse(&self, _: &Step, order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parsed {
+    fn parse(&self, _: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
         reply::read(order, card, reply)
     }
 

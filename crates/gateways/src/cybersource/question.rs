@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::reference;
 use super::reply::Decision;
-use crate::connector::{ParsedQuery, Reply};
+use crate::connector::ParsedQuery;
+use crate::wire::Reply;
 use crate::wire_text::safe_id;
 
 /// One reference has one payment, and perhaps someone's reversal or refund. More than this is not ours.

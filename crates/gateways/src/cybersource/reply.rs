@@ -7,12 +7,14 @@ use hushpad_domain::money::Money;
 use serde::Deserialize;
 
 use super::reference;
-use crate::connector::{Order, Parsed, Reply};
+use crate::connector::Parsed;
+use crate::order::Order;
+use crate::wire::Reply;
 use crate::wire_text::{derived, safe_id};
 
 const UNREADABLE: Parsed = Parsed::Indeterminate(Unknown::Unreadable);
 
-pub(super) fn read(order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parsed {
+pub(super) fn read(order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
     if reply.status >= 500 {
         return Parsed::Indeterminate(Unknown::GatewayError);
     }
@@ -29,7 +31,7 @@ pub(super) fn read(order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parse
             if reply.status != 400 && id.is_empty() {
                 return UNREADABLE;
             }
-            let mut told = decision.answer(order.attempt, id, Some(card.clone()));
+            let mut told = decision.answer(order.attempt, id, card.cloned());
             let own = order.payment_data.reference().map(str::to_owned);
             let code = own.unwrap_or_else(|| reference(order.attempt.id));
             told.result.insert("MerchantReferenceCode".to_owned(), code);
@@ -70,7 +72,7 @@ impl Decision {
         let decision = match self.verdict {
             Verdict::Approved => "ACCEPT",
             Verdict::Review => "REVIEW",
-            Verdict::Declined { .. } => "REJECT",
+            Verdict::Declined { .. } | Verdict::Partial { .. } | Verdict::Pending => "REJECT",
         };
         let result = [
             ("decision", decision.to_owned()),
@@ -83,7 +85,7 @@ impl Decision {
             ("Currency", attempt.amount.currency().code().to_owned()),
         ];
         let result = result.map(|(name, value)| (name.to_owned(), value)).into();
-        GatewayAnswer { verdict: self.verdict, gateway_reference: id, result, card }
+        GatewayAnswer::new(self.verdict, id, result, card)
     }
 }
 

@@ -346,7 +346,7 @@ proptest! {
         match verdict(&parsed(status, &body)) {
             Some(Verdict::Approved) => prop_assert!(status == 201 && word == "AUTHORIZED" && amount == "12.40"),
             Some(Verdict::Declined { .. }) => prop_assert!(matches!(word, "DECLINED" | "INVALID_REQUEST")),
-            Some(Verdict::Review) => prop_assert!(false),
+            Some(Verdict::Review | Verdict::Partial { .. } | Verdict::Pending) => prop_assert!(false),
             None => {}
         }
     }

@@ -24,16 +24,17 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_card::Card;
-use hushpad_domain::attempt::Attempt;
+use hushpad_domain::attempt::{Attempt, Purpose};
 use hushpad_domain::ids::AttemptId;
-use hushpad_domain::masked_card::MaskedCard;
+use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
 
-use crate::amounts::{self, Unit};
-use crate::connector::{
-    BuildError, Caps, Connector, Operation, Order, Parsed, ParsedQuery, Reply, Step, WireBody, WireRequest,
-};
+use crate::amounts::{self, Currencies, Unit};
+use crate::caps::{Caps, Replay};
+use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
 use crate::endpoint::Endpoint;
+use crate::order::{Order, Source};
+use crate::wire::{Reply, WireBody, WireRequest};
 use crate::wire_text::{idempotency_key, secret_header};
 
 /// Stripe removes keys after 24 hours at the earliest. An hour is kept for clocks that differ.
@@ -95,7 +96,21 @@ impl Stripe {
             return None;
         }
         let authorization = secret_header(&format!("Bearer {secret_key}"))?;
-        Some(Self { base, authorization, caps: Caps { query_by_ref: true, settle_time } })
+        let caps = Caps {
+            replay: Replay::None,
+            query_by_ref: true,
+            reverse_by_ref: false,
+            settle_time,
+            currencies: Currencies::in_minor_units(UNITS),
+            brands: &Brand::ALL,
+            partial: false,
+            moto: true,
+            purposes: &[Purpose::Sale],
+            follow_ups: &[],
+            query_follow_up: false,
+            notifies: false,
+        };
+        Some(Self { base, authorization, caps })
     }
 
     fn post(&self, path: &str, key: HeaderValue, body: WireBody) -> WireRequest {
@@ -156,10 +171,12 @@ impl Connector for Stripe {
         &self,
         step: &Step,
         order: &Order<'_>,
-        card: &Card,
+        source: &Source<'_>,
         _: Timestamp,
     ) -> Result<WireRequest, BuildError> {
-        let Operation::Sale = order.operation;
+        let (Purpose::Sale, Source::Keyed(card)) = (order.attempt.purpose, source) else {
+            return Err(BuildError::Unsupported);
+        };
         if order.payment_data.amount() != order.attempt.amount {
             return Err(BuildError::AmountDiffers);
         }
@@ -184,7 +201,7 @@ impl Connector for Stripe {
         }
     }
 
-    fn parse(&self, step: &Step, order: &Order<'_>, card: &MaskedCard, reply: &Reply) -> Parsed {
+    fn parse(&self, step: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
         match step.no {
             CREATE => reply::created(order.attempt, reply),
             METHOD => reply::method_made(step, card, reply),

@@ -4,7 +4,8 @@ use hushpad_domain::attempt::{Attempt, Unknown};
 use serde::Deserialize;
 
 use super::reply::{Intent, What, authentication_wanted, read as read_as};
-use crate::connector::{ParsedQuery, Reply, Step};
+use crate::connector::{ParsedQuery, Step};
+use crate::wire::Reply;
 
 /// The steps of a question. The intent's id, by step 1 of the order once more or by search.
 pub(super) const FIND: u8 = 0;

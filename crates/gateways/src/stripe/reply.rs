@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::{CANCEL, CONFIRM, METHOD, UNITS};
 use crate::amounts;
-use crate::connector::{Parsed, Reply, Step};
+use crate::connector::{Parsed, Step};
+use crate::wire::Reply;
 use crate::wire_text::safe_id;
 
 /// Longer ids are not Stripe's.
@@ -30,25 +31,25 @@ pub(super) fn created(attempt: &Attempt, reply: &Reply) -> Parsed {
     }
 }
 
-pub(super) fn method_made(step: &Step, card: &MaskedCard, reply: &Reply) -> Parsed {
+pub(super) fn method_made(step: &Step, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
     match (reply.status, read::<Method>(reply), read::<Failure>(reply)) {
         (200, Some(method), _) if method.object == "payment_method" && is_id(&method.id) => {
             let ids = step.ids.iter().take(1).cloned().chain([method.id]).collect();
             Parsed::Next(Step { no: CONFIRM, ids })
         }
         (402, _, Some(failure)) if failure.error.is_about_the_card() => {
-            Parsed::Answer(failure.error.decline(String::new(), Some(card.clone())))
+            Parsed::Answer(failure.error.decline(String::new(), card.cloned()))
         }
         (200, ..) => UNREADABLE,
         _ => failed_before_confirming(reply),
     }
 }
 
-pub(super) fn confirmed(step: &Step, attempt: &Attempt, card: &MaskedCard, reply: &Reply) -> Parsed {
+pub(super) fn confirmed(step: &Step, attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
     let ours = |intent: &Intent| intent.is_of(attempt) && step.ids.first() == Some(&intent.id);
     match (reply.status, read::<Intent>(reply), read::<Failure>(reply)) {
         (500.., ..) => Parsed::Indeterminate(Unknown::GatewayError),
-        (200, Some(intent), _) if ours(&intent) => match intent.what(Some(card)) {
+        (200, Some(intent), _) if ours(&intent) => match intent.what(card) {
             What::Decided(answer) => Parsed::Answer(answer),
             What::WantsAuthentication => Parsed::Next(Step { no: CANCEL, ids: vec![intent.id] }),
             What::NotConfirmed | What::Cancelled | What::NotKnown => UNREADABLE,
@@ -61,7 +62,7 @@ pub(super) fn confirmed(step: &Step, attempt: &Attempt, card: &MaskedCard, reply
             Some(intent) if intent.status != "requires_payment_method" => UNREADABLE,
             _ => {
                 let reference = step.ids.first().cloned().unwrap_or_default();
-                Parsed::Answer(failure.error.decline(reference, Some(card.clone())))
+                Parsed::Answer(failure.error.decline(reference, card.cloned()))
             }
         },
         (401 | 403, _, Some(_)) => Parsed::Refused,
@@ -70,10 +71,10 @@ pub(super) fn confirmed(step: &Step, attempt: &Attempt, card: &MaskedCard, reply
     }
 }
 
-pub(super) fn cancelled(attempt: &Attempt, card: &MaskedCard, reply: &Reply) -> Parsed {
+pub(super) fn cancelled(attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
     match (reply.status, read::<Intent>(reply)) {
         (200, Some(intent)) if intent.is_of(attempt) && intent.status == "canceled" => {
-            Parsed::Answer(authentication_wanted(intent.id, Some(card.clone())))
+            Parsed::Answer(authentication_wanted(intent.id, card.cloned()))
         }
         _ => UNREADABLE,
     }
@@ -157,7 +158,7 @@ impl Intent {
             result.insert("latest_charge".to_owned(), safe_id(charge));
         }
         let gateway_reference = self.id.clone();
-        GatewayAnswer { verdict: Verdict::Approved, gateway_reference, result, card: card.cloned() }
+        GatewayAnswer::new(Verdict::Approved, gateway_reference, result, card.cloned())
     }
 }
 
@@ -197,7 +198,7 @@ impl Problem {
             .filter(|(_, text)| !text.is_empty())
             .map(|(name, text)| (name.to_owned(), safe_id(text)))
             .collect();
-        GatewayAnswer { verdict: Verdict::Declined { class }, gateway_reference: intent, result, card }
+        GatewayAnswer::new(Verdict::Declined { class }, intent, result, card)
     }
 }
 

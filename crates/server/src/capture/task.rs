@@ -307,7 +307,7 @@ impl ProviderSession {
                 match class {
                     DeclineClass::Rekey(field) => self.capture.give_back(card, &[field]),
                     DeclineClass::TryLater => self.capture.give_back(card, &[]),
-                    DeclineClass::OtherCard | DeclineClass::Never => {
+                    DeclineClass::OtherCard | DeclineClass::Never | DeclineClass::Authenticate => {
                         drop(card);
                         self.capture.wipe();
                     }
@@ -451,7 +451,7 @@ async fn line_wakes(line: Option<&Line>) -> bool {
 fn last_decline(session: &Session) -> Option<DeclineClass> {
     match session.attempts.last().and_then(Attempt::answer)?.verdict {
         Verdict::Declined { class } => Some(class),
-        Verdict::Approved | Verdict::Review => None,
+        Verdict::Approved | Verdict::Partial { .. } | Verdict::Review | Verdict::Pending => None,
     }
 }
 

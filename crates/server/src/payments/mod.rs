@@ -16,7 +16,7 @@ use hushpad_domain::attempt::{Attempt, NotSent, Unknown};
 use hushpad_domain::ids::{AttemptId, GatewayName};
 use hushpad_domain::ports::{CommitError, World};
 use hushpad_domain::session::{Finding, Retry, Session, WrongState};
-use hushpad_gateways::{Gateways, Operation, Order, Submission};
+use hushpad_gateways::{Gateways, Order, Source, Submission};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -115,10 +115,9 @@ impl Payments {
             error!(session.id = %session.guid, "an intent was committed without an attempt");
             return;
         };
-        let order =
-            Order { attempt: &attempt, payment_data: &session.payment_data, operation: Operation::Sale };
+        let order = Order::by_phone(&attempt, &session.payment_data);
         info!(session.id = %session.guid, attempt = %attempt.no, gateway = %gateway, "attempt begins");
-        let submission = self.gateways.submit(&gateway, &order, &card).await;
+        let submission = self.gateways.submit(&gateway, &order, &Source::Keyed(&card)).await;
         self.metrics.attempt_ended(&submission);
         match submission {
             Submission::Answered(answer) => {

@@ -1,4 +1,4 @@
-//! How one change is written: the row, its attempt and its events, all in one statement.
+//! How one change is written: the row, its attempt, its events and its webhook delivery, all in one statement.
 //!
 //! Each part of the statement takes its rows from the part before: without the epoch there is no session row,
 //! without the session row no attempt and no event. So a change that is refused writes nothing and raises no
@@ -36,15 +36,30 @@ macro_rules! with_ours {
 }
 
 macro_rules! alter_session {
-    () => {
-        "changed AS (
-             UPDATE session
-                SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
-                    version = $4
-               FROM ours
-              WHERE guid = $1 AND account = $2 AND version = $3
-          RETURNING guid
-         )"
+    ($kept_until:literal, $delivery:literal) => {
+        concat!(
+            "changed AS (
+                 UPDATE session
+                    SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
+                        version = $4,
+                        -- Set by the end; from then on only its delivery changes it.
+                        kept_until = coalesce(kept_until, ",
+            $kept_until,
+            ")
+                   FROM ours
+                  WHERE guid = $1 AND account = $2 AND version = $3
+              RETURNING guid, account, configuration, events
+             ), due AS (
+                 INSERT INTO delivery (session, event, id, account, configuration, created_on, since, state, at)
+                 SELECT guid, events, ",
+            $delivery,
+            "::UUID, account, configuration, told.at, told.at, 'due', told.at
+                   FROM changed, (SELECT ($13::BIGINT[])[cardinality($13::BIGINT[])] AS at) AS told
+                  WHERE ",
+            $delivery,
+            "::UUID IS NOT NULL
+             )"
+        )
     };
 }
 
@@ -65,8 +80,9 @@ macro_rules! put_attempt {
 const OPEN: &str = with_ours!(
     "changed AS (
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
-                              state, attempt, ended_on, ending, created_on, updated_on, version, events, holds)
-         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, TRUE
+                              state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
+                              holds)
+         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE
            FROM ours
              ON CONFLICT DO NOTHING
       RETURNING guid
@@ -75,12 +91,12 @@ const OPEN: &str = with_ours!(
      )"
 );
 /// A session that has changed; its amount, call and agent never do.
-const ALTER: &str = with_ours!(alter_session!());
+const ALTER: &str = with_ours!(alter_session!("$15", "$16"));
 /// The same with an attempt that has no answer.
-const ALTER_ATTEMPT: &str = with_ours!(alter_session!(), put_attempt!());
+const ALTER_ATTEMPT: &str = with_ours!(alter_session!("$23", "$24"), put_attempt!());
 /// The same with an attempt that has been answered.
 const ALTER_ANSWERED: &str = with_ours!(
-    alter_session!(),
+    alter_session!("$24", "$25"),
     put_attempt!(),
     ", kept AS (
          INSERT INTO held (session, attempt, data)
@@ -140,13 +156,18 @@ fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments),
             OPEN
         }
         (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
-        (Some(_), None) => ALTER,
+        (Some(_), None) => {
+            bind_ending(&mut query, change)?;
+            ALTER
+        }
         (Some(_), Some(attempt)) => {
             bind_attempt(&mut query, attempt)?;
             if let Some(answer) = attempt.answer() {
                 query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
+                bind_ending(&mut query, change)?;
                 ALTER_ANSWERED
             } else {
+                bind_ending(&mut query, change)?;
                 ALTER_ATTEMPT
             }
         }
@@ -178,7 +199,7 @@ fn bind_events(query: &mut Arguments, events: &[Event]) -> Result<(), StoreUnava
     query.add(kinds)
 }
 
-/// Parameters 15 to 22 of [`OPEN`].
+/// Parameters 15 to 23 of [`OPEN`].
 fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0)?;
@@ -188,7 +209,8 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())
+    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
+    query.add(session.webhook)
 }
 
 /// Parameters 15 to 22 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
@@ -201,6 +223,12 @@ fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUna
     query.add(attempt.intended_on.as_micros())?;
     query.add(attempt.updated_on.as_micros())?;
     query.add(attempt_state_text(&attempt.state)?)
+}
+
+/// The last two parameters of every change: until when the result is kept, and the delivery.
+fn bind_ending(query: &mut Arguments, change: &Change) -> Result<(), StoreUnavailable> {
+    query.add(StateColumns::of(&change.after.state).kept_until)?;
+    query.add(change.delivery.map(|id| id.0))
 }
 
 /// Numbered parameters, in order.

@@ -15,6 +15,7 @@ mod purge;
 mod replays;
 mod retry;
 mod sessions;
+mod webhooks;
 mod writer;
 
 use std::net::IpAddr;
@@ -25,11 +26,12 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::ids::{AccountId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable, Webhooks};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, PgPool};
 
@@ -186,6 +188,52 @@ impl Replays for PostgresStore {
 
     async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable> {
         self.queue.ask(Box::new((key, None)), Job::EndReplay).await
+    }
+}
+
+#[async_trait]
+impl Webhooks for PostgresStore {
+    async fn due(
+        &self,
+        receiver: &Receiver,
+        now: Timestamp,
+        except: &[SessionGuid],
+        limit: u32,
+    ) -> Result<Vec<(Delivery, Session)>, StoreUnavailable> {
+        webhooks::due(&self.readers, receiver, now, except, limit).await
+    }
+
+    async fn next_due(
+        &self,
+        receiver: &Receiver,
+        except: &[SessionGuid],
+    ) -> Result<Option<Timestamp>, StoreUnavailable> {
+        webhooks::next_due(&self.readers, receiver, except).await
+    }
+
+    async fn receivers(&self) -> Result<Vec<Receiver>, StoreUnavailable> {
+        webhooks::receivers(&self.readers).await
+    }
+
+    async fn settle(&self, tried: Vec<Tried>) -> Result<(), StoreUnavailable> {
+        self.queue.ask(tried, Job::SettleDeliveries).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreUnavailable> {
+        webhooks::backlog(&self.readers).await
+    }
+
+    async fn deliveries(&self, list: DeliveryList) -> Result<Vec<Delivery>, StoreUnavailable> {
+        webhooks::list(&self.readers, &list).await
+    }
+
+    async fn replay(
+        &self,
+        account: &AccountId,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreUnavailable> {
+        self.queue.ask(Box::new((account.clone(), id, now)), Job::ReplayDelivery).await
     }
 }
 

@@ -6,6 +6,7 @@ use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::rows::{SessionRow, json, number};
 use crate::unavailable;
@@ -15,7 +16,7 @@ macro_rules! read_session {
     ($condition:literal) => {
         concat!(
             "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
-                    state, session.attempt, ended_on, ending, created_on, updated_on, version, events,
+                    state, session.attempt, ended_on, ending, kept_until, webhook, created_on, updated_on, version, events,
                     held.data AS payment_data,
                     (SELECT coalesce(json_agg(json_build_object(
                                 'id', attempt.id, 'no', no, 'amount_minor', amount_minor,
@@ -61,6 +62,16 @@ pub(super) async fn by_provider(
         .await
         .map_err(unavailable)?;
     row.map(SessionRow::read).transpose()
+}
+
+/// The sessions with these guids, of any account: only for what goes to their own account's webhook.
+pub(super) async fn by_guids(readers: &PgPool, guids: &[Uuid]) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> = sqlx::query_as(read_session!("session.guid = ANY ($1)"))
+        .bind(guids)
+        .fetch_all(readers)
+        .await
+        .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
 }
 
 /// Every session that has not ended, oldest first.

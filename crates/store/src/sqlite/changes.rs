@@ -1,4 +1,4 @@
-//! How one change is written: the row, its attempt and its events, all in one round trip to SQLite.
+//! How one change is written: the row, its attempt, its events and its webhook delivery, all in one round trip to SQLite.
 //!
 //! Parameters are written `$1`, not `?1`: sqlx fills the gaps that `?1` leaves in a statement's own numbering
 //! with wrong values. Each statement after the first does something only if the one before did, so a conflict
@@ -41,19 +41,25 @@ macro_rules! open_session {
     () => {
         "INSERT INTO held (data) VALUES ($20);
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
-                              state, attempt, ended_on, ending, created_on, updated_on, version, events, held)
+                              state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
+                              held)
          VALUES ($1, $13, $2, $14, $15, $16, $17, $18,
-                 $5, $6, $7, $8, $19, $9, $4, $10, last_insert_rowid());"
+                 $5, $6, $7, $8, $19, $9, $4, $10, $21, last_insert_rowid());"
     };
 }
 
 macro_rules! alter_session {
-    () => {
-        "UPDATE session
-            SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
-                version = $4
-          WHERE guid = $1 AND account = $2 AND version = $3
-         RETURNING 1;"
+    ($kept_until:literal) => {
+        concat!(
+            "UPDATE session
+                SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
+                    version = $4,
+                    -- Set by the end; from then on only its delivery changes it.
+                    kept_until = coalesce(kept_until, ",
+            $kept_until,
+            ") WHERE guid = $1 AND account = $2 AND version = $3
+             RETURNING 1;"
+        )
     };
 }
 
@@ -80,18 +86,30 @@ macro_rules! add_events {
     };
 }
 
+/// The delivery that an event names. Only events that were just written can be without one.
+macro_rules! add_delivery {
+    () => {
+        "INSERT INTO delivery (session, event, id, account, configuration, created_on, since, state, at)
+         SELECT session.id, new.value ->> 'seq', unhex(new.value ->> 'delivery'), account, configuration,
+                new.value ->> 'at', new.value ->> 'at', 'due', new.value ->> 'at'
+           FROM session, json_each($11) AS new
+          WHERE session.guid = $1 AND changes() > 0 AND new.value ->> 'delivery' IS NOT NULL;"
+    };
+}
+
 /// A new session.
 const OPEN: Sql = sql!(open_session!(), add_events!());
 /// A session that has changed; its amount, call and agent never do.
-const ALTER: Sql = sql!(alter_session!(), add_events!());
+const ALTER: Sql = sql!(alter_session!("$13"), add_events!(), add_delivery!());
 /// The same with an attempt that has no answer.
-const ALTER_ATTEMPT: Sql = sql!(alter_session!(), put_attempt!("NULL"), add_events!());
+const ALTER_ATTEMPT: Sql = sql!(alter_session!("$21"), put_attempt!("NULL"), add_events!(), add_delivery!());
 /// The same with an attempt that has been answered.
 const ALTER_ANSWERED: Sql = sql!(
-    alter_session!(),
+    alter_session!("$22"),
     "INSERT INTO held (data) SELECT $21 WHERE changes() > 0;",
     put_attempt!("last_insert_rowid()"),
-    add_events!()
+    add_events!(),
+    add_delivery!()
 );
 
 /// Applies one change inside the writer's transaction. A refused change writes nothing and leaves the
@@ -155,6 +173,7 @@ struct Statement {
 
 fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnavailable> {
     let attempt = changed_attempt(change)?;
+    let kept_until = StateColumns::of(&change.after.state).kept_until;
     let mut query = Arguments::default();
     bind_session(&mut query, change, epoch)?;
     let sql = match (change.before, attempt) {
@@ -163,13 +182,18 @@ fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnav
             OPEN
         }
         (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
-        (Some(_), None) => ALTER,
+        (Some(_), None) => {
+            query.add(kept_until)?;
+            ALTER
+        }
         (Some(_), Some(attempt)) => {
             bind_attempt(&mut query, attempt)?;
             if let Some(answer) = attempt.answer() {
                 query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
+                query.add(kept_until)?;
                 ALTER_ANSWERED
             } else {
+                query.add(kept_until)?;
                 ALTER_ATTEMPT
             }
         }
@@ -191,11 +215,11 @@ fn bind_session(query: &mut Arguments, change: &Change, epoch: Option<i64>) -> R
     query.add(state.ending)?;
     query.add(session.updated_on.as_micros())?;
     query.add(session.events)?;
-    query.add(events_text(&change.events)?)?;
+    query.add(events_text(change)?)?;
     query.add(epoch)
 }
 
-/// Parameters 13 to 20 of [`OPEN`].
+/// Parameters 13 to 21 of [`OPEN`].
 fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0.as_bytes().as_slice())?;
@@ -205,7 +229,8 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())
+    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
+    query.add(session.webhook)
 }
 
 /// Parameters 13 to 20 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
@@ -220,17 +245,23 @@ fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUna
     query.add(attempt_state_text(&attempt.state)?)
 }
 
-fn events_text(events: &[Event]) -> Result<String, StoreUnavailable> {
+fn events_text(change: &Change) -> Result<String, StoreUnavailable> {
     #[derive(serde::Serialize)]
     struct NewEvent<'a> {
         seq: u32,
         at: i64,
         kind: &'a EventKind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delivery: Option<String>,
     }
-    let events: Vec<NewEvent<'_>> = events
+    let mut events: Vec<NewEvent<'_>> = change
+        .events
         .iter()
-        .map(|event| NewEvent { seq: event.seq, at: event.at.as_micros(), kind: &event.kind })
+        .map(|Event { seq, at, kind }| NewEvent { seq: *seq, at: at.as_micros(), kind, delivery: None })
         .collect();
+    if let Some(last) = events.last_mut() {
+        last.delivery = change.delivery.map(|id| id.0.simple().to_string());
+    }
     serde_json::to_string(&events).map_err(|error| StoreUnavailable(format!("an event: {error}")))
 }
 

@@ -15,7 +15,7 @@ macro_rules! read_session {
     ($condition:literal) => {
         concat!(
             "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
-                    state, attempt, ended_on, ending, created_on, updated_on, version, events,
+                    state, attempt, ended_on, ending, kept_until, webhook, created_on, updated_on, version, events,
                     held.data AS payment_data,
                     (SELECT json_group_array(json_object(
                                 'id', lower(hex(attempt.id)), 'no', no, 'amount_minor', amount_minor,
@@ -59,6 +59,17 @@ pub(super) async fn by_provider(
         .await
         .map_err(unavailable)?;
     row.map(SessionRow::read).transpose()
+}
+
+/// The sessions with these guids, of any account: only for what goes to their own account's webhook.
+pub(super) async fn by_guids(readers: &SqlitePool, guids: &str) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> =
+        sqlx::query_as(read_session!("session.guid IN (SELECT unhex(value) FROM json_each($1))"))
+            .bind(guids)
+            .fetch_all(readers)
+            .await
+            .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
 }
 
 /// Every session that has not ended, oldest first.

@@ -42,6 +42,7 @@ pub(crate) fn opened_on(call: Option<CallGuid>, account: &str, reference: &str, 
             agent: AgentId("agent1234".to_owned()),
             call,
             payment_data: PaymentData::new(data).unwrap(),
+            webhook: false,
         },
         at,
     )
@@ -62,10 +63,7 @@ pub(crate) fn declined(session: Session, reference: &str, at: Timestamp) -> Chan
 
 fn answer(verdict: Verdict, reference: &str) -> GatewayAnswer {
     let result = [("decision", "ACCEPT"), ("reasonCode", "100"), ("MerchantReferenceCode", reference)];
-    GatewayAnswer {
-        verdict,
-        gateway_reference: "gw-1".to_owned(),
-        result: result.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-        card: Some(MaskedCard::new(Some(Brand::Visa), 411_111, 1_111)),
-    }
+    let result = result.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let card = Some(MaskedCard::new(Some(Brand::Visa), 411_111, 1_111));
+    GatewayAnswer::new(verdict, "gw-1".to_owned(), result, card)
 }

@@ -167,7 +167,9 @@ fn attempt_word(state: &AttemptState) -> &'static str {
         AttemptState::NotCharged => "notCharged",
         AttemptState::Answered { answer, .. } => match answer.verdict {
             Verdict::Approved => "approved",
+            Verdict::Partial { .. } => "partial",
             Verdict::Review => "review",
+            Verdict::Pending => "pending",
             Verdict::Declined { .. } => "declined",
         },
     }

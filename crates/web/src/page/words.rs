@@ -145,6 +145,9 @@ fn declined(class: DeclineClass, active: Option<Field>) -> Standing {
         DeclineClass::OtherCard => "The bank declined this card. Nothing was charged.".to_owned(),
         DeclineClass::TryLater => "The bank declined for now. Nothing was charged.".to_owned(),
         DeclineClass::Never => "The bank does not accept this card. Nothing was charged.".to_owned(),
+        DeclineClass::Authenticate => {
+            "The bank wants the customer to confirm the payment themselves. Nothing was charged.".to_owned()
+        }
     };
     let advice = match (active, class) {
         (Some(field), _) => format!("The customer is keying the {}.", field_name(field)),
@@ -155,6 +158,9 @@ fn declined(class: DeclineClass, active: Option<Field>) -> Standing {
         (None, DeclineClass::OtherCard) => "Ask for another card, or cancel.".to_owned(),
         (None, DeclineClass::TryLater) => "Use another card, or cancel and try this one later.".to_owned(),
         (None, DeclineClass::Never) => "Do not try it again. Ask for another card, or cancel.".to_owned(),
+        (None, DeclineClass::Authenticate) => {
+            "That cannot be done by phone. Ask for another card, or send a payment link.".to_owned()
+        }
     };
     Standing { tone: Tone::Bad, headline, advice }
 }

@@ -229,15 +229,12 @@ impl Desk {
         let change =
             change.intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), now).unwrap();
         self.store.commit(change).await.unwrap();
-        let answer = GatewayAnswer {
-            verdict,
-            gateway_reference: "gw-1".to_owned(),
-            result: BTreeMap::from([
-                ("decision".to_owned(), "ACCEPT".to_owned()),
-                ("Amount".to_owned(), "1240".to_owned()),
-            ]),
-            card: Some(MaskedCard::new(Some(Brand::Visa), 411_111, 1111)),
-        };
+        let result = BTreeMap::from([
+            ("decision".to_owned(), "ACCEPT".to_owned()),
+            ("Amount".to_owned(), "1240".to_owned()),
+        ]);
+        let card = Some(MaskedCard::new(Some(Brand::Visa), 411_111, 1111));
+        let answer = GatewayAnswer::new(verdict, "gw-1".to_owned(), result, card);
         let change = self.stored(guid).await.answered(answer, Retry::Possible, now).unwrap();
         self.store.commit(change).await.unwrap();
     }
@@ -395,6 +392,7 @@ fn account(id: &str) -> Account {
         },
         gateway: GatewayName("sandbox".to_owned()),
         allowed_origins: vec![SHOP.to_owned()],
+        webhook: false,
     };
     Account {
         id: AccountId(id.to_owned()),
