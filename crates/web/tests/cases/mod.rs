@@ -1,3 +1,4 @@
+mod contract;
 mod document;
 mod events;
 mod idempotency;

@@ -52,6 +52,7 @@ pub(crate) struct Desk {
     pub(crate) secure_side: Arc<FakeSecureSide>,
     pub(crate) world: Arc<FakeWorld>,
     pub(crate) observer: Arc<Recorder>,
+    parts: Arc<WebParts>,
 }
 
 /// An answer, read to its end.
@@ -113,8 +114,15 @@ impl Desk {
             },
             observer: observer.clone(),
         });
-        let (api, pages) = (api_router(parts.clone()), page_router(parts));
-        Self { api, pages, store, clients, replays, calls, secure_side, world, observer }
+        let (api, pages) = (api_router(parts.clone()), page_router(parts.clone()));
+        Self { parts, api, pages, store, clients, replays, calls, secure_side, world, observer }
+    }
+
+    /// Starts the process anew over the same store: what was in memory is gone, the secure side's sessions too.
+    pub(crate) fn restart(&mut self) {
+        self.secure_side.forget_all();
+        self.api = api_router(self.parts.clone());
+        self.pages = page_router(self.parts.clone());
     }
 
     /// Sends a form to the token endpoint at `path`.

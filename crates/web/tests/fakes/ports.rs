@@ -224,6 +224,11 @@ impl FakeSecureSide {
         self.change(session, |page| page.phase = Phase::Ended(end));
     }
 
+    /// Forgets every session, as a restart does.
+    pub(crate) fn forget_all(&self) {
+        self.pages.lock().unwrap().clear();
+    }
+
     /// Forgets the session, as a restart does.
     pub(crate) fn forget(&self, session: &str) {
         self.pages.lock().unwrap().remove(&ProviderSessionGuid(session.parse().unwrap()));
