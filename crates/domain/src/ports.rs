@@ -11,7 +11,10 @@ use crate::account::AccountConfiguration;
 use crate::change::Change;
 use crate::client::ApiClient;
 use crate::event::Event;
-use crate::ids::{AccountId, AgentId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use crate::ids::{
+    AccountId, AgentId, AttemptId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+};
+use crate::operation::Settlement;
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use crate::session::Session;
@@ -37,6 +40,11 @@ pub trait Sessions: Send + Sync {
 
     /// Every session that has not ended. Asked once, at start.
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable>;
+
+    /// Every session that has ended and still has something to see to: an operation that may have been done, a
+    /// reversal that was refused, or an attempt that was found not charged after `not_charged_after`. Asked once,
+    /// at start.
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable>;
 
     /// The session's events after number `after`, in order, if it is this account's.
     async fn events(
@@ -71,6 +79,17 @@ pub trait Clients: Send + Sync {
     async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable>;
     /// The client with this id, also when revoked.
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
+}
+
+/// What operators have found out at the gateways. The command line writes it beside the owner of the store, and
+/// the owner takes it up.
+#[async_trait]
+pub trait Settlements: Send + Sync {
+    /// Writes down what became of an attempt; a newer word replaces an older one.
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable>;
+
+    /// What is known of this attempt, if anything.
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable>;
 }
 
 /// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a
@@ -137,12 +156,71 @@ pub trait Webhooks: Send + Sync {
 }
 
 /// The live calls.
+#[async_trait]
 pub trait Calls: Send + Sync {
     /// The one answered call of this agent.
     ///
     /// # Errors
     /// [`NoLiveCall`] when there is none, or more than one.
     fn live_call(&self, account: &AccountId, agent: &AgentId) -> Result<CallGuid, NoLiveCall>;
+
+    /// The account's calls, ringing ones included, the oldest first.
+    fn calls(&self, account: &AccountId) -> Vec<LiveCall>;
+
+    /// Ties an answered call of the account to an agent; with `only_if_free` not one of another agent. An open
+    /// session on it goes on as it is.
+    ///
+    /// # Errors
+    /// [`BindError`]; the call stays as it was.
+    async fn bind(
+        &self,
+        account: &AccountId,
+        call: CallGuid,
+        agent: &AgentId,
+        only_if_free: bool,
+    ) -> Result<(), BindError>;
+
+    /// A new code that ties a call to this agent when it is keyed on the agent's phone; one asked for before ends.
+    /// `None` when too many are open.
+    fn link_code(&self, account: &AccountId, agent: &AgentId) -> Option<LinkCode>;
+}
+
+/// A call, as an integrator may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveCall {
+    /// `callGuid`.
+    pub guid: CallGuid,
+    /// Whose it is; nobody's yet, when it came by a trunk.
+    pub agent: Option<AgentId>,
+    /// Whether both can speak; else it rings.
+    pub answered: bool,
+    /// Since when it rings, or both can speak.
+    pub since: Timestamp,
+    /// Who calls, where the account is configured to see it.
+    pub caller: Option<String>,
+}
+
+/// What an agent keys to tie a call to itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkCode {
+    /// `*` and digits.
+    pub code: String,
+    /// When it ends.
+    pub expires_on: Timestamp,
+}
+
+/// Why a call was not tied to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BindError {
+    /// The account has no such call.
+    #[error("there is no live call with this guid")]
+    NoSuchCall,
+    /// It rings.
+    #[error("the call is not answered yet")]
+    NotAnswered,
+    /// Another agent has it.
+    #[error("the call is another agent's")]
+    OtherAgents,
 }
 
 /// The secure side: where card data is keyed. The API side knows it by `providerSessionGuid` only.

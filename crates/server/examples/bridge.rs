@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hushpad::calls::{Calls, CallsConfig, Route, RouteRefused, Routes};
+use hushpad::calls::{Calls, CallsConfig, Dialled, Route, RouteRefused, Routes};
 use hushpad::media::{MediaConfig, MediaPlane};
 use hushpad::sip::{LOG_TARGET, Listener, Peer, PeerKind, Transport};
 use hushpad_telephony::guard::GuardConfig;
@@ -17,12 +17,11 @@ use tracing_subscriber::EnvFilter;
 struct LoadTool;
 
 impl Routes for LoadTool {
-    fn route(&self, dialled: &str, _header: Option<&str>, _peer: &str) -> Result<Route, RouteRefused> {
-        if !dialled.starts_with("agent") {
+    fn route(&self, dialled: &Dialled<'_>) -> Result<Route, RouteRefused> {
+        if !dialled.user.starts_with("agent") {
             return Err(RouteRefused);
         }
-        let agent_uri = "sip:agent@127.0.0.1:5070".to_owned();
-        Ok(Route { account: "load".to_owned(), agent: "agent".to_owned(), agent_uri })
+        Ok(Route::to_agent("load", "agent", "sip:agent@127.0.0.1:5070".to_owned()))
     }
 }
 

@@ -95,6 +95,10 @@ impl Sessions for Announcer {
         self.store.unfinished().await
     }
 
+    async fn unsettled(&self, before: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        self.store.unsettled(before).await
+    }
+
     async fn events(
         &self,
         account: &AccountId,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hushpad_domain::ids::{AccountId, AgentId, CallGuid};
-use hushpad_domain::ports::{Calls as CallsPort, NoLiveCall, Sessions, World};
+use hushpad_domain::ports::{Sessions, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::Gateways;
 use hushpad_store::{Ownership, Store};
@@ -18,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::announcer::Announcer;
-use crate::calls::Calls;
+use crate::calls::{CallTable, Calls};
 use crate::capture::SecureDesk;
 use crate::config::{Config, HttpListener};
 use crate::http;
@@ -67,7 +66,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         clients: store.clone(),
         replays: store.clone(),
         changes: announcer,
-        calls: Arc::new(CallTable(calls.clone())),
+        calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
@@ -150,20 +149,6 @@ async fn purge_now_and_then(sessions: Arc<dyn Sessions>, world: RealWorld, stop:
 fn gateway_clock(world: &RealWorld) -> Box<dyn Fn() -> Timestamp + Send + Sync> {
     let world = world.clone();
     Box::new(move || world.now())
-}
-
-/// The live calls, as the domain asks for them.
-struct CallTable(Calls);
-
-impl CallsPort for CallTable {
-    fn live_call(&self, account: &AccountId, agent: &AgentId) -> Result<CallGuid, NoLiveCall> {
-        let calls = self.0.live_calls(account.as_str(), agent.as_str());
-        match calls.as_slice() {
-            [] => Err(NoLiveCall::None),
-            [call] => Ok(CallGuid(call.guid())),
-            [_, _, ..] => Err(NoLiveCall::Several),
-        }
-    }
 }
 
 /// Requests, as the operator counts them.

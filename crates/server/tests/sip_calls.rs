@@ -19,6 +19,8 @@ mod rtp;
 mod scripted;
 #[path = "sip_calls/transfers.rs"]
 mod transfers;
+#[path = "sip_calls/trunks.rs"]
+mod trunks;
 
 use std::process::Stdio;
 use std::time::Duration;

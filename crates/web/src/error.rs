@@ -10,7 +10,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::open_session::OpenError;
-use hushpad_domain::ports::{LaunchError, NoLiveCall, StoreUnavailable};
+use hushpad_domain::ports::{BindError, LaunchError, NoLiveCall, StoreUnavailable};
 use serde_json::json;
 use thiserror::Error;
 
@@ -64,6 +64,12 @@ pub(crate) enum ApiError {
     /// The session could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The call could not be tied to an agent.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Too many link codes are open.
+    #[error("too many link codes are open: try again later")]
+    NoLinkCode,
     /// Too late to cancel: an attempt went out.
     #[error("a payment attempt was sent to the gateway: the session can no longer be cancelled")]
     AttemptSent,
@@ -156,6 +162,12 @@ impl ApiError {
             Self::Open(OpenError::CallTaken) => {
                 refusal(409, "call_has_session", "The call has an open session", own())
             }
+            Self::Bind(BindError::NoSuchCall) => refusal(404, "no_such_call", "Not found", own()),
+            Self::Bind(BindError::NotAnswered) => refusal(409, "call_not_answered", "The call rings", own()),
+            Self::Bind(BindError::OtherAgents) => {
+                refusal(409, "call_has_agent", "The call has an agent", own())
+            }
+            Self::NoLinkCode => refusal(503, "no_link_code", "Too many link codes", own()),
             Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
             Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
             Self::Conflict => refusal(409, "conflict", "Conflict", own()),

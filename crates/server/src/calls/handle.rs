@@ -22,7 +22,26 @@ pub(super) enum Command {
     Secure(Arc<KeyQueue>, oneshot::Sender<Result<(), CallGone>>),
     Release(oneshot::Sender<Result<(), CallGone>>),
     Stats(oneshot::Sender<Result<CallStats, CallGone>>),
+    Bind(Binding, oneshot::Sender<Result<Result<(), BindRefused>, CallGone>>),
     HangUp,
+}
+
+/// The call cannot be tied to this agent now.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BindRefused {
+    /// Nobody has answered it yet.
+    #[error("the call is not answered yet")]
+    NotAnswered,
+    /// It is another agent's, and only a free one was wanted.
+    #[error("the call is another agent's")]
+    Taken,
+}
+
+/// Whom a call is to be tied to.
+pub(super) struct Binding {
+    pub(super) agent: String,
+    /// Not if another agent has it.
+    pub(super) only_if_free: bool,
 }
 
 /// A call. Clones are handles to the same; a handle keeps nothing alive.
@@ -33,13 +52,18 @@ pub struct CallHandle {
     pub(super) ended: watch::Receiver<bool>,
 }
 
-/// What is known of a call from its beginning.
-#[derive(Debug)]
+/// What is known of a call. A copy with another agent takes its place when it is tied to one.
+///
+/// No `Debug`: numbers of people are not for logs.
+#[derive(Clone)]
 pub(super) struct Facts {
     pub(super) guid: Uuid,
     pub(super) account: String,
-    pub(super) agent: String,
+    /// Nobody's yet, when it came by a trunk.
+    pub(super) agent: Option<String>,
     pub(super) peer: String,
+    /// Who calls, where the account may see it.
+    pub(super) caller: Option<String>,
 }
 
 impl CallHandle {
@@ -55,10 +79,27 @@ impl CallHandle {
         &self.facts.account
     }
 
-    /// The agent the call is for.
+    /// The agent the call is for, once that is known.
     #[must_use]
-    pub fn agent(&self) -> &str {
-        &self.facts.agent
+    pub fn agent(&self) -> Option<&str> {
+        self.facts.agent.as_deref()
+    }
+
+    /// Who calls, where the account may see it.
+    #[must_use]
+    pub fn caller(&self) -> Option<&str> {
+        self.facts.caller.as_deref()
+    }
+
+    /// Ties the call to an agent; `only_if_free` leaves alone what is another agent's. An open session goes on
+    /// as it is.
+    ///
+    /// # Errors
+    /// The call has ended, or cannot be tied now.
+    pub async fn bind(&self, agent: &str, only_if_free: bool) -> Result<Result<(), BindRefused>, CallGone> {
+        let (done, wait) = oneshot::channel();
+        let binding = Binding { agent: agent.to_owned(), only_if_free };
+        self.tell(Command::Bind(binding, done), wait).await
     }
 
     /// Turns secure mode on; keys go to `keys`. When this returns, no key and no tone goes to the agent any

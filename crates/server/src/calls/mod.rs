@@ -6,7 +6,11 @@
 //! A call that ends says BYE on the other leg, closes its media and the queue of keys, leaves the table and
 //! takes its dialogs out of the SIP stack; then [`CallHandle::ended`] turns true.
 
+mod codes;
 mod handle;
+mod link;
+mod port;
+mod routes;
 mod table;
 mod task;
 
@@ -15,17 +19,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use hushpad_telephony::call::{Limits, MIN_SE_S};
 
-use crate::media::MediaPlane;
-use crate::sip::{Counters, Credential, IncomingCall, Listener, Login, Peer, SipConfig, Stack, Tls};
+use crate::media::{MediaPlane, now_ms};
+use crate::sip::{Counters, IncomingCall, Listener, Login, Peer, SipConfig, Stack, Tls};
 
-pub use handle::{CallGone, CallHandle, CallStats};
+pub use handle::{BindRefused, CallGone, CallHandle, CallStats};
+pub use port::CallTable;
+pub use routes::{Dialled, Route, RouteRefused, Routes};
+pub use table::Standing;
 
+use codes::{Codes, Linked};
 use table::Table;
 
 /// How long the last BYEs may take when the program goes down.
@@ -88,42 +95,6 @@ impl CallsConfig {
     }
 }
 
-/// Where a call goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The account it belongs to.
-    pub account: String,
-    /// The agent it is for.
-    pub agent: String,
-    /// The agent's phone, a SIP URI.
-    pub agent_uri: String,
-}
-
-/// Nobody is reached by what was dialled: the caller hears 404.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("no route")]
-pub struct RouteRefused;
-
-/// Decides where a call goes. Must not wait for anything.
-pub trait Routes: Send + Sync {
-    /// The route for a dialled user part, the value of `X-Agent-Id` if there is one, and the peer's name.
-    ///
-    /// # Errors
-    /// There is none.
-    fn route(
-        &self,
-        dialled_user: &str,
-        agent_header: Option<&str>,
-        peer: &str,
-    ) -> Result<Route, RouteRefused>;
-
-    /// What we say when the agent's phone, or the telephone system before it, challenges us. Kept apart from
-    /// [`Route`], which is shown and compared.
-    fn credential(&self, _route: &Route) -> Option<Credential> {
-        None
-    }
-}
-
 /// All calls. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Calls {
@@ -136,6 +107,7 @@ struct Inner {
     routes: Arc<dyn Routes>,
     media: MediaPlane,
     table: Arc<Table>,
+    codes: Arc<Codes>,
     room: Arc<Semaphore>,
     draining: AtomicBool,
 }
@@ -166,6 +138,7 @@ impl Calls {
             routes,
             media,
             table: Arc::new(Table::default()),
+            codes: Arc::default(),
             room,
             draining: AtomicBool::new(false),
         });
@@ -177,6 +150,20 @@ impl Calls {
     #[must_use]
     pub fn live_calls(&self, account: &str, agent: &str) -> Vec<CallHandle> {
         self.inner.table.live(account, agent)
+    }
+
+    /// The account's calls, ringing ones included, the oldest first.
+    #[must_use]
+    pub fn of_account(&self, account: &str) -> Vec<(CallHandle, Standing)> {
+        self.inner.table.of_account(account)
+    }
+
+    /// A code that ties a call to this agent when it is keyed on the agent's phone, and when it ends by the clock
+    /// of [`now_ms`]. Nothing when too many are open.
+    #[must_use]
+    pub fn link_code(&self, account: &str, agent: &str) -> Option<(String, u64)> {
+        let agent = Linked { account: account.to_owned(), agent: agent.to_owned() };
+        self.inner.codes.issue(now_ms(), agent, rand::random)
     }
 
     /// The call with this id, answered or not.
@@ -254,7 +241,7 @@ impl Inner {
             tracing::warn!(peer = call.peer(), reason = "max_calls", "call refused");
             return call.refuse_busy().await;
         };
-        let Ok(route) = self.routes.route(call.dialled(), call.agent_header(), call.peer()) else {
+        let Ok(route) = self.route(&call) else {
             tracing::info!(peer = call.peer(), reason = "no_route", "call refused");
             return call.refuse_unknown().await;
         };
@@ -269,11 +256,21 @@ impl Inner {
                 return call.refuse_busy().await;
             }
         };
-        let nat =
-            task::Nat { customer: call.is_behind_nat(), agent: self.stack.is_behind_nat(&route.agent_uri) };
+        let nat = task::Nat { caller: call.is_behind_nat(), callee: self.stack.is_behind_nat(&route.uri) };
         let (routes, table) = (Arc::clone(&self.routes), Arc::clone(&self.table));
-        let start = task::Start { route, routes, limits, timer, media, nat, permit, table };
+        let codes = Arc::clone(&self.codes);
+        let start = task::Start { route, routes, codes, limits, timer, media, nat, permit, table };
         task::run(start, call).await;
+    }
+
+    fn route(&self, call: &IncomingCall) -> Result<Route, RouteRefused> {
+        let (user, caller) = (call.dialled(), call.caller());
+        if codes::is_code(user) {
+            let linked = self.codes.spend_dialled(now_ms(), user).ok_or(RouteRefused)?;
+            return self.routes.agent_phone(&linked.account, &linked.agent).ok_or(RouteRefused);
+        }
+        let (agent_header, peer) = (call.agent_header(), call.peer());
+        self.routes.route(&Dialled { user, agent_header, peer, caller })
     }
 }
 

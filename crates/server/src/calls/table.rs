@@ -9,6 +9,37 @@ use uuid::Uuid;
 use super::CallHandle;
 use super::handle::Facts;
 
+/// Where a call stands, and since when by the clock of [`crate::media::now_ms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has answered yet.
+    Ringing {
+        /// Since when.
+        since_ms: u64,
+    },
+    /// Both can speak.
+    Answered {
+        /// Since when.
+        since_ms: u64,
+    },
+}
+
+impl Standing {
+    /// Whether both can speak.
+    #[must_use]
+    pub fn is_answered(self) -> bool {
+        matches!(self, Self::Answered { .. })
+    }
+
+    /// Since when.
+    #[must_use]
+    pub fn since_ms(self) -> u64 {
+        match self {
+            Self::Ringing { since_ms } | Self::Answered { since_ms } => since_ms,
+        }
+    }
+}
+
 /// Calls by id.
 #[derive(Default)]
 pub(super) struct Table {
@@ -18,22 +49,23 @@ pub(super) struct Table {
 
 struct Entry {
     handle: CallHandle,
-    answered: bool,
+    standing: Standing,
 }
 
 impl Table {
-    pub(super) fn insert(&self, handle: CallHandle) {
-        self.lock().insert(handle.guid(), Entry { handle, answered: false });
+    pub(super) fn insert(&self, now_ms: u64, handle: CallHandle) {
+        let standing = Standing::Ringing { since_ms: now_ms };
+        self.lock().insert(handle.guid(), Entry { handle, standing });
     }
 
-    pub(super) fn answered(&self, guid: Uuid) {
+    pub(super) fn answered(&self, now_ms: u64, guid: Uuid) {
         if let Some(entry) = self.lock().get_mut(&guid) {
-            entry.answered = true;
+            entry.standing = Standing::Answered { since_ms: now_ms };
         }
     }
 
     /// The call belongs to another agent from now on; handles given before keep working.
-    pub(super) fn transferred(&self, facts: &Arc<Facts>) {
+    pub(super) fn changed(&self, facts: &Arc<Facts>) {
         if let Some(entry) = self.lock().get_mut(&facts.guid) {
             entry.handle.facts = Arc::clone(facts);
         }
@@ -54,8 +86,17 @@ impl Table {
     /// Looked up a few times per payment among at most some thousands: a walk is fast enough.
     pub(super) fn live(&self, account: &str, agent: &str) -> Vec<CallHandle> {
         let calls = self.lock();
-        let live = calls.values().filter(|entry| entry.answered).map(|entry| &entry.handle);
-        live.filter(|call| call.account() == account && call.agent() == agent).cloned().collect()
+        let live = calls.values().filter(|entry| entry.standing.is_answered()).map(|entry| &entry.handle);
+        live.filter(|call| call.account() == account && call.agent() == Some(agent)).cloned().collect()
+    }
+
+    /// The account's calls, the oldest first.
+    pub(super) fn of_account(&self, account: &str) -> Vec<(CallHandle, Standing)> {
+        let calls = self.lock();
+        let own = calls.values().filter(|entry| entry.handle.account() == account);
+        let mut own: Vec<_> = own.map(|entry| (entry.handle.clone(), entry.standing)).collect();
+        own.sort_by_key(|(call, standing)| (standing.since_ms(), call.guid()));
+        own
     }
 
     pub(super) fn all(&self) -> Vec<CallHandle> {

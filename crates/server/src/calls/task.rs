@@ -17,9 +17,11 @@ use hushpad_telephony::sdp::{Direction, Negotiated};
 use crate::media::{MediaSession, now_ms};
 use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
 
-use super::handle::{CallGone, CallHandle, Command, Facts};
+use super::codes::{Codes, is_code};
+use super::handle::{BindRefused, Binding, CallGone, CallHandle, Command, Facts};
+use super::link::{Link, heard};
 use super::table::Table;
-use super::{Route, Routes};
+use super::{Dialled, Route, Routes};
 
 /// Commands that wait; a session tells a call one thing at a time.
 const WAITING_COMMANDS: usize = 8;
@@ -28,6 +30,7 @@ const WAITING_COMMANDS: usize = 8;
 pub(super) struct Start {
     pub(super) route: Route,
     pub(super) routes: Arc<dyn Routes>,
+    pub(super) codes: Arc<Codes>,
     pub(super) limits: Limits,
     pub(super) timer: Option<SessionTimer>,
     pub(super) media: MediaSession,
@@ -41,15 +44,17 @@ pub(super) struct Start {
 /// Which legs sit behind a NAT.
 #[derive(Clone, Copy)]
 pub(super) struct Nat {
-    pub(super) customer: bool,
-    pub(super) agent: bool,
+    pub(super) caller: bool,
+    pub(super) callee: bool,
 }
 
 /// Runs a call from its INVITE to its end.
 pub(super) async fn run(start: Start, incoming: IncomingCall) {
-    let Start { route, routes, limits, timer, media, nat, permit, table } = start;
-    let addresses = Addresses { customer: media.local(Side::Customer), agent: media.local(Side::Agent) };
-    let begun = Call::begin(now_ms(), limits, addresses, session_ids(), incoming.offer(), timer);
+    let Start { route, routes, codes, limits, timer, media, nat, permit, table } = start;
+    let local = |leg| media.local(side_of(&route, leg));
+    let addresses = Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) };
+    let begun =
+        Call::begin(now_ms(), limits, route.customer, addresses, session_ids(), incoming.offer(), timer);
     let (core, first) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -58,6 +63,7 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
         }
     };
     let peer = incoming.peer().to_owned();
+    let caller = route.shows_caller.then(|| incoming.caller().to_owned());
     let legs = match incoming.accept().await {
         Ok(legs) => legs,
         Err(error) => {
@@ -66,14 +72,26 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
         }
     };
     let (account, agent) = (route.account.clone(), route.agent.clone());
-    let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent, peer });
+    let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent, peer, caller });
     let (commands, told) = mpsc::channel(WAITING_COMMANDS);
     let (ended, watched) = watch::channel(false);
-    table.insert(CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
+    table.insert(now_ms(), CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
     tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
     let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let (next_route, answered_ms, info_rate) = (None, None, KeyRate::default());
-    let mut task = Task { core, legs, media, nat, place, route, routes, next_route, answered_ms, info_rate };
+    let mut task = Task {
+        core,
+        legs,
+        media,
+        nat,
+        place,
+        route,
+        routes,
+        codes,
+        link: LinkState::Off,
+        next_route: None,
+        answered_ms: None,
+        info_rate: KeyRate::default(),
+    };
     task.perform(first).await;
     task.run(told).await;
 }
@@ -87,6 +105,8 @@ struct Task {
     place: Place,
     route: Route,
     routes: Arc<dyn Routes>,
+    codes: Arc<Codes>,
+    link: LinkState,
     /// Where the call is being transferred, and the call to take over there.
     next_route: Option<(Route, Option<String>)>,
     answered_ms: Option<u64>,
@@ -114,8 +134,26 @@ impl Drop for Place {
     }
 }
 
+/// Whether the agent's side is listened to for a link code.
+enum LinkState {
+    Off,
+    On(Link),
+    /// Too many wrong codes.
+    Deaf,
+}
+
+impl LinkState {
+    fn on(&self) -> Option<&Link> {
+        match self {
+            Self::On(link) => Some(link),
+            Self::Off | Self::Deaf => None,
+        }
+    }
+}
+
 enum Turn {
     Leg(LegEvent),
+    LinkKeys,
     Command(Option<Command>),
     Time,
 }
@@ -126,24 +164,106 @@ impl Task {
             let turn = tokio::select! {
                 event = self.legs.next() => Turn::Leg(event),
                 command = told.recv() => Turn::Command(command),
+                () = heard(self.link.on()) => Turn::LinkKeys,
                 () = sleep_until(self.core.deadline_ms()) => Turn::Time,
             };
             match turn {
                 Turn::Leg(LegEvent::Refer { leg, request, target }) => self.refer(leg, request, target).await,
-                Turn::Leg(event) => self.input(event.as_input()).await,
+                Turn::Leg(event) => {
+                    if let (LegEvent::Info { leg, content_type, body, .. }, Some(link)) =
+                        (&event, self.link.on())
+                        && self.side_of(*leg) == Side::Agent
+                    {
+                        link.info(content_type, body);
+                    }
+                    self.input(event.as_input()).await;
+                }
+                Turn::LinkKeys => self.link_keys().await,
                 Turn::Command(Some(command)) => self.command(command).await,
                 // The table holds a sender as long as the call is in it.
                 Turn::Command(None) => self.input(Input::HangUp).await,
                 Turn::Time => self.input(Input::Time).await,
             }
+            self.listen_if_free().await;
         }
+    }
+
+    fn side_of(&self, leg: Leg) -> Side {
+        side_of(&self.route, leg)
+    }
+
+    /// A call without an agent hears its agent's side for a link code.
+    async fn listen_if_free(&mut self) {
+        let wanted = self.core.is_live() && self.place.facts.agent.is_none();
+        let keys = match (&self.link, wanted) {
+            (LinkState::Off, true) => {
+                let link = Link::new();
+                let keys = Arc::clone(&link.keys);
+                self.link = LinkState::On(link);
+                Some(keys)
+            }
+            (LinkState::On(_), false) => {
+                self.link = LinkState::Off;
+                None
+            }
+            (LinkState::Deaf, _) | (LinkState::On(_), true) | (LinkState::Off, false) => return,
+        };
+        if self.media.listen(keys).await.is_err() {
+            tracing::warn!(call.id = %self.place.facts.guid, "the agent's keys cannot be heard");
+        }
+    }
+
+    async fn link_keys(&mut self) {
+        while let LinkState::On(link) = &mut self.link {
+            let Some(code) = link.code() else { return };
+            let facts = &self.place.facts;
+            if let Some(linked) = self.codes.spend(now_ms(), &facts.account, &code) {
+                return self.bind(Some(linked.agent));
+            }
+            tracing::info!(call.id = %facts.guid, "a link code was wrong");
+            if !link.was_wrong() {
+                self.link = LinkState::Deaf;
+                let _gone = self.media.listen(None).await;
+            }
+        }
+    }
+
+    fn bind_on_demand(&mut self, binding: Binding) -> Result<(), BindRefused> {
+        if !self.core.is_live() {
+            return Err(BindRefused::NotAnswered);
+        }
+        let agent = self.place.facts.agent.as_deref();
+        if binding.only_if_free && agent.is_some_and(|agent| agent != binding.agent) {
+            return Err(BindRefused::Taken);
+        }
+        self.bind(Some(binding.agent));
+        Ok(())
+    }
+
+    /// The call is this agent's from now on.
+    fn bind(&mut self, agent: Option<String>) {
+        let facts = Arc::new(Facts { agent, ..Facts::clone(&self.place.facts) });
+        self.place.table.changed(&facts);
+        tracing::info!(call.id = %facts.guid, agent = facts.agent, "call tied to its agent");
+        self.place.facts = facts;
+    }
+
+    /// Where a transfer to this user leads.
+    fn route_to(&self, user: &str) -> Option<Route> {
+        let facts = &self.place.facts;
+        if is_code(user) {
+            let linked = self.codes.spend(now_ms(), &facts.account, user)?;
+            return self.routes.agent_phone(&linked.account, &linked.agent);
+        }
+        let dialled = Dialled { user, agent_header: None, peer: &facts.peer, caller: "" };
+        self.routes.route(&dialled).ok()
     }
 
     /// A transfer stays within the account: its sessions are nobody else's.
     async fn refer(&mut self, leg: Leg, request: RequestId, target: Option<Target>) {
         let facts = &self.place.facts;
         let next = target.and_then(|target| {
-            let route = self.routes.route(&target.user, None, &facts.peer).ok()?;
+            let route = self.route_to(&target.user)?;
             (route.account == facts.account).then_some((route, target.replaces))
         });
         let allowed = next.is_some();
@@ -169,13 +289,16 @@ impl Task {
             Command::Stats(done) => {
                 let _ = done.send(self.media.stats().await.map_err(|_| CallGone));
             }
+            Command::Bind(binding, done) => {
+                let _ = done.send(Ok(self.bind_on_demand(binding)));
+            }
             Command::HangUp => self.input(Input::HangUp).await,
         }
     }
 
     /// Keys by INFO are stopped first, then those in the audio; then the caller may go on.
     async fn secure(&mut self, keys: Arc<KeyQueue>) -> Result<(), CallGone> {
-        if !self.core.has_agent() {
+        if !self.core.has_callee() {
             return Err(CallGone);
         }
         self.input(Input::Secure(true)).await;
@@ -221,16 +344,21 @@ impl Task {
     fn set_leg(&self, leg: Leg, agreed: &Negotiated) {
         // Should the two ends of a leg number events differently, the number of those that come counts where
         // keys come from, and the number of those that go where they go.
-        let (side, nat, events) = match leg {
-            Leg::Customer => (Side::Customer, self.nat.customer, agreed.event_receive.or(agreed.event_send)),
-            Leg::Agent => (Side::Agent, self.nat.agent, agreed.event_send.or(agreed.event_receive)),
+        let side = self.side_of(leg);
+        let events = match side {
+            Side::Customer => agreed.event_receive.or(agreed.event_send),
+            Side::Agent => agreed.event_send.or(agreed.event_receive),
+        };
+        let nat = match leg {
+            Leg::Caller => self.nat.caller,
+            Leg::Callee => self.nat.callee,
         };
         self.media.set_leg(side, LegParams { event_payload_type: events, ..leg_params(agreed, nat) });
     }
 
     fn invite(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
         let credential = self.routes.credential(&self.route);
-        let callee = Callee { uri: &self.route.agent_uri, credential, replaces: None };
+        let callee = Callee { uri: &self.route.uri, credential, replaces: None };
         if let Err(error) = self.legs.invite(callee, sdp, timer) {
             tracing::warn!(%error, call.id = %self.place.facts.guid, "the agent's address cannot be called");
             self.legs.agent_cannot_be_called();
@@ -240,7 +368,7 @@ impl Task {
     fn invite_next(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
         let Some((route, replaces)) = &self.next_route else { return };
         let credential = self.routes.credential(route);
-        let callee = Callee { uri: &route.agent_uri, credential, replaces: replaces.clone() };
+        let callee = Callee { uri: &route.uri, credential, replaces: replaces.clone() };
         // Nothing comes of an address that cannot be called, so the ring time ends the try.
         if let Err(error) = self.legs.invite_next(callee, sdp, timer) {
             tracing::warn!(%error, call.id = %self.place.facts.guid, "the next agent's address cannot be called");
@@ -250,12 +378,8 @@ impl Task {
     fn adopt(&mut self) {
         self.legs.adopt();
         let Some((route, _)) = self.next_route.take() else { return };
-        self.nat.agent = self.legs.is_behind_nat(&route.agent_uri);
-        let Facts { guid, account, peer, .. } = &*self.place.facts;
-        let (account, peer) = (account.clone(), peer.clone());
-        let facts = Arc::new(Facts { guid: *guid, account, agent: route.agent.clone(), peer });
-        self.place.table.transferred(&facts);
-        self.place.facts = facts;
+        self.nat.callee = self.legs.is_behind_nat(&route.uri);
+        self.bind(route.agent.clone());
         self.route = route;
     }
 
@@ -264,7 +388,7 @@ impl Task {
         match event {
             CallEvent::Answered => {
                 self.answered_ms = Some(now_ms());
-                self.place.table.answered(facts.guid);
+                self.place.table.answered(now_ms(), facts.guid);
                 tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call answered");
             }
             CallEvent::Ended(reason) => self.log_end(reason),
@@ -307,6 +431,10 @@ impl Task {
             "call ended"
         );
     }
+}
+
+fn side_of(route: &Route, leg: Leg) -> Side {
+    if leg == route.customer { Side::Customer } else { Side::Agent }
 }
 
 /// What the media plane needs of an agreement.

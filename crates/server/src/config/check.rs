@@ -7,13 +7,14 @@ use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentF
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
+use hushpad_telephony::call::Leg;
 use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
 use super::field_map::field_map;
 use super::gateways::gateways;
-use super::routes::RouteTable;
+use super::routes::{RouteTable, Trunk};
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
 use crate::media::MediaConfig;
@@ -33,7 +34,8 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let media = media(&mut mistakes, &raw.media);
     let web_limits = web_limits(&mut mistakes, &raw.limits);
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
-    let (accounts, routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
+    let (accounts, mut routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
+    add_trunks(&mut mistakes, &raw, &mut routes);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -286,15 +288,22 @@ fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, route
         if agent.id.is_empty() {
             mistakes.add(&path("id"), "must not be empty");
         }
-        if !agent.phone.starts_with("sip:") || !agent.phone.contains('@') {
+        let user = agent.user.clone().unwrap_or_else(|| agent.id.clone());
+        routes.add_user(account.id.clone(), user.clone(), agent.id.clone());
+        let Some(phone) = &agent.phone else {
+            routes.add_phoneless(account.id.clone(), agent.id.clone());
+            continue;
+        };
+        if !phone.starts_with("sip:") || !phone.contains('@') {
             mistakes.add(&path("phone"), "must be a SIP URI, such as \"sip:1234@10.0.0.5:5060\"");
         }
-        let user = agent.user.clone().unwrap_or_else(|| agent.id.clone());
-        let route =
-            Route { account: account.id.clone(), agent: agent.id.clone(), agent_uri: agent.phone.clone() };
+        let route = Route::to_agent(&account.id, &agent.id, phone.clone());
         if !routes.add(user, route) {
             mistakes.add(&path("user"), "is dialled for another agent already");
         }
+    }
+    if account.show_callers {
+        routes.show_callers(account.id.clone());
     }
     if let Some(phone) = &account.default_phone {
         if !phone.starts_with("sip:{agent}@") {
@@ -306,6 +315,34 @@ fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, route
         if !routes.set_default(account.id.clone(), phone.clone()) {
             mistakes.add(&format!("{path}.default_phone"), "can be set for one account only");
         }
+    }
+}
+
+fn add_trunks(mistakes: &mut Mistakes, raw: &raw::Raw, routes: &mut RouteTable) {
+    for (index, route) in raw.sip.routes.iter().enumerate() {
+        let path = |name: &str| format!("sip.routes[{index}].{name}");
+        if !raw.accounts.iter().any(|account| account.id == route.account) {
+            mistakes.add(&path("account"), "must be the id of one of the accounts");
+        }
+        if route.from.as_ref().is_some_and(|from| raw.sip.peers.iter().all(|peer| peer.name != *from)) {
+            mistakes.add(&path("from"), "must be the name of one of sip.peers");
+        }
+        if !route.next_hop.starts_with("sip:{user}@") {
+            mistakes.add(
+                &path("next_hop"),
+                "must be a SIP URI with {user} as its user, such as \"sip:{user}@10.0.0.5:5060\"",
+            );
+        }
+        routes.add_trunk(Trunk {
+            account: route.account.clone(),
+            from: route.from.clone(),
+            prefix: route.prefix.clone(),
+            next_hop: route.next_hop.clone(),
+            customer: match route.customer {
+                raw::CustomerSide::Caller => Leg::Caller,
+                raw::CustomerSide::Callee => Leg::Callee,
+            },
+        });
     }
 }
 

@@ -73,6 +73,29 @@ pub(super) struct Sip {
     pub(super) max_call_duration_s: u64,
     #[serde(default)]
     pub(super) peers: Vec<Peer>,
+    #[serde(default)]
+    pub(super) routes: Vec<SipRoute>,
+}
+
+/// Where calls go on to that are dialled for nobody's agent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SipRoute {
+    pub(super) account: String,
+    pub(super) from: Option<String>,
+    #[serde(default)]
+    pub(super) prefix: String,
+    pub(super) next_hop: String,
+    #[serde(default)]
+    pub(super) customer: CustomerSide,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CustomerSide {
+    #[default]
+    Caller,
+    Callee,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +224,8 @@ pub(super) struct Account {
     #[serde(default)]
     pub(super) default_configuration: u32,
     pub(super) default_phone: Option<String>,
+    #[serde(default)]
+    pub(super) show_callers: bool,
     pub(super) credential: Option<Credential>,
     #[serde(default)]
     pub(super) agents: Vec<Agent>,
@@ -213,7 +238,7 @@ pub(super) struct Account {
 pub(super) struct Agent {
     pub(super) id: String,
     pub(super) user: Option<String>,
-    pub(super) phone: String,
+    pub(super) phone: Option<String>,
     pub(super) credential: Option<Credential>,
 }
 

@@ -3,7 +3,7 @@
 use super::ports::LegSockets;
 use super::worker::Leftover;
 use hushpad_telephony::relay::{
-    Bridge, BridgeStats, Emit, LegParams, MAX_PACKET_BYTES, Release, SecureMode, Side,
+    Bridge, BridgeStats, Emit, KeyListener, LegParams, MAX_PACKET_BYTES, Release, SecureMode, Side,
 };
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -103,6 +103,11 @@ impl Call {
 
     pub(super) fn set_leg(&mut self, side: Side, params: LegParams) -> Option<()> {
         contained(&mut self.bridge, |bridge| bridge.set_leg(side, params))
+    }
+
+    /// Gives back who listened before, for the call task to free.
+    pub(super) fn listen(&mut self, listener: Option<Box<KeyListener>>) -> Option<Box<KeyListener>> {
+        self.bridge.listen(listener)
     }
 
     pub(super) fn secure(&mut self, secure: Box<SecureMode>) -> Option<Leftover> {

@@ -19,7 +19,7 @@ pub use clock::{now_ms, now_us};
 use call::Call;
 use hushpad_telephony::guard::GuardConfig;
 use hushpad_telephony::key_queue::KeyQueue;
-use hushpad_telephony::relay::{Bridge, BridgeStats, LegParams, SecureMode, Side, StreamSeed};
+use hushpad_telephony::relay::{Bridge, BridgeStats, KeyListener, LegParams, SecureMode, Side, StreamSeed};
 use net::Wake;
 use ports::PortPool;
 use std::io;
@@ -158,6 +158,15 @@ impl MediaSession {
     pub fn set_leg(&self, side: Side, params: LegParams) {
         // A worker that is gone sends nothing any more: `stats` tells.
         let _gone = self.send(Command::SetLeg(self.number, side, params));
+    }
+
+    /// Hears the agent's keys into `keys` from now on, or no more.
+    ///
+    /// # Errors
+    /// [`MediaGone`].
+    pub async fn listen(&self, keys: Option<Arc<KeyQueue>>) -> Result<(), MediaGone> {
+        let listener = keys.map(|keys| Box::new(KeyListener::new(keys)));
+        self.ask(|done| Command::Listen(self.number, listener, done)).await.map(drop)
     }
 
     /// Enters secure mode. When this returns, no key of the customer can reach the agent any more; keys go

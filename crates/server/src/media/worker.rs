@@ -3,7 +3,7 @@
 use super::call::{BUFFER_BYTES, Call, PORTS, Port, Token};
 use super::clock;
 use super::net::{Epoll, Wake};
-use hushpad_telephony::relay::{BridgeStats, LegParams, SecureMode, Side};
+use hushpad_telephony::relay::{BridgeStats, KeyListener, LegParams, SecureMode, Side};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -20,6 +20,7 @@ const TICK_US: u64 = 5_000;
 pub(super) enum Command {
     Open(usize, Box<Call>),
     SetLeg(usize, Side, LegParams),
+    Listen(usize, Option<Box<KeyListener>>, oneshot::Sender<Option<Box<KeyListener>>>),
     Secure(usize, Box<SecureMode>, oneshot::Sender<Leftover>),
     Release(usize, oneshot::Sender<Leftover>),
     Stats(usize, oneshot::Sender<BridgeStats>),
@@ -111,6 +112,9 @@ impl Worker {
                 }
                 Command::SetLeg(number, side, params) => {
                     self.with(number, |call| call.set_leg(side, params));
+                }
+                Command::Listen(number, listener, done) => {
+                    answer(done, self.with(number, |call| Some(call.listen(listener))));
                 }
                 Command::Secure(number, secure, done) => {
                     self.time(number);

@@ -101,6 +101,8 @@ pub(super) fn sequence(message: &impl HeadersExt) -> Option<u32> {
 
 /// What of a user part or name may go on to the other side or into a log.
 pub(super) fn clean(text: &str) -> String {
+    // The one character of ours that some write escaped (link codes begin with it).
+    let text = text.replace("%2A", "*").replace("%2a", "*");
     text.chars().filter(|c| c.is_ascii_alphanumeric() || "+*#-_.".contains(*c)).take(MAX_USER).collect()
 }
 

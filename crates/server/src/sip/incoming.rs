@@ -95,6 +95,12 @@ impl IncomingCall {
         &self.dialled
     }
 
+    /// The user part of its From; may be empty.
+    #[must_use]
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
     /// The value of `X-Agent-Id`.
     #[must_use]
     pub fn agent_header(&self) -> Option<&str> {

@@ -106,8 +106,8 @@ impl CallLegs {
                 Step::Next(step) => self.next_agent_step(*step),
                 Step::Answer(event) => event,
                 // The stack holds the other end as long as the dialogs live.
-                Step::Customer(None) => Some(LegEvent::Lost(Leg::Customer)),
-                Step::Agent(None) => Some(LegEvent::Lost(Leg::Agent)),
+                Step::Customer(None) => Some(LegEvent::Lost(Leg::Caller)),
+                Step::Agent(None) => Some(LegEvent::Lost(Leg::Callee)),
             };
             if let Some(event) = event {
                 return event;
@@ -238,8 +238,8 @@ impl CallLegs {
     /// Hangs up a leg.
     pub fn bye(&mut self, leg: Leg) {
         let line = match leg {
-            Leg::Customer => &mut self.customer,
-            Leg::Agent => match &mut self.agent {
+            Leg::Caller => &mut self.customer,
+            Leg::Callee => match &mut self.agent {
                 Some(agent) => &mut agent.line,
                 None => return,
             },
@@ -324,8 +324,8 @@ impl CallLegs {
 
     fn dialog(&self, leg: Leg) -> Option<&InviteDialog> {
         match leg {
-            Leg::Customer => Some(&self.customer.dialog),
-            Leg::Agent => self.agent.as_ref().map(|agent| &agent.line.dialog),
+            Leg::Caller => Some(&self.customer.dialog),
+            Leg::Callee => self.agent.as_ref().map(|agent| &agent.line.dialog),
         }
     }
 
@@ -334,15 +334,15 @@ impl CallLegs {
             DialogState::Terminated(_, reason) => match reason {
                 // The call counts as answered, but the 200 was still waiting for a PRACK.
                 TerminatedReason::UacCancel | TerminatedReason::UasDecline if self.has_answer => {
-                    Some(LegEvent::Lost(Leg::Customer))
+                    Some(LegEvent::Lost(Leg::Caller))
                 }
-                TerminatedReason::UacBye => Some(LegEvent::Bye(Leg::Customer)),
+                TerminatedReason::UacBye => Some(LegEvent::Bye(Leg::Caller)),
                 TerminatedReason::UacCancel | TerminatedReason::UasDecline => Some(LegEvent::Cancelled),
                 // Our own BYE.
                 TerminatedReason::UasBye => None,
-                _ => Some(LegEvent::Lost(Leg::Customer)),
+                _ => Some(LegEvent::Lost(Leg::Caller)),
             },
-            other => self.dialog_state(Leg::Customer, other).await,
+            other => self.dialog_state(Leg::Caller, other).await,
         }
     }
 
@@ -375,11 +375,11 @@ impl CallLegs {
                 let (sdp, timer) = (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
                 Some(LegEvent::Answered(sdp, timer))
             }
-            DialogState::Terminated(_, TerminatedReason::UasBye) => Some(LegEvent::Bye(Leg::Agent)),
+            DialogState::Terminated(_, TerminatedReason::UasBye) => Some(LegEvent::Bye(Leg::Callee)),
             // Before the answer the end of the INVITE tells more; after it, our own BYE is no news.
             DialogState::Terminated(_, TerminatedReason::UacBye | TerminatedReason::UacCancel) => None,
-            DialogState::Terminated(..) => agent.answered.then_some(LegEvent::Lost(Leg::Agent)),
-            other => self.dialog_state(Leg::Agent, other).await,
+            DialogState::Terminated(..) => agent.answered.then_some(LegEvent::Lost(Leg::Callee)),
+            other => self.dialog_state(Leg::Callee, other).await,
         }
     }
 
@@ -419,8 +419,8 @@ impl CallLegs {
     /// The stack says "confirmed" after many things; a new ACK is what counts.
     fn acked(&mut self, leg: Leg) -> Option<LegEvent> {
         let line = match leg {
-            Leg::Customer => &mut self.customer,
-            Leg::Agent => &mut self.agent.as_mut()?.line,
+            Leg::Caller => &mut self.customer,
+            Leg::Callee => &mut self.agent.as_mut()?.line,
         };
         let ack = line.dialog.last_remote_ack()?;
         let sequence = headers::sequence(&ack);

@@ -6,9 +6,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hushpad::calls::{CallHandle, Calls, CallsConfig, Route, RouteRefused, Routes};
+use hushpad::calls::{CallHandle, Calls, CallsConfig, Dialled, Route, RouteRefused, Routes};
 use hushpad::media::{MediaConfig, MediaPlane};
 use hushpad::sip::{Credential, Listener, Peer, PeerKind, Transport};
+use hushpad_telephony::call::Leg;
 use hushpad_telephony::guard::GuardConfig;
 
 /// How long anything may take before the test fails instead of hanging.
@@ -22,17 +23,43 @@ struct Phones {
     credential: Option<Credential>,
 }
 
+impl Phones {
+    /// `+…` comes in from a trunk, `0…` goes out to one; nobody knows the agent.
+    fn trunk(&self, dialled: &Dialled<'_>) -> Option<Route> {
+        let customer = match dialled.user.chars().next()? {
+            '+' => Leg::Caller,
+            '0' => Leg::Callee,
+            _ => return None,
+        };
+        Some(Route {
+            account: "shop".to_owned(),
+            agent: None,
+            uri: format!("sip:{}@{}", dialled.user, self.agent),
+            customer,
+            shows_caller: true,
+        })
+    }
+}
+
 impl Routes for Phones {
-    fn route(&self, dialled: &str, header: Option<&str>, _peer: &str) -> Result<Route, RouteRefused> {
-        let agent = header.unwrap_or(dialled);
+    fn route(&self, dialled: &Dialled<'_>) -> Result<Route, RouteRefused> {
+        if let Some(route) = self.trunk(dialled) {
+            return Ok(route);
+        }
+        let agent = dialled.agent_header.unwrap_or(dialled.user);
         if !agent.starts_with("agent") {
             return Err(RouteRefused);
         }
         let phone = if agent == "agent-next" { self.next } else { self.agent };
         let transport = if agent == "agent-tcp" { ";transport=tcp" } else { "" };
-        let agent_uri = format!("sip:{agent}@{phone}{transport}");
+        let uri = format!("sip:{agent}@{phone}{transport}");
         let account = if agent == "agent-abroad" { "other shop" } else { "shop" };
-        Ok(Route { account: account.to_owned(), agent: agent.to_owned(), agent_uri })
+        Ok(Route::to_agent(account, agent, uri))
+    }
+
+    fn agent_phone(&self, account: &str, agent: &str) -> Option<Route> {
+        let uri = format!("sip:{agent}@{}", self.next);
+        agent.starts_with("agent").then(|| Route::to_agent(account, agent, uri))
     }
 
     fn credential(&self, _route: &Route) -> Option<Credential> {

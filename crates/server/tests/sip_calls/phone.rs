@@ -124,8 +124,33 @@ impl Phone {
         self.asks(invite, "REFER", &format!("Refer-To: {target}\r\n")).await;
     }
 
+    /// Keys one after the other by INFO; whoever is across answers each.
+    pub(crate) async fn keys_in(&mut self, invite: &Message, keys: &str, across: &mut Self) {
+        for key in keys.chars() {
+            self.send_key(invite, key).await;
+            let info = across.hears("INFO").await;
+            across.answers(&info, "200 OK").await;
+            self.hears_of("SIP/2.0 200", "INFO").await;
+        }
+    }
+
+    /// A key by INFO in the dialog that this INVITE began, answered by the other end itself.
+    pub(crate) async fn key_in(&mut self, invite: &Message, key: char) {
+        self.send_key(invite, key).await;
+        self.hears_of("SIP/2.0 200", "INFO").await;
+    }
+
+    async fn send_key(&mut self, invite: &Message, key: char) {
+        let headers = "Content-Type: application/dtmf-relay\r\n";
+        self.asks_with(invite, "INFO", headers, &format!("Signal={key}\r\nDuration=160\r\n")).await;
+    }
+
     /// Sends a request in the dialog that this INVITE began.
     pub(crate) async fn asks(&mut self, invite: &Message, method: &str, headers: &str) {
+        self.asks_with(invite, method, headers, "").await;
+    }
+
+    async fn asks_with(&mut self, invite: &Message, method: &str, headers: &str, body: &str) {
         self.sequence += 1;
         let (here, sequence, call_id) =
             (self.socket.local_addr().unwrap(), self.sequence, invite.header("Call-ID"));
@@ -133,9 +158,10 @@ impl Phone {
         let text = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{method}{sequence}\r\n\
              Max-Forwards: 70\r\nFrom: {};tag=phone\r\nTo: {}\r\nCall-ID: {call_id}\r\n\
-             CSeq: {sequence} {method}\r\nContact: <sip:phone@{here}>\r\n{headers}Content-Length: 0\r\n\r\n",
+             CSeq: {sequence} {method}\r\nContact: <sip:phone@{here}>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             invite.header("To"),
             invite.header("From"),
+            body.len(),
         );
         self.raw(text.as_bytes()).await;
     }

@@ -53,7 +53,7 @@ async fn in_secure_mode_keys_reach_the_session_and_nobody_else() {
     desk.is_quiet().await;
     assert!(keys.is_closed());
     let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("call started") && log.contains("customer_hung_up"), "{log}");
+    assert!(log.contains("call started") && log.contains("caller_hung_up"), "{log}");
     assert!(!log.contains("Signal") && !log.contains("dtmf-relay") && !log.contains("v=0"));
 }
 

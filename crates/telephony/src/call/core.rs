@@ -1,4 +1,4 @@
-//! The state machine: from the customer's INVITE to the last BYE.
+//! The state machine: from the caller's INVITE to the last BYE.
 
 use crate::sdp::{Described, Direction, SdpError};
 
@@ -7,33 +7,35 @@ use super::modify::Exchange;
 use super::timer::{SessionTimer, TimerFields, Watch};
 use super::{Addresses, CallEvent, Dtmf, EndReason, Input, Leg, Limits, Output, RequestId};
 
-/// How often the agent's INVITE is sent again with a larger interval after 422 (RFC 4028 section 7.4).
+/// How often the callee's INVITE is sent again with a larger interval after 422 (RFC 4028 section 7.4).
 const MAX_INTERVAL_RETRIES: u8 = 2;
 
 /// One call of two legs. See the module's comment.
 #[derive(Debug)]
 pub struct Call {
     pub(super) limits: Limits,
-    pub(super) customer: Side,
-    pub(super) agent: Side,
+    pub(super) caller: Side,
+    pub(super) callee: Side,
     pub(super) state: State,
     pub(super) exchange: Exchange,
     pub(super) secure: bool,
-    /// The customer's first offer; nothing when we are to make it.
+    /// Whose keys count in secure mode.
+    customer: Leg,
+    /// The caller's first offer; nothing when we are to make it.
     offered: Option<Described>,
-    /// The timer that our 200 to the customer will state.
-    customer_timer: Option<SessionTimer>,
+    /// The timer that our 200 to the caller will state.
+    caller_timer: Option<SessionTimer>,
     pub(super) out: Vec<Output>,
 }
 
 /// Where the call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The agent is being called.
+    /// The callee is being called.
     Ringing { give_up_at_ms: u64, told: Told, interval_retries: u8 },
-    /// The customer has our 200, its ACK has not come.
+    /// The caller has our 200, its ACK has not come.
     Answered { until_ms: u64 },
-    /// The agent hung up before the customer's ACK: our BYE must wait for it (RFC 3261 section 15).
+    /// The callee hung up before the caller's ACK: our BYE must wait for it (RFC 3261 section 15).
     AckThenBye,
     /// Both can speak.
     Talking { until_ms: u64 },
@@ -41,7 +43,7 @@ pub(super) enum State {
     Ended,
 }
 
-/// What the customer was told of the ringing: each word once.
+/// What the caller was told of the ringing: each word once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Told {
     Nothing,
@@ -50,16 +52,17 @@ pub(super) enum Told {
 }
 
 impl Call {
-    /// Takes the customer's INVITE; the first outputs call the agent.
+    /// Takes the caller's INVITE; the first outputs call the callee.
     ///
     /// `session_ids` go into our `o=` lines, one per leg (RFC 8866 section 5.2 wants them unique: random).
-    /// `timer` is what was agreed with [`super::agree_as_server`].
+    /// `customer` is the leg whose keys count in secure mode. `timer` is what was agreed with [`super::agree_as_server`].
     ///
     /// # Errors
     /// The offer cannot be used: answer 488.
     pub fn begin(
         now_ms: u64,
         limits: Limits,
+        customer: Leg,
         addresses: Addresses,
         session_ids: [u64; 2],
         offer: Option<&[u8]>,
@@ -68,8 +71,8 @@ impl Call {
         let offered = offer.map(Described::parse).transpose()?;
         let mut call = Self {
             limits,
-            customer: Side::new(addresses.customer, session_ids[0]),
-            agent: Side::new(addresses.agent, session_ids[1]),
+            caller: Side::new(addresses.caller, session_ids[0]),
+            callee: Side::new(addresses.callee, session_ids[1]),
             state: State::Ringing {
                 give_up_at_ms: now_ms.saturating_add(limits.ring_time_out_ms),
                 told: Told::Nothing,
@@ -77,11 +80,12 @@ impl Call {
             },
             exchange: Exchange::None,
             secure: false,
+            customer,
             offered,
-            customer_timer: timer,
+            caller_timer: timer,
             out: Vec::new(),
         };
-        call.invite_agent(limits.session_expires_s);
+        call.invite_callee(limits.session_expires_s);
         let out = std::mem::take(&mut call.out);
         Ok((call, out))
     }
@@ -132,7 +136,7 @@ impl Call {
             Exchange::Transfer(transfer) => Some(transfer.give_up_at_ms),
             _ => None,
         };
-        let watches = [self.customer.watch, self.agent.watch];
+        let watches = [self.caller.watch, self.callee.watch];
         watches.into_iter().filter_map(Watch::deadline_ms).chain(transfer).chain([own]).min()
     }
 
@@ -150,8 +154,8 @@ impl Call {
 
     pub(super) fn side(&mut self, leg: Leg) -> &mut Side {
         match leg {
-            Leg::Customer => &mut self.customer,
-            Leg::Agent => &mut self.agent,
+            Leg::Caller => &mut self.caller,
+            Leg::Callee => &mut self.callee,
         }
     }
 
@@ -164,19 +168,19 @@ impl Call {
         match self.state {
             State::Ended => return,
             State::Ringing { .. } => {
-                if gone != Some(Leg::Agent) {
+                if gone != Some(Leg::Callee) {
                     self.out.push(Output::Cancel);
                 }
-                if gone != Some(Leg::Customer) {
+                if gone != Some(Leg::Caller) {
                     self.out.push(Output::Reject { code: reject_code(reason) });
                 }
             }
-            State::AckThenBye => self.bye_unless(Leg::Customer, gone),
+            State::AckThenBye => self.bye_unless(Leg::Caller, gone),
             State::Answered { .. } | State::Talking { .. } => {
-                if self.has_agent() {
-                    self.bye_unless(Leg::Agent, gone);
+                if self.has_callee() {
+                    self.bye_unless(Leg::Callee, gone);
                 }
-                self.bye_unless(Leg::Customer, gone);
+                self.bye_unless(Leg::Caller, gone);
             }
         }
         match std::mem::replace(&mut self.exchange, Exchange::None) {
@@ -198,13 +202,13 @@ impl Call {
         }
     }
 
-    fn invite_agent(&mut self, expires_s: u32) {
-        // The agent hears what the customer's side is willing to do, in the customer's law if there is one.
+    fn invite_callee(&mut self, expires_s: u32) {
+        // The callee hears what the caller's side is willing to do, in the caller's law if there is one.
         let (direction, law, ptime_ms) = match &self.offered {
             Some(offered) => (offered.direction(), offered.preferred_law(), offered.ptime_ms()),
             None => (Direction::SendRecv, None, None),
         };
-        let sdp = self.agent.offer(direction, law, ptime_ms);
+        let sdp = self.callee.offer(direction, law, ptime_ms);
         self.out.push(Output::Invite { sdp, timer: SessionTimer { expires_s, refresher: None } });
     }
 
@@ -232,50 +236,50 @@ impl Call {
         if !matches!(self.state, State::Ringing { .. }) {
             // The 200 crossed our CANCEL (RFC 3261 section 9.1).
             if self.state == State::Ended {
-                self.out.push(Output::Bye { leg: Leg::Agent });
+                self.out.push(Output::Bye { leg: Leg::Callee });
             }
             return;
         }
         let joined = match sdp {
             Some(body) => self.join_media(body),
-            None if self.agent.agreed().is_some() => Ok(self.early_answer()),
+            None if self.callee.agreed().is_some() => Ok(self.early_answer()),
             None => Err(SdpError::NoAudio),
         };
         let Ok(answer) = joined else {
-            self.out.push(Output::Bye { leg: Leg::Agent });
-            return self.end(EndReason::Media, Some(Leg::Agent));
+            self.out.push(Output::Bye { leg: Leg::Callee });
+            return self.end(EndReason::Media, Some(Leg::Callee));
         };
         let sdp = answer.unwrap_or_else(|| {
-            let (law, ptime_ms) = (self.agent.law(), self.agent.ptime_ms());
-            self.customer.offer(self.agent.theirs(), law, ptime_ms)
+            let (law, ptime_ms) = (self.callee.law(), self.callee.ptime_ms());
+            self.caller.offer(self.callee.theirs(), law, ptime_ms)
         });
-        self.agent.watch = Watch::as_client(timer, now_ms);
-        self.customer.watch = Watch::as_server(self.customer_timer, now_ms);
+        self.callee.watch = Watch::as_client(timer, now_ms);
+        self.caller.watch = Watch::as_server(self.caller_timer, now_ms);
         self.state = State::Answered { until_ms: now_ms.saturating_add(self.limits.max_duration_ms) };
-        self.out.push(Output::Answer { sdp, timer: self.customer_timer });
+        self.out.push(Output::Answer { sdp, timer: self.caller_timer });
         self.out.push(Output::Event(CallEvent::Answered));
     }
 
-    /// Takes the agent's description and, if the customer made an offer, gives our answer to it.
+    /// Takes the callee's description and, if the caller made an offer, gives our answer to it.
     fn join_media(&mut self, body: &[u8]) -> Result<Option<Vec<u8>>, SdpError> {
-        let direction = self.agent.told();
-        let agreed = self.agent.accept(body, direction)?;
-        self.out.push(Output::SetLeg { leg: Leg::Agent, agreed });
+        let direction = self.callee.told();
+        let agreed = self.callee.accept(body, direction)?;
+        self.out.push(Output::SetLeg { leg: Leg::Callee, agreed });
         let Some(offered) = self.offered.clone() else { return Ok(None) };
-        if self.customer.agreed().is_some() {
+        if self.caller.agreed().is_some() {
             // Once given, an answer stays the same until the next offer (RFC 3261 section 13.2.1).
             return Ok(self.early_answer());
         }
         let answer =
-            self.customer.answer(&offered, self.agent.theirs(), Some(agreed.law), self.agent.ptime_ms())?;
-        if let Some(agreed) = self.customer.agreed() {
-            self.out.push(Output::SetLeg { leg: Leg::Customer, agreed });
+            self.caller.answer(&offered, self.callee.theirs(), Some(agreed.law), self.callee.ptime_ms())?;
+        if let Some(agreed) = self.caller.agreed() {
+            self.out.push(Output::SetLeg { leg: Leg::Caller, agreed });
         }
         Ok(Some(answer))
     }
 
     fn early_answer(&mut self) -> Option<Vec<u8>> {
-        self.customer.agreed().is_some().then(|| self.customer.repeat())
+        self.caller.agreed().is_some().then(|| self.caller.repeat())
     }
 
     fn refused(&mut self, code: u16, timer: &TimerFields) {
@@ -283,27 +287,27 @@ impl Call {
         if code == 422 && *interval_retries < MAX_INTERVAL_RETRIES {
             *interval_retries += 1;
             let expires_s = timer.min_se_s.unwrap_or(0).max(self.limits.session_expires_s);
-            return self.invite_agent(expires_s);
+            return self.invite_callee(expires_s);
         }
-        self.end(EndReason::Refused(code), Some(Leg::Agent));
+        self.end(EndReason::Refused(code), Some(Leg::Callee));
     }
 
     fn cancelled(&mut self) {
         // After our 200 a CANCEL changes nothing (RFC 3261 section 9.2).
         if matches!(self.state, State::Ringing { .. }) {
-            self.end(EndReason::Cancelled, Some(Leg::Customer));
+            self.end(EndReason::Cancelled, Some(Leg::Caller));
         }
     }
 
     fn acked(&mut self, leg: Leg, sdp: Option<&[u8]>) {
         match self.state {
-            State::Answered { until_ms } if leg == Leg::Customer => {
+            State::Answered { until_ms } if leg == Leg::Caller => {
                 self.state = State::Talking { until_ms };
                 if self.offered.is_none() {
                     self.take_late_answer(leg, sdp);
                 }
             }
-            State::AckThenBye if leg == Leg::Customer => self.end(EndReason::HungUpBy(Leg::Agent), None),
+            State::AckThenBye if leg == Leg::Caller => self.end(EndReason::HungUpBy(Leg::Callee), None),
             State::Talking { .. } => self.modify_acked(leg, sdp),
             State::Ringing { .. } | State::Answered { .. } | State::AckThenBye | State::Ended => {}
         }
@@ -321,13 +325,13 @@ impl Call {
 
     fn gone(&mut self, leg: Leg, reason: EndReason) {
         match self.state {
-            State::Answered { .. } if leg == Leg::Agent => self.state = State::AckThenBye,
-            State::Ringing { .. } if leg == Leg::Customer => {
+            State::Answered { .. } if leg == Leg::Callee => self.state = State::AckThenBye,
+            State::Ringing { .. } if leg == Leg::Caller => {
                 self.out.push(Output::Reject { code: 487 });
                 self.end(EndReason::Cancelled, Some(leg));
             }
-            State::AckThenBye if leg == Leg::Agent => {}
-            State::Talking { .. } if leg == Leg::Agent && self.is_transferring() => self.left_for_transfer(),
+            State::AckThenBye if leg == Leg::Callee => {}
+            State::Talking { .. } if leg == Leg::Callee && self.is_transferring() => self.left_for_transfer(),
             _ => self.end(reason, Some(leg)),
         }
     }
@@ -342,7 +346,7 @@ impl Call {
             None => 415,
             Some(Err(_)) => 400,
             Some(Ok(dtmf)) if self.secure => {
-                if let (Leg::Customer, Some(key)) = (leg, dtmf.key) {
+                if let Some(key) = dtmf.key.filter(|_| leg == self.customer) {
                     self.out.push(Output::Event(CallEvent::Key(key)));
                 }
                 200
@@ -369,16 +373,16 @@ impl Call {
                 {
                     self.abort_transfer(408);
                 }
-                self.watch(now_ms, Leg::Customer);
-                self.watch(now_ms, Leg::Agent);
+                self.watch(now_ms, Leg::Caller);
+                self.watch(now_ms, Leg::Callee);
             }
             State::Ringing { .. } | State::AckThenBye | State::Ended => {}
         }
     }
 }
 
-/// What the customer hears when the call cannot be made. Codes that would send a proxy on its own errand
-/// (authentication, redirection, retry elsewhere) stay on the agent's side.
+/// What the caller hears when the call cannot be made. Codes that would send a proxy on its own errand
+/// (authentication, redirection, retry elsewhere) stay on the callee's side.
 fn reject_code(reason: EndReason) -> u16 {
     match reason {
         EndReason::Refused(code) => match code {

@@ -5,11 +5,14 @@
 //! transactions themselves (retransmission, matching, ACK) are the stack's business; a type of the stack
 //! never comes in here.
 //!
-//! The customer leg is the dialog somebody opened with us, the agent leg is the one we open. Media is
+//! The caller leg is the dialog somebody opened with us, the callee leg is the one we open. Media is
 //! anchored in the relay, so each leg negotiates for itself; a re-INVITE crosses over only when it changes
 //! who may speak (hold).
 //!
-//! The agent's phone may have its leg transferred by REFER; in secure mode it may not.
+//! Usually the customer is the caller and an agent the callee; on a call that goes out it is the other way
+//! round. [`Call`] is told, since only the customer's keys count in secure mode.
+//!
+//! The callee's phone may have its leg transferred by REFER; in secure mode it may not.
 //!
 //! In secure mode an INFO with a key becomes [`CallEvent::Key`] and goes nowhere else.
 
@@ -32,10 +35,10 @@ pub use timer::{IntervalTooSmall, MIN_SE_S, Refresher, SessionTimer, TimerFields
 /// One of the two legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leg {
-    /// Toward the customer: somebody opened this dialog with us.
-    Customer,
-    /// Toward the agent: we opened this dialog.
-    Agent,
+    /// Toward the caller: somebody opened this dialog with us.
+    Caller,
+    /// Toward the callee: we opened this dialog.
+    Callee,
 }
 
 impl Leg {
@@ -43,8 +46,8 @@ impl Leg {
     #[must_use]
     pub fn other(self) -> Self {
         match self {
-            Self::Customer => Self::Agent,
-            Self::Agent => Self::Customer,
+            Self::Caller => Self::Callee,
+            Self::Callee => Self::Caller,
         }
     }
 
@@ -52,8 +55,8 @@ impl Leg {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Customer => "customer",
-            Self::Agent => "agent",
+            Self::Caller => "caller",
+            Self::Callee => "callee",
         }
     }
 }
@@ -61,7 +64,7 @@ impl Leg {
 /// Bounds of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long the agent is rung before the customer hears 480, in milliseconds.
+    /// How long the callee is rung before the caller hears 480, in milliseconds.
     pub ring_time_out_ms: u64,
     /// How long an answered call may last, in milliseconds.
     pub max_duration_ms: u64,
@@ -72,10 +75,10 @@ pub struct Limits {
 /// What the media plane gave us for a call: where each side must send its audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// As the customer side sees us.
-    pub customer: SocketAddr,
-    /// As the agent side sees us.
-    pub agent: SocketAddr,
+    /// As the caller side sees us.
+    pub caller: SocketAddr,
+    /// As the callee side sees us.
+    pub callee: SocketAddr,
 }
 
 /// Names an in-dialog request that waits for our answer. Given by the adapter, unique within the call.
@@ -87,26 +90,26 @@ pub struct RequestId(pub u64);
 /// No `Debug`: the body of an INFO may be a card digit.
 #[derive(Clone)]
 pub enum Input<'a> {
-    /// The agent leg rings: a provisional answer over 100, with early media where `sdp` is there.
+    /// The callee leg rings: a provisional answer over 100, with early media where `sdp` is there.
     Progress {
         /// Its description.
         sdp: Option<&'a [u8]>,
     },
-    /// The agent answered with 2xx.
+    /// The callee answered with 2xx.
     Answered {
         /// Its description.
         sdp: Option<&'a [u8]>,
         /// Its session timer.
         timer: TimerFields,
     },
-    /// The agent leg's INVITE failed for good; 408 stands for no answer at all.
+    /// The callee leg's INVITE failed for good; 408 stands for no answer at all.
     Refused {
         /// The status code, 300 to 699.
         code: u16,
         /// `Min-SE` of a 422.
         timer: TimerFields,
     },
-    /// The customer gave up before the answer (the stack has answered both CANCEL and INVITE).
+    /// The caller gave up before the answer (the stack has answered both CANCEL and INVITE).
     Cancelled,
     /// An ACK came for an answer of ours, with a description when we had made the offer.
     Acked {
@@ -178,14 +181,14 @@ pub enum Input<'a> {
         /// Whether its target is somebody that we may call.
         allowed: bool,
     },
-    /// The next agent answered with 2xx. One that comes too late is hung up by the adapter.
+    /// The next callee answered with 2xx. One that comes too late is hung up by the adapter.
     TransferAnswered {
         /// Its description.
         sdp: Option<&'a [u8]>,
         /// Its session timer.
         timer: TimerFields,
     },
-    /// The next agent cannot be had; 408 stands for no answer at all.
+    /// The next callee cannot be had; 408 stands for no answer at all.
     TransferRefused {
         /// The status code, 300 to 699.
         code: u16,
@@ -201,31 +204,31 @@ pub enum Input<'a> {
 /// What to do now, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Tell the customer that it rings: 183 with `sdp`, else 180.
+    /// Tell the caller that it rings: 183 with `sdp`, else 180.
     Ring {
         /// Early media.
         sdp: Option<Vec<u8>>,
     },
-    /// Answer the customer's INVITE with 200.
+    /// Answer the caller's INVITE with 200.
     Answer {
         /// Our answer, or our offer when the INVITE held none.
         sdp: Vec<u8>,
         /// `Session-Expires` to write.
         timer: Option<SessionTimer>,
     },
-    /// Refuse the customer's INVITE.
+    /// Refuse the caller's INVITE.
     Reject {
         /// With which status code.
         code: u16,
     },
-    /// Call the agent.
+    /// Call the callee.
     Invite {
         /// Our offer.
         sdp: Vec<u8>,
         /// `Session-Expires` to write.
         timer: SessionTimer,
     },
-    /// Give up calling the agent. A 200 that crosses is to be ended with BYE by the stack or by us.
+    /// Give up calling the callee. A 200 that crosses is to be ended with BYE by the stack or by us.
     Cancel,
     /// Hang up one leg.
     Bye {
@@ -263,23 +266,23 @@ pub enum Output {
         /// The key: written anew, not copied.
         dtmf: Dtmf,
     },
-    /// Tell the agent's phone how its REFER goes (RFC 3515 section 2.4.4).
+    /// Tell the callee's phone how its REFER goes (RFC 3515 section 2.4.4).
     Notify {
-        /// The status code of the call to the next agent.
+        /// The status code of the call to the next callee.
         code: u16,
         /// Whether nothing more is to be told.
         last: bool,
     },
-    /// Call the next agent, beside the agent leg.
+    /// Call the next callee, beside the callee leg.
     InviteNext {
         /// Our offer.
         sdp: Vec<u8>,
         /// `Session-Expires` to write.
         timer: SessionTimer,
     },
-    /// Give up calling the next agent; a 200 that crosses is ended with BYE.
+    /// Give up calling the next callee; a 200 that crosses is ended with BYE.
     CancelNext,
-    /// The next agent's dialog is the agent leg from now on.
+    /// The next callee's dialog is the callee leg from now on.
     Adopt,
     /// Tell the media plane what a leg agreed.
     SetLeg {
@@ -295,7 +298,7 @@ pub enum Output {
 /// What happened to the call as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallEvent {
-    /// The agent's phone rings.
+    /// The callee's phone rings.
     Ringing,
     /// Both can speak.
     Answered,
@@ -309,7 +312,7 @@ pub enum CallEvent {
         /// Who held.
         by: Leg,
     },
-    /// The agent leg leads to another agent now.
+    /// The callee leg leads to another callee now.
     Transferred,
     /// A key pressed by the customer, signalled by INFO in secure mode.
     Key(Key),
@@ -322,11 +325,11 @@ pub enum CallEvent {
 pub enum EndReason {
     /// One side hung up.
     HungUpBy(Leg),
-    /// The customer gave up while it rang.
+    /// The caller gave up while it rang.
     Cancelled,
     /// Nobody answered within the ring time.
     NoAnswer,
-    /// The agent's side refused with this status code.
+    /// The callee's side refused with this status code.
     Refused(u16),
     /// The media could not be agreed.
     Media,
@@ -345,14 +348,14 @@ impl EndReason {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::HungUpBy(Leg::Customer) => "customer_hung_up",
-            Self::HungUpBy(Leg::Agent) => "agent_hung_up",
+            Self::HungUpBy(Leg::Caller) => "caller_hung_up",
+            Self::HungUpBy(Leg::Callee) => "callee_hung_up",
             Self::Cancelled => "cancelled",
             Self::NoAnswer => "no_answer",
             Self::Refused(_) => "refused",
             Self::Media => "media",
-            Self::Lost(Leg::Customer) => "customer_lost",
-            Self::Lost(Leg::Agent) => "agent_lost",
+            Self::Lost(Leg::Caller) => "caller_lost",
+            Self::Lost(Leg::Callee) => "callee_lost",
             Self::Expired(_) => "session_expired",
             Self::TooLong => "too_long",
             Self::HungUp => "hung_up",

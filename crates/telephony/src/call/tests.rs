@@ -31,10 +31,10 @@ impl Script {
 
     fn dialled_with(offer: Option<&[u8]>, timer: Option<SessionTimer>) -> (Self, Vec<String>) {
         let addresses = Addresses {
-            customer: "198.51.100.1:40000".parse().unwrap(),
-            agent: "198.51.100.1:40002".parse().unwrap(),
+            caller: "198.51.100.1:40000".parse().unwrap(),
+            callee: "198.51.100.1:40002".parse().unwrap(),
         };
-        let (call, out) = Call::begin(0, LIMITS, addresses, [1, 2], offer, timer).unwrap();
+        let (call, out) = Call::begin(0, LIMITS, Leg::Caller, addresses, [1, 2], offer, timer).unwrap();
         (Self { call, now_ms: 0 }, told(&out))
     }
 
@@ -43,10 +43,10 @@ impl Script {
         Self::talking_with(None, NO_TIMER)
     }
 
-    fn talking_with(customer: Option<SessionTimer>, agent: TimerFields) -> Self {
-        let (mut script, _) = Self::dialled_with(Some(&phone("sendrecv")), customer);
-        script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: agent });
-        script.takes(Input::Acked { leg: Leg::Customer, sdp: None });
+    fn talking_with(caller: Option<SessionTimer>, callee: TimerFields) -> Self {
+        let (mut script, _) = Self::dialled_with(Some(&phone("sendrecv")), caller);
+        script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: callee });
+        script.takes(Input::Acked { leg: Leg::Caller, sdp: None });
         script
     }
 
@@ -68,7 +68,7 @@ impl Script {
     }
 
     fn refer(&mut self, allowed: bool) -> Vec<String> {
-        self.takes(Input::Refer { leg: Leg::Agent, request: RequestId(9), allowed })
+        self.takes(Input::Refer { leg: Leg::Callee, request: RequestId(9), allowed })
     }
 
     fn next_answers(&mut self, direction: &str) -> Vec<String> {
@@ -128,19 +128,19 @@ fn a_plain_call_rings_is_answered_and_is_hung_up_by_the_customer() {
     assert!(script.takes(Input::Progress { sdp: None }).is_empty());
     assert_eq!(
         script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: NO_TIMER }),
-        ["set agent SendRecv", "set customer SendRecv", "answer sendrecv", "Answered"]
+        ["set callee SendRecv", "set caller SendRecv", "answer sendrecv", "Answered"]
     );
     assert!(script.call.is_live());
-    assert!(script.takes(Input::Acked { leg: Leg::Customer, sdp: None }).is_empty());
-    assert_eq!(script.takes(Input::Bye { leg: Leg::Customer }), ["bye agent", "Ended(HungUpBy(Customer))"]);
+    assert!(script.takes(Input::Acked { leg: Leg::Caller, sdp: None }).is_empty());
+    assert_eq!(script.takes(Input::Bye { leg: Leg::Caller }), ["bye callee", "Ended(HungUpBy(Caller))"]);
     assert!(script.call.is_ended() && script.call.deadline_ms().is_none());
 }
 
 #[test]
 fn byes_that_cross_end_the_call_once() {
     let mut script = Script::talking();
-    assert_eq!(script.takes(Input::Bye { leg: Leg::Agent }), ["bye customer", "Ended(HungUpBy(Agent))"]);
-    assert!(script.takes(Input::Bye { leg: Leg::Customer }).is_empty());
+    assert_eq!(script.takes(Input::Bye { leg: Leg::Callee }), ["bye caller", "Ended(HungUpBy(Callee))"]);
+    assert!(script.takes(Input::Bye { leg: Leg::Caller }).is_empty());
     assert!(script.takes(Input::HangUp).is_empty());
 }
 
@@ -148,10 +148,10 @@ fn byes_that_cross_end_the_call_once() {
 fn our_bye_to_the_customer_waits_for_the_ack() {
     let (mut script, _) = Script::dialled();
     script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: NO_TIMER });
-    assert!(script.takes(Input::Bye { leg: Leg::Agent }).is_empty());
+    assert!(script.takes(Input::Bye { leg: Leg::Callee }).is_empty());
     assert_eq!(
-        script.takes(Input::Acked { leg: Leg::Customer, sdp: None }),
-        ["bye customer", "Ended(HungUpBy(Agent))"]
+        script.takes(Input::Acked { leg: Leg::Caller, sdp: None }),
+        ["bye caller", "Ended(HungUpBy(Callee))"]
     );
 }
 
@@ -159,7 +159,7 @@ fn our_bye_to_the_customer_waits_for_the_ack() {
 fn an_ack_that_never_comes_ends_the_call() {
     let (mut script, _) = Script::dialled();
     script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: NO_TIMER });
-    assert_eq!(script.takes(Input::Lost { leg: Leg::Customer }), ["bye agent", "Ended(Lost(Customer))"]);
+    assert_eq!(script.takes(Input::Lost { leg: Leg::Caller }), ["bye callee", "Ended(Lost(Caller))"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_cancel_reaches_the_agent_and_a_200_that_crosses_it_is_hung_up() {
     assert_eq!(script.takes(Input::Cancelled), ["cancel", "Ended(Cancelled)"]);
     assert_eq!(
         script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: NO_TIMER }),
-        ["bye agent"]
+        ["bye callee"]
     );
 }
 
@@ -217,7 +217,7 @@ fn early_media_reaches_the_customer_and_the_answer_repeats_it() {
     script.takes(Input::Progress { sdp: None });
     assert_eq!(
         script.takes(Input::Progress { sdp: Some(&phone("sendrecv")) }),
-        ["set agent SendRecv", "set customer SendRecv", "early media sendrecv"]
+        ["set callee SendRecv", "set caller SendRecv", "early media sendrecv"]
     );
     let out = script.takes(Input::Answered { sdp: None, timer: NO_TIMER });
     assert_eq!(out, ["answer sendrecv", "Answered"]);
@@ -228,7 +228,7 @@ fn an_agent_without_usable_media_is_hung_up_and_the_customer_hears_488() {
     let (mut script, _) = Script::dialled();
     assert_eq!(
         script.takes(Input::Answered { sdp: Some(b"v=0\r\n"), timer: NO_TIMER }),
-        ["bye agent", "reject 488", "Ended(Media)"]
+        ["bye callee", "reject 488", "Ended(Media)"]
     );
 }
 
@@ -238,23 +238,23 @@ fn an_invite_without_an_offer_is_answered_with_ours() {
     assert_eq!(first, ["invite sendrecv 1800"]);
     assert_eq!(
         script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: NO_TIMER }),
-        ["set agent SendRecv", "answer sendrecv", "Answered"]
+        ["set callee SendRecv", "answer sendrecv", "Answered"]
     );
-    let acked = Input::Acked { leg: Leg::Customer, sdp: Some(&phone("sendrecv")) };
-    assert_eq!(script.takes(acked), ["set customer SendRecv"]);
+    let acked = Input::Acked { leg: Leg::Caller, sdp: Some(&phone("sendrecv")) };
+    assert_eq!(script.takes(acked), ["set caller SendRecv"]);
 }
 
 #[test]
 fn a_late_offer_that_gets_no_answer_ends_the_call() {
     let (mut script, _) = Script::dialled_with(None, None);
     script.takes(Input::Answered { sdp: Some(&phone("sendrecv")), timer: NO_TIMER });
-    let out = script.takes(Input::Acked { leg: Leg::Customer, sdp: None });
-    assert_eq!(out, ["bye agent", "bye customer", "Ended(Media)"]);
+    let out = script.takes(Input::Acked { leg: Leg::Caller, sdp: None });
+    assert_eq!(out, ["bye callee", "bye caller", "Ended(Media)"]);
 }
 
 #[test]
 fn hold_crosses_over_in_both_directions_and_back() {
-    for (leg, other) in [(Leg::Customer, Leg::Agent), (Leg::Agent, Leg::Customer)] {
+    for (leg, other) in [(Leg::Caller, Leg::Callee), (Leg::Callee, Leg::Caller)] {
         let mut script = Script::talking();
         let (name, across) = (leg.name(), other.name());
         let out = script.modify(leg, 1, Some(&phone("sendonly")));
@@ -289,14 +289,14 @@ fn an_offer_that_moves_only_the_address_is_answered_by_us_alone() {
     let out = script.call.handle(
         0,
         Input::Modify {
-            leg: Leg::Customer,
+            leg: Leg::Caller,
             request: RequestId(1),
             sdp: Some(moved.as_bytes()),
             update: true,
             timer: NO_TIMER,
         },
     );
-    assert_eq!(told(&out), ["respond customer #1 200 sendrecv", "set customer SendRecv"]);
+    assert_eq!(told(&out), ["respond caller #1 200 sendrecv", "set caller SendRecv"]);
     let Some(Output::SetLeg { agreed, .. }) = out.last() else { panic!("no media") };
     assert_eq!(agreed.remote, Some("10.0.0.9:6004".parse().unwrap()));
 }
@@ -304,59 +304,59 @@ fn an_offer_that_moves_only_the_address_is_answered_by_us_alone() {
 #[test]
 fn changes_from_both_sides_at_once_are_glare() {
     let mut script = Script::talking();
-    script.modify(Leg::Customer, 1, Some(&phone("sendonly")));
-    assert_eq!(script.modify(Leg::Agent, 2, Some(&phone("sendonly"))), ["respond agent #2 491"]);
-    assert_eq!(script.modify_answered(Leg::Agent, 491, None), ["respond customer #1 491"]);
+    script.modify(Leg::Caller, 1, Some(&phone("sendonly")));
+    assert_eq!(script.modify(Leg::Callee, 2, Some(&phone("sendonly"))), ["respond callee #2 491"]);
+    assert_eq!(script.modify_answered(Leg::Callee, 491, None), ["respond caller #1 491"]);
     // Nothing is stuck: the next try goes across again.
-    let out = script.modify(Leg::Agent, 3, Some(&phone("sendonly")));
-    assert_eq!(out, ["re-invite customer sendonly"]);
+    let out = script.modify(Leg::Callee, 3, Some(&phone("sendonly")));
+    assert_eq!(out, ["re-invite caller sendonly"]);
 }
 
 #[test]
 fn a_refused_hold_leaves_the_call_as_it_was() {
     let mut script = Script::talking();
-    script.modify(Leg::Customer, 1, Some(&phone("sendonly")));
-    assert_eq!(script.modify_answered(Leg::Agent, 488, None), ["respond customer #1 488"]);
+    script.modify(Leg::Caller, 1, Some(&phone("sendonly")));
+    assert_eq!(script.modify_answered(Leg::Callee, 488, None), ["respond caller #1 488"]);
     assert_eq!(
-        script.modify(Leg::Customer, 2, Some(&phone("sendrecv"))),
-        ["respond customer #2 200 sendrecv", "set customer SendRecv"]
+        script.modify(Leg::Caller, 2, Some(&phone("sendrecv"))),
+        ["respond caller #2 200 sendrecv", "set caller SendRecv"]
     );
 }
 
 #[test]
 fn a_change_that_the_other_side_does_not_answer_ends_the_call() {
     let mut script = Script::talking();
-    script.modify(Leg::Customer, 1, Some(&phone("sendonly")));
+    script.modify(Leg::Caller, 1, Some(&phone("sendonly")));
     assert_eq!(
-        script.modify_answered(Leg::Agent, 408, None),
-        ["respond customer #1 481", "bye customer", "Ended(Lost(Agent))"]
+        script.modify_answered(Leg::Callee, 408, None),
+        ["respond caller #1 481", "bye caller", "Ended(Lost(Callee))"]
     );
 }
 
 #[test]
 fn a_change_under_way_is_answered_when_the_call_ends() {
     let mut script = Script::talking();
-    script.modify(Leg::Customer, 1, Some(&phone("sendonly")));
+    script.modify(Leg::Caller, 1, Some(&phone("sendonly")));
     assert_eq!(
-        script.takes(Input::Bye { leg: Leg::Agent }),
-        ["bye customer", "respond customer #1 487", "Ended(HungUpBy(Agent))"]
+        script.takes(Input::Bye { leg: Leg::Callee }),
+        ["bye caller", "respond caller #1 487", "Ended(HungUpBy(Callee))"]
     );
 }
 
 #[test]
 fn an_offer_we_cannot_read_is_refused_and_the_call_goes_on() {
     let mut script = Script::talking();
-    assert_eq!(script.modify(Leg::Agent, 1, Some(b"m=what")), ["respond agent #1 488"]);
+    assert_eq!(script.modify(Leg::Callee, 1, Some(b"m=what")), ["respond callee #1 488"]);
     assert!(script.call.is_live());
 }
 
 #[test]
 fn a_re_invite_without_an_offer_gets_ours_and_its_ack_brings_the_answer() {
     let mut script = Script::talking();
-    assert_eq!(script.modify(Leg::Agent, 1, None), ["respond agent #1 200 sendrecv"]);
-    assert_eq!(script.modify(Leg::Agent, 2, None), ["respond agent #2 491"]);
-    let acked = Input::Acked { leg: Leg::Agent, sdp: Some(&phone("sendrecv")) };
-    assert_eq!(script.takes(acked), ["set agent SendRecv"]);
+    assert_eq!(script.modify(Leg::Callee, 1, None), ["respond callee #1 200 sendrecv"]);
+    assert_eq!(script.modify(Leg::Callee, 2, None), ["respond callee #2 491"]);
+    let acked = Input::Acked { leg: Leg::Callee, sdp: Some(&phone("sendrecv")) };
+    assert_eq!(script.takes(acked), ["set callee SendRecv"]);
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn our_version_grows_only_when_our_words_change() {
         origin.split(' ').nth(2).unwrap().parse::<u64>().unwrap()
     };
     let again = |script: &mut Script, body: &[u8]| {
-        let (leg, request) = (Leg::Customer, RequestId(1));
+        let (leg, request) = (Leg::Caller, RequestId(1));
         script.call.handle(0, Input::Modify { leg, request, sdp: Some(body), update: true, timer: NO_TIMER })
     };
     let first = version(&again(&mut script, &phone("sendrecv")));
@@ -383,32 +383,32 @@ fn our_version_grows_only_when_our_words_change() {
 #[test]
 fn a_key_by_info_is_passed_on_outside_secure_mode() {
     let mut script = Script::talking();
-    assert_eq!(script.key(Leg::Customer, b"Signal=5\r\nDuration=100"), ["info from customer #7"]);
-    let answered = Input::InfoAnswered { leg: Leg::Customer, request: RequestId(7), code: 200 };
-    assert_eq!(script.takes(answered), ["respond customer #7 200"]);
-    assert_eq!(script.key(Leg::Agent, b"Signal=5"), ["info from agent #7"]);
+    assert_eq!(script.key(Leg::Caller, b"Signal=5\r\nDuration=100"), ["info from caller #7"]);
+    let answered = Input::InfoAnswered { leg: Leg::Caller, request: RequestId(7), code: 200 };
+    assert_eq!(script.takes(answered), ["respond caller #7 200"]);
+    assert_eq!(script.key(Leg::Callee, b"Signal=5"), ["info from callee #7"]);
 }
 
 #[test]
 fn in_secure_mode_no_info_crosses_whatever_it_holds() {
     let mut script = Script::talking();
     script.takes(Input::Secure(true));
-    assert_eq!(script.key(Leg::Customer, b"Signal=5"), ["Key(Key(•))", "respond customer #7 200"]);
-    assert_eq!(script.key(Leg::Customer, b"Signal=16"), ["respond customer #7 200"]);
-    assert_eq!(script.key(Leg::Customer, b"Signal=4111111111111111"), ["respond customer #7 400"]);
-    assert_eq!(script.key(Leg::Agent, b"Signal=5"), ["respond agent #7 200"]);
+    assert_eq!(script.key(Leg::Caller, b"Signal=5"), ["Key(Key(•))", "respond caller #7 200"]);
+    assert_eq!(script.key(Leg::Caller, b"Signal=16"), ["respond caller #7 200"]);
+    assert_eq!(script.key(Leg::Caller, b"Signal=4111111111111111"), ["respond caller #7 400"]);
+    assert_eq!(script.key(Leg::Callee, b"Signal=5"), ["respond callee #7 200"]);
     script.takes(Input::Secure(false));
-    assert_eq!(script.key(Leg::Customer, b"Signal=5"), ["info from customer #7"]);
+    assert_eq!(script.key(Leg::Caller, b"Signal=5"), ["info from caller #7"]);
 }
 
 #[test]
 fn an_info_of_another_kind_is_not_passed_on() {
     let mut script = Script::talking();
     let mut info = |content_type, body| {
-        script.takes(Input::Info { leg: Leg::Customer, request: RequestId(1), content_type, body })
+        script.takes(Input::Info { leg: Leg::Caller, request: RequestId(1), content_type, body })
     };
-    assert_eq!(info("application/media_control+xml", b"<x/>"), ["respond customer #1 415"]);
-    assert_eq!(info("", b""), ["respond customer #1 200"]);
+    assert_eq!(info("application/media_control+xml", b"<x/>"), ["respond caller #1 415"]);
+    assert_eq!(info("", b""), ["respond caller #1 200"]);
 }
 
 #[test]
@@ -416,30 +416,30 @@ fn we_refresh_both_sessions_at_half_their_time() {
     let ours = SessionTimer { expires_s: 600, refresher: Some(Refresher::Uas) };
     let mut script = Script::talking_with(Some(ours), timer("200;refresher=uac"));
     assert_eq!(script.call.deadline_ms(), Some(100_000));
-    assert_eq!(script.at(100_000, Input::Time), ["re-invite agent sendrecv 200;refresher=uac"]);
+    assert_eq!(script.at(100_000, Input::Time), ["re-invite callee sendrecv 200;refresher=uac"]);
     let answered = Input::ModifyAnswered {
-        leg: Leg::Agent,
+        leg: Leg::Callee,
         code: 200,
         sdp: Some(&phone("sendrecv")),
         timer: timer("200;refresher=uac"),
     };
-    assert_eq!(script.takes(answered), ["set agent SendRecv"]);
+    assert_eq!(script.takes(answered), ["set callee SendRecv"]);
     assert_eq!(script.call.deadline_ms(), Some(200_000));
     script.at(200_000, Input::Time);
     script.takes(Input::ModifyAnswered {
-        leg: Leg::Agent,
+        leg: Leg::Callee,
         code: 200,
         sdp: None,
         timer: timer("2000;refresher=uac"),
     });
-    assert_eq!(script.at(300_000, Input::Time), ["re-invite customer sendrecv 600;refresher=uac"]);
+    assert_eq!(script.at(300_000, Input::Time), ["re-invite caller sendrecv 600;refresher=uac"]);
 }
 
 #[test]
 fn a_far_end_that_stops_refreshing_is_hung_up() {
     let mut script = Script::talking_with(None, timer("90;refresher=uas"));
     assert_eq!(script.call.deadline_ms(), Some(60_000));
-    assert_eq!(script.at(60_000, Input::Time), ["bye agent", "bye customer", "Ended(Expired(Agent))"]);
+    assert_eq!(script.at(60_000, Input::Time), ["bye callee", "bye caller", "Ended(Expired(Callee))"]);
 }
 
 #[test]
@@ -447,13 +447,13 @@ fn a_refresh_of_theirs_starts_the_time_anew() {
     let mut script = Script::talking_with(None, timer("90;refresher=uas"));
     script.now_ms = 50_000;
     let refresh = Input::Modify {
-        leg: Leg::Agent,
+        leg: Leg::Callee,
         request: RequestId(1),
         sdp: None,
         update: true,
         timer: timer("90;refresher=uac"),
     };
-    assert_eq!(script.takes(refresh), ["respond agent #1 200 90;refresher=uac"]);
+    assert_eq!(script.takes(refresh), ["respond callee #1 200 90;refresher=uac"]);
     assert!(script.at(60_000, Input::Time).is_empty());
     assert_eq!(script.call.deadline_ms(), Some(110_000));
 }
@@ -462,11 +462,11 @@ fn a_refresh_of_theirs_starts_the_time_anew() {
 fn a_refresh_that_meets_glare_is_tried_again_and_one_that_is_lost_ends_the_call() {
     let mut script = Script::talking_with(None, timer("200;refresher=uac"));
     script.at(100_000, Input::Time);
-    assert!(script.modify_answered(Leg::Agent, 491, None).is_empty());
+    assert!(script.modify_answered(Leg::Callee, 491, None).is_empty());
     let again_ms = script.call.deadline_ms().unwrap();
     assert!((102_100..104_000).contains(&again_ms), "{again_ms}");
-    assert_eq!(script.at(again_ms, Input::Time), ["re-invite agent sendrecv 200;refresher=uac"]);
-    assert_eq!(script.modify_answered(Leg::Agent, 481, None), ["bye customer", "Ended(Lost(Agent))"]);
+    assert_eq!(script.at(again_ms, Input::Time), ["re-invite callee sendrecv 200;refresher=uac"]);
+    assert_eq!(script.modify_answered(Leg::Callee, 481, None), ["bye caller", "Ended(Lost(Callee))"]);
 }
 
 #[test]
@@ -475,26 +475,26 @@ fn a_refresh_that_is_never_answered_does_not_outlive_the_session() {
     script.at(100_000, Input::Time);
     assert_eq!(script.call.deadline_ms(), Some(200_000));
     let out = script.at(200_000, Input::Time);
-    assert_eq!(out, ["bye agent", "bye customer", "Ended(Expired(Agent))"]);
+    assert_eq!(out, ["bye callee", "bye caller", "Ended(Expired(Callee))"]);
 }
 
 #[test]
 fn an_interval_that_is_too_small_is_refused_with_the_smallest_allowed() {
     let mut script = Script::talking();
     let refresh = Input::Modify {
-        leg: Leg::Customer,
+        leg: Leg::Caller,
         request: RequestId(1),
         sdp: None,
         update: true,
         timer: timer("30"),
     };
-    assert_eq!(script.takes(refresh), ["respond customer #1 422 90"]);
+    assert_eq!(script.takes(refresh), ["respond caller #1 422 90"]);
 }
 
 #[test]
 fn no_call_lasts_longer_than_allowed() {
     let mut script = Script::talking();
-    assert_eq!(script.at(3_600_000, Input::Time), ["bye agent", "bye customer", "Ended(TooLong)"]);
+    assert_eq!(script.at(3_600_000, Input::Time), ["bye callee", "bye caller", "Ended(TooLong)"]);
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn we_may_hang_up_at_any_time() {
     let (mut script, _) = Script::dialled();
     assert_eq!(script.takes(Input::HangUp), ["cancel", "reject 503", "Ended(HungUp)"]);
     let mut script = Script::talking();
-    assert_eq!(script.takes(Input::HangUp), ["bye agent", "bye customer", "Ended(HungUp)"]);
+    assert_eq!(script.takes(Input::HangUp), ["bye callee", "bye caller", "Ended(HungUp)"]);
 }
 
 /// Whatever happens in whatever order: no panic, one end at most, no INFO across in secure mode, and no
@@ -515,7 +515,7 @@ fn random_walks_keep_the_rules() {
         let (mut script, _) = Script::dialled();
         let (mut secure, mut ends, mut request) = (false, 0, 0);
         for _ in 0..60 {
-            let leg = if rng.random() { Leg::Customer } else { Leg::Agent };
+            let leg = if rng.random() { Leg::Caller } else { Leg::Callee };
             let names = ["sendrecv", "sendonly", "recvonly", "inactive"];
             let body = phone(names[rng.random_range(0..4)]);
             let sdp = if rng.random_bool(0.8) { Some(body.as_slice()) } else { None };
@@ -552,7 +552,7 @@ fn random_walks_keep_the_rules() {
             assert!(!was_secure || !out.iter().any(moved), "seed {seed}: {out:?}");
             ends += out.iter().filter(|line| line.starts_with("Ended")).count();
             assert!(!secure || !out.iter().any(|line| line.starts_with("info")), "seed {seed}: {out:?}");
-            let spoke = out.iter().any(|line| !line.starts_with("respond") && line != "bye agent");
+            let spoke = out.iter().any(|line| !line.starts_with("respond") && line != "bye callee");
             assert!(!(was_over && spoke), "seed {seed}: {out:?}");
         }
         assert!(ends <= 1, "seed {seed}");

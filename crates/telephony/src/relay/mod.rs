@@ -9,6 +9,7 @@
 //! [`Bridge::fault`] too, until secure mode is left.
 
 mod leg;
+mod listener;
 mod outgoing;
 mod rate;
 mod secure;
@@ -18,6 +19,7 @@ mod stats;
 mod tests;
 
 pub use leg::{Flow, LegParams};
+pub use listener::KeyListener;
 pub use outgoing::StreamSeed;
 pub use rate::KeyRate;
 pub use secure::SecureMode;
@@ -65,6 +67,7 @@ pub struct Bridge {
     customer: Leg,
     agent: Leg,
     mode: Mode,
+    listener: Option<Box<KeyListener>>,
     keys_before: u64,
     faults: u64,
     scratch: [u8; MAX_PACKET_BYTES],
@@ -85,6 +88,7 @@ impl Bridge {
             customer: Leg::new(to_customer),
             agent: Leg::new(to_agent),
             mode: Mode::Plain,
+            listener: None,
             keys_before: 0,
             faults: 0,
             scratch: [0; MAX_PACKET_BYTES],
@@ -101,6 +105,11 @@ impl Bridge {
             secure.stream_replaced();
             self.agent.outgoing.begin_stream();
         }
+    }
+
+    /// Hears the agent's keys from now on, or no more. Gives back who listened before, to be freed elsewhere.
+    pub fn listen(&mut self, listener: Option<Box<KeyListener>>) -> Option<Box<KeyListener>> {
+        std::mem::replace(&mut self.listener, listener)
     }
 
     /// Enters secure mode from the next packet on. Gives back what is left over of an earlier one, so that
@@ -273,6 +282,13 @@ impl Bridge {
         };
         let kind = leg.params.kind(packet.header.payload_type);
         leg.stats.events += u64::from(kind == Kind::Event);
+        if let (Side::Agent, Mode::Plain, Some(listener)) = (side, &self.mode, &mut self.listener) {
+            match kind {
+                Kind::Event => listener.event(now_us, packet.header.timestamp, packet.payload),
+                Kind::Audio(law) => listener.audio(now_us, law, packet.payload),
+                Kind::ComfortNoise | Kind::Unknown => {}
+            }
+        }
         let (dropped, to) = (&mut leg.stats.dropped, other.params);
         let own_number = packet.header.payload_type;
         let (reason, payload_type, from_law) = match kind {

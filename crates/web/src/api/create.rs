@@ -118,7 +118,8 @@ fn read_request(session: SessionGuid, body: &[u8]) -> Result<OpenRequest, ApiErr
     })
 }
 
-fn is_no_agent(agent: &str) -> bool {
+/// Whether this is no agent's id by its form.
+pub(super) fn is_no_agent(agent: &str) -> bool {
     agent.chars().count() > AGENT_CHARS_MAX || agent.chars().any(char::is_control)
 }
 

@@ -83,6 +83,22 @@ impl Endpoint {
         }
     }
 
+    /// An endpoint that needs a token and sets something: done again, it does no harm.
+    pub(super) fn put<H, T>(path: &'static str, handler: H, operation: Operation) -> Self
+    where
+        H: Handler<T, Arc<Api>>,
+        T: 'static,
+    {
+        Self {
+            method: Method::PUT,
+            path,
+            access: Access::Token,
+            repeat: Repeat::Harmless,
+            operation,
+            handler: axum::routing::put(handler),
+        }
+    }
+
     /// The same for other callers, and never kept under a key.
     pub(super) fn open_to(self, access: Access) -> Self {
         Self { access, repeat: Repeat::Harmless, ..self }

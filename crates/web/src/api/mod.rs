@@ -21,6 +21,7 @@ use crate::rate::Allowances;
 use crate::verified::VerifiedTokens;
 
 mod caller;
+mod calls;
 mod create;
 mod docs;
 mod endpoint;
@@ -95,10 +96,17 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
 
 /// Every endpoint there is. What is not in this list is not served.
 fn endpoints() -> Vec<Endpoint> {
-    [token::endpoints(), docs::endpoints(), create::endpoints(), status::endpoints(), events::endpoints()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        token::endpoints(),
+        docs::endpoints(),
+        create::endpoints(),
+        status::endpoints(),
+        events::endpoints(),
+        calls::endpoints(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Handles what no route matches: the token endpoint in other spellings, and nothing else.

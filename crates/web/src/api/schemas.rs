@@ -28,7 +28,7 @@ pub(super) fn parameters() -> Value {
             "name": "guid",
             "in": "path",
             "required": true,
-            "description": "sessionGuid",
+            "description": "sessionGuid or callGuid, as the path says.",
             "schema": {"type": "string", "format": "uuid"},
         },
     })
@@ -51,7 +51,7 @@ pub(super) fn responses() -> Value {
 
 /// Bodies.
 pub(super) fn schemas() -> Value {
-    json!({
+    let mut schemas = json!({
         "Token": token(),
         "OAuthError": object(&["error"], json!({"error": text(), "error_description": text()})),
         "CreateSession": create_session(),
@@ -64,7 +64,12 @@ pub(super) fn schemas() -> Value {
             json!({"sessionGuid": guid(), "events": list("Event")}),
         ),
         "Problem": problem(),
-    })
+    });
+    // The rest stands beside its endpoints.
+    for (name, schema) in super::calls::schemas() {
+        schemas[name] = schema;
+    }
+    schemas
 }
 
 fn token() -> Value {

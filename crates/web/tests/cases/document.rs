@@ -44,6 +44,8 @@ async fn the_examples_of_the_document_work() {
     let desk = Desk::start();
     let token = desk.token_of("backend").await;
     let document: Value = serde_json::from_str(&hushpad_web::openapi_document()).unwrap();
+    let call = uuid::Uuid::from_u128(42).to_string();
+    desk.calls.trunk_call("acme", 42, true);
     let mut done = 0;
     for endpoint in hushpad_web::endpoint_list() {
         let operation = &document["paths"][endpoint.path][endpoint.method.as_str().to_lowercase()];
@@ -60,9 +62,10 @@ async fn the_examples_of_the_document_work() {
             }
             other => panic!("{other}"),
         };
+        let path = endpoint.path.replace("{guid}", &call);
         let request = Request::builder()
             .method(endpoint.method.clone())
-            .uri(endpoint.path)
+            .uri(&path)
             .header("content-type", content_type)
             .header("authorization", format!("Bearer {token}"));
         let request = match endpoint.access {

@@ -1,3 +1,4 @@
+mod calls;
 mod contract;
 mod document;
 mod events;

@@ -13,8 +13,8 @@ use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
 use hushpad_domain::ports::{
-    ActError, Calls, ChangeSigns, Changes, Clients, CommitError, Launch, LaunchError, NoLiveCall, PageStream,
-    SecureSide, Sessions, StoreUnavailable, World,
+    ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Launch, LaunchError, LinkCode,
+    LiveCall, NoLiveCall, PageStream, SecureSide, Sessions, StoreUnavailable, World,
 };
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -84,6 +84,10 @@ impl Sessions for FakeStore {
         Ok(self.all().into_iter().find(|session| session.provider == guid))
     }
 
+    async fn unsettled(&self, _: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        Ok(Vec::new())
+    }
+
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
         Ok(self.all().into_iter().filter(|session| !session.has_ended()).collect())
     }
@@ -148,7 +152,7 @@ impl Clients for FakeClients {
 
 /// `busy` always has two calls; others have what they were given.
 #[derive(Default)]
-pub(crate) struct FakeCalls(Mutex<HashMap<(String, String), CallGuid>>);
+pub(crate) struct FakeCalls(Mutex<HashMap<(String, String), CallGuid>>, Mutex<Vec<(String, LiveCall)>>);
 
 impl FakeCalls {
     pub(crate) fn call_of(&self, account: &str, agent: &str) {
@@ -156,9 +160,48 @@ impl FakeCalls {
         let guid = CallGuid(Uuid::from_u128(0xca11 + calls.len() as u128));
         calls.insert((account.to_owned(), agent.to_owned()), guid);
     }
+
+    /// A call that is nobody's yet.
+    pub(crate) fn trunk_call(&self, account: &str, guid: u128, answered: bool) {
+        let guid = CallGuid(Uuid::from_u128(guid));
+        let caller = answered.then(|| "+4930123".to_owned());
+        let call = LiveCall { guid, agent: None, answered, since: Timestamp::from_micros(0), caller };
+        self.1.lock().unwrap().push((account.to_owned(), call));
+    }
 }
 
+#[async_trait]
 impl Calls for FakeCalls {
+    fn calls(&self, account: &AccountId) -> Vec<LiveCall> {
+        let all = self.1.lock().unwrap();
+        all.iter().filter(|(of, _)| *of == account.0).map(|(_, call)| call.clone()).collect()
+    }
+
+    async fn bind(
+        &self,
+        account: &AccountId,
+        call: CallGuid,
+        agent: &AgentId,
+        only_if_free: bool,
+    ) -> Result<(), BindError> {
+        let mut all = self.1.lock().unwrap();
+        let found = all.iter_mut().find(|(of, live)| *of == account.0 && live.guid == call);
+        let (_, live) = found.ok_or(BindError::NoSuchCall)?;
+        if !live.answered {
+            return Err(BindError::NotAnswered);
+        }
+        if only_if_free && live.agent.as_ref().is_some_and(|has| has != agent) {
+            return Err(BindError::OtherAgents);
+        }
+        live.agent = Some(agent.clone());
+        Ok(())
+    }
+
+    fn link_code(&self, _: &AccountId, agent: &AgentId) -> Option<LinkCode> {
+        let code = (agent.as_str() != "busy").then(|| "*000042".to_owned())?;
+        Some(LinkCode { code, expires_on: Timestamp::from_micros(300_000_000) })
+    }
+
     fn live_call(&self, account: &AccountId, agent: &AgentId) -> Result<CallGuid, NoLiveCall> {
         if agent.as_str() == "busy" {
             return Err(NoLiveCall::Several);

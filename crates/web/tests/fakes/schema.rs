@@ -108,7 +108,7 @@ pub(crate) fn check(schema: &'static Value, value: &Value, place: &str) {
                     other => panic!("{place}: nobody knows the format {other}"),
                 }
             }
-            "description" | "examples" | "default" => {}
+            "description" | "examples" | "default" | "pattern" => {}
             other => panic!("{place}: nobody knows the keyword {other}"),
         }
     }

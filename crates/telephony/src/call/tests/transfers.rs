@@ -1,35 +1,32 @@
-//! The agent leg moves on to another agent.
+//! The callee leg moves on to another callee.
 
 use super::*;
 
 #[test]
 fn the_agent_passes_the_customer_on() {
     let mut script = Script::talking();
-    assert_eq!(script.refer(true), ["respond agent #9 202", "notify 100", "invite next sendrecv"]);
+    assert_eq!(script.refer(true), ["respond callee #9 202", "notify 100", "invite next sendrecv"]);
     assert!(script.call.is_transferring());
     assert_eq!(
         script.next_answers("sendrecv"),
-        ["notify 200 last", "bye agent", "adopt", "set agent SendRecv", "Transferred"]
+        ["notify 200 last", "bye callee", "adopt", "set callee SendRecv", "Transferred"]
     );
-    assert_eq!(script.takes(Input::Bye { leg: Leg::Agent }), ["bye customer", "Ended(HungUpBy(Agent))"]);
+    assert_eq!(script.takes(Input::Bye { leg: Leg::Callee }), ["bye caller", "Ended(HungUpBy(Callee))"]);
 }
 
 #[test]
 fn an_agent_who_hangs_up_after_its_refer_leaves_the_customer_waiting() {
     let mut script = Script::talking();
     script.refer(true);
-    assert_eq!(script.takes(Input::Bye { leg: Leg::Agent }), ["set agent Inactive"]);
-    assert!(script.call.is_live() && !script.call.has_agent());
-    assert_eq!(script.next_answers("sendrecv"), ["adopt", "set agent SendRecv", "Transferred"]);
-    assert!(script.call.has_agent());
+    assert_eq!(script.takes(Input::Bye { leg: Leg::Callee }), ["set callee Inactive"]);
+    assert!(script.call.is_live() && !script.call.has_callee());
+    assert_eq!(script.next_answers("sendrecv"), ["adopt", "set callee SendRecv", "Transferred"]);
+    assert!(script.call.has_callee());
 
     let mut script = Script::talking();
     script.refer(true);
-    script.takes(Input::Bye { leg: Leg::Agent });
-    assert_eq!(
-        script.takes(Input::TransferRefused { code: 486 }),
-        ["bye customer", "Ended(HungUpBy(Agent))"]
-    );
+    script.takes(Input::Bye { leg: Leg::Callee });
+    assert_eq!(script.takes(Input::TransferRefused { code: 486 }), ["bye caller", "Ended(HungUpBy(Callee))"]);
 }
 
 #[test]
@@ -50,19 +47,19 @@ fn a_transfer_that_fails_leaves_the_agent_where_it_is() {
 #[test]
 fn who_may_not_be_called_and_who_may_not_ask_is_refused() {
     let mut script = Script::talking();
-    assert_eq!(script.refer(false), ["respond agent #9 403"]);
-    let customers = Input::Refer { leg: Leg::Customer, request: RequestId(1), allowed: true };
-    assert_eq!(script.takes(customers), ["respond customer #1 403"]);
+    assert_eq!(script.refer(false), ["respond callee #9 403"]);
+    let customers = Input::Refer { leg: Leg::Caller, request: RequestId(1), allowed: true };
+    assert_eq!(script.takes(customers), ["respond caller #1 403"]);
     script.refer(true);
-    assert_eq!(script.refer(true), ["respond agent #9 491"]);
-    assert_eq!(script.modify(Leg::Customer, 2, Some(&phone("sendonly"))), ["respond customer #2 491"]);
+    assert_eq!(script.refer(true), ["respond callee #9 491"]);
+    assert_eq!(script.modify(Leg::Caller, 2, Some(&phone("sendonly"))), ["respond caller #2 491"]);
 }
 
 #[test]
 fn while_keys_are_hidden_nobody_is_transferred() {
     let mut script = Script::talking();
     script.takes(Input::Secure(true));
-    assert_eq!(script.refer(true), ["respond agent #9 403"]);
+    assert_eq!(script.refer(true), ["respond callee #9 403"]);
     script.takes(Input::Secure(false));
     script.refer(true);
     // One that is under way when a session begins comes to nothing.
@@ -73,17 +70,14 @@ fn while_keys_are_hidden_nobody_is_transferred() {
 #[test]
 fn a_customer_on_hold_hears_the_next_agent() {
     let mut script = Script::talking();
-    script.modify(Leg::Agent, 1, Some(&phone("sendonly")));
-    script.modify_answered(Leg::Customer, 200, Some(&phone("recvonly")));
+    script.modify(Leg::Callee, 1, Some(&phone("sendonly")));
+    script.modify_answered(Leg::Caller, 200, Some(&phone("recvonly")));
     assert_eq!(script.refer(true)[2], "invite next sendrecv");
-    assert_eq!(script.next_answers("sendrecv")[5..], ["re-invite customer sendrecv"]);
-    assert_eq!(
-        script.modify_answered(Leg::Customer, 200, Some(&phone("sendrecv"))),
-        ["set customer SendRecv"]
-    );
-    // And the customer's own hold stays.
-    script.modify(Leg::Customer, 2, Some(&phone("sendonly")));
-    script.modify_answered(Leg::Agent, 200, Some(&phone("recvonly")));
+    assert_eq!(script.next_answers("sendrecv")[5..], ["re-invite caller sendrecv"]);
+    assert_eq!(script.modify_answered(Leg::Caller, 200, Some(&phone("sendrecv"))), ["set caller SendRecv"]);
+    // And the caller's own hold stays.
+    script.modify(Leg::Caller, 2, Some(&phone("sendonly")));
+    script.modify_answered(Leg::Callee, 200, Some(&phone("recvonly")));
     assert_eq!(script.refer(true)[2], "invite next sendonly");
     assert_eq!(script.next_answers("recvonly").last().unwrap(), "Transferred");
 }
@@ -93,7 +87,7 @@ fn a_customer_who_hangs_up_ends_a_transfer_too() {
     let mut script = Script::talking();
     script.refer(true);
     assert_eq!(
-        script.takes(Input::Bye { leg: Leg::Customer }),
-        ["bye agent", "cancel next", "Ended(HungUpBy(Customer))"]
+        script.takes(Input::Bye { leg: Leg::Caller }),
+        ["bye callee", "cancel next", "Ended(HungUpBy(Caller))"]
     );
 }

@@ -134,3 +134,27 @@ fn what_was_lost_in_secure_mode_leaves_no_gap_after_it() {
         assert_eq!(pair[1].header.sequence, pair[0].header.sequence.wrapping_add(1));
     }
 }
+
+#[test]
+fn the_agents_keys_are_heard_on_either_carrier_and_pass_on() {
+    let mut call = Call::new();
+    call.bridge.listen(Some(Box::new(KeyListener::new(call.keys.clone()))));
+    for packet in call.agent.press(b'7', 4) {
+        call.arrives(Side::Agent, address(Side::Agent), &packet);
+        call.now_us += PACKET_US;
+    }
+    assert_eq!(call.keys(), "7");
+    for payload in [speech(3), tone(5), speech(3)].concat() {
+        call.agent_says(&payload);
+        call.now_us += PACKET_US;
+    }
+    assert_eq!(call.keys(), "1");
+    assert_eq!(call.heard_by(Side::Customer).len(), 7 + 11);
+    call.customer_presses("5");
+    assert_eq!(call.keys(), "", "the customer's are nobody's business");
+    call.bridge.listen(None);
+    call.agent.press(b'7', 4).iter().for_each(|packet| {
+        call.arrives(Side::Agent, address(Side::Agent), packet);
+    });
+    assert_eq!(call.keys(), "");
+}
