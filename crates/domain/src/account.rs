@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::acceptance::Acceptance;
 use crate::attempt::Purpose;
 use crate::field::Field;
+use crate::field_map::FieldMap;
 use crate::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use crate::masked_card::Brand;
 
@@ -69,6 +70,8 @@ pub struct PaymentFlow {
     pub acceptance: Acceptance,
     /// Whether the gateway is to keep the card under a token. The customer must have agreed to that.
     pub keep_card: bool,
+    /// What `paymentData` must hold.
+    pub data: FieldMap,
     /// How long a field waits for its first key.
     pub first_key_time_out: Duration,
     /// How long it waits between keys.

@@ -59,6 +59,16 @@ pub trait Sessions: Send + Sync {
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable>;
 }
 
+/// Hears of commits to sessions, wherever in this process they are made.
+pub trait Changes: Send + Sync {
+    /// A sign each time that the session may have changed. Several may come as one; a commit by another process
+    /// gives none.
+    fn signs(&self, session: SessionGuid) -> ChangeSigns;
+}
+
+/// Signs that something has changed. What, tells the store.
+pub type ChangeSigns = Pin<Box<dyn Stream<Item = ()> + Send>>;
+
 /// Where API clients are kept.
 #[async_trait]
 pub trait Clients: Send + Sync {

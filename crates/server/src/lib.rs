@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod allocator;
+pub mod announcer;
 pub mod bench;
 pub mod calls;
 pub mod capture;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
+use crate::announcer::Announcer;
 use crate::calls::{CallTable, Calls};
 use crate::capture::SecureDesk;
 use crate::config::{Config, HttpListener};
@@ -52,7 +53,8 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways =
         Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
-    let sessions: Arc<dyn Sessions> = store.clone();
+    let announcer = Arc::new(Announcer::new(store.clone()));
+    let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
     let payments = Payments::new(PaymentsParts {
         books: Books::new(Arc::clone(&sessions), Arc::new(world.clone())),
@@ -63,15 +65,22 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         metrics: Arc::clone(&metrics),
     });
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let secure_side =
-        SecureDesk::new(calls.clone(), payments, world.clone(), Arc::clone(&metrics), config.max_sessions);
+    let secure_side = SecureDesk::new(
+        calls.clone(),
+        payments.clone(),
+        world.clone(),
+        Arc::clone(&metrics),
+        config.max_sessions,
+    );
     let web = Arc::new(WebParts {
         directory,
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
         replays: store.clone(),
+        changes: announcer,
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
+        operations: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
         settings: WebSettings {

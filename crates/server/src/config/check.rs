@@ -14,6 +14,7 @@ use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
+use super::field_map::field_map;
 use super::gateways::gateways;
 use super::routes::{RouteTable, Trunk};
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
@@ -372,6 +373,7 @@ fn configuration(
             purpose: purpose(raw.purpose),
             acceptance: acceptance(raw),
             keep_card: raw.keep_card,
+            data: field_map(mistakes, path, raw),
             first_key_time_out: Duration::from_secs(raw.first_key_time_out_s),
             between_keys_time_out: Duration::from_secs(raw.between_keys_time_out_s),
             session_time_out: Duration::from_secs(raw.session_time_out_s),

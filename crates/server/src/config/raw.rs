@@ -291,6 +291,37 @@ pub(super) struct Configuration {
     pub(super) between_keys_time_out_s: u64,
     #[serde(default = "session_time_out_s")]
     pub(super) session_time_out_s: u64,
+    #[serde(default)]
+    pub(super) data: Vec<DataRule>,
+    #[serde(default)]
+    pub(super) other_data: OtherData,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DataRule {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) required: bool,
+    #[serde(default = "format")]
+    pub(super) format: String,
+    #[serde(default = "max_chars")]
+    pub(super) max_chars: usize,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OtherData {
+    #[default]
+    Pass,
+    Refuse,
+}
+
+fn format() -> String {
+    "text".into()
+}
+fn max_chars() -> usize {
+    hushpad_domain::payment_data::VALUE_CHARS_MAX
 }
 
 fn max_calls() -> usize {

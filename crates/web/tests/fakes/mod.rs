@@ -1,7 +1,9 @@
 //! A desk to test at: the web room with fakes behind its ports, and verbs to use it.
 
+mod operations;
 mod ports;
 mod replays;
+pub(crate) mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentF
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::field::Field;
+use hushpad_domain::field_map::{DataFormat, FieldMap, FieldRule, OtherNames};
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, ConfigurationId, GatewayName, SessionGuid,
 };
@@ -30,7 +33,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-pub(crate) use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
+pub(crate) use operations::FakeOperations;
+use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
 pub(crate) use replays::FakeReplays;
 
 /// The schemes' published test cards: they must never come back out.
@@ -49,8 +53,10 @@ pub(crate) struct Desk {
     pub(crate) replays: Arc<FakeReplays>,
     pub(crate) calls: Arc<FakeCalls>,
     pub(crate) secure_side: Arc<FakeSecureSide>,
+    pub(crate) operations: Arc<FakeOperations>,
     pub(crate) world: Arc<FakeWorld>,
     pub(crate) observer: Arc<Recorder>,
+    parts: Arc<WebParts>,
 }
 
 /// An answer, read to its end.
@@ -92,6 +98,7 @@ impl Desk {
         let calls = Arc::new(FakeCalls::default());
         calls.call_of("acme", "agent1234");
         let secure_side = Arc::new(FakeSecureSide::new(store.clone()));
+        let operations = Arc::new(FakeOperations::new(store.clone()));
         let world = Arc::new(FakeWorld::default());
         let observer = Arc::new(Recorder::default());
         let parts = Arc::new(WebParts {
@@ -99,8 +106,10 @@ impl Desk {
             sessions: store.clone(),
             clients: clients.clone(),
             replays: replays.clone(),
+            changes: store.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),
+            operations: operations.clone(),
             world: world.clone(),
             keys,
             settings: WebSettings {
@@ -111,8 +120,15 @@ impl Desk {
             },
             observer: observer.clone(),
         });
-        let (api, pages) = (api_router(parts.clone()), page_router(parts));
-        Self { api, pages, store, clients, replays, calls, secure_side, world, observer }
+        let (api, pages) = (api_router(parts.clone()), page_router(parts.clone()));
+        Self { parts, api, pages, store, clients, replays, calls, secure_side, operations, world, observer }
+    }
+
+    /// Starts the process anew over the same store: what was in memory is gone, the secure side's sessions too.
+    pub(crate) fn restart(&mut self) {
+        self.secure_side.forget_all();
+        self.api = api_router(self.parts.clone());
+        self.pages = page_router(self.parts.clone());
     }
 
     /// Sends a form to the token endpoint at `path`.
@@ -298,12 +314,14 @@ pub(crate) async fn send(router: &Router, mut request: Request<Body>) -> Answer 
     if request.extensions().get::<Source>().is_none() {
         request.extensions_mut().insert(Source([192, 0, 2, 1].into()));
     }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = router.clone().oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
     let all = format!("{:?}{body}", head.headers);
     assert!(PANS.iter().all(|pan| !all.contains(pan)), "a card number came back: {all}");
+    schema::check_answer(&method, &path, head.status.as_u16(), &head.headers, &body);
     Answer { status: head.status, headers: head.headers, body }
 }
 
@@ -358,6 +376,23 @@ fn client(id: &str, account: &str, agent: Option<&str>, secret_hash: [u8; 32]) -
     }
 }
 
+/// Configuration 8 has rules.
+fn field_map(number: u32) -> FieldMap {
+    let rule =
+        |name: &str, required, format| FieldRule { name: name.to_owned(), required, format, chars_max: 40 };
+    match number {
+        8 => FieldMap {
+            rules: vec![
+                rule("Email", true, DataFormat::Email),
+                rule("Country", false, DataFormat::Country),
+                rule("MerchantReferenceCode", false, DataFormat::Text),
+            ],
+            others: OtherNames::Refused,
+        },
+        _ => FieldMap::default(),
+    }
+}
+
 fn account(id: &str) -> Account {
     let configuration = |number, test| AccountConfiguration {
         id: ConfigurationId(number),
@@ -368,6 +403,7 @@ fn account(id: &str) -> Account {
             purpose: Purpose::Sale,
             acceptance: Acceptance::default(),
             keep_card: false,
+            data: field_map(number),
             first_key_time_out: Duration::from_secs(60),
             between_keys_time_out: Duration::from_secs(20),
             session_time_out: Duration::from_secs(900),
@@ -380,7 +416,7 @@ fn account(id: &str) -> Account {
     Account {
         id: AccountId(id.to_owned()),
         default_configuration: ConfigurationId(0),
-        configurations: vec![configuration(0, false), configuration(7, true)],
+        configurations: vec![configuration(0, false), configuration(7, true), configuration(8, true)],
         agents: ["agent1234", "1234", "idle", "busy"].map(|agent| AgentId(agent.to_owned())).to_vec(),
         any_agent: false,
     }
