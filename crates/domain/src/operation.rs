@@ -263,11 +263,12 @@ impl Attempt {
     }
 
     /// Whether somebody must still see to this operation of the attempt: it may have been done, or it is a
-    /// reversal that was refused.
+    /// reversal that was refused or not sent.
     #[must_use]
     pub fn awaits(&self, operation: &Operation) -> bool {
-        let refused = matches!(operation.state, OperationState::Refused { .. });
-        operation.state.is_open() || (refused && operation.kind.is_reverse() && !self.is_given_back())
+        let again =
+            matches!(operation.state, OperationState::Refused { .. } | OperationState::NotSent { .. });
+        operation.state.is_open() || (again && operation.kind.is_reverse() && !self.is_given_back())
     }
 
     /// Whether a reversal was begun and is not confirmed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{AttemptState, DeclineClass, NotSent};
+use hushpad_domain::attempt::{AttemptState, DeclineClass};
 use hushpad_domain::field::Field;
 use hushpad_domain::operation::ReverseCause;
 use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
@@ -263,9 +263,8 @@ impl ProviderSession {
 
     async fn progress(&mut self, progress: Option<Progress>) {
         match progress {
-            Some(Progress::NotBegun(_, card)) => {
-                self.reread().await;
-                self.take_back_intent().await;
+            Some(Progress::NotBegun(session, card)) => {
+                self.session = *session;
                 self.back_to_entry(card, &[], Some(Notice::StoreUnavailable));
             }
             Some(Progress::NotSent(session, card)) => {
@@ -331,17 +330,6 @@ impl ProviderSession {
         self.capture.give_back(card, blamed);
         self.stage = view::stage_of(&self.session);
         self.notice = notice;
-    }
-
-    /// A commit may fail to say so and be there all the same, as when its connection breaks. Nothing is sent without
-    /// that word, so an intent that is found after a failed one was surely not sent.
-    async fn take_back_intent(&mut self) {
-        if self.session.open_attempt().is_some_and(|attempt| attempt.state == AttemptState::Intent) {
-            let retry = self.still_there.retry();
-            let not_sent = |session: Session, now| session.not_sent(NotSent::Refused, retry, now);
-            let written = self.shared.payments.books.write(self.session.clone(), not_sent).await;
-            self.took(written);
-        }
     }
 
     /// A fenced owner keeps what it knew: the new owner ends the session.

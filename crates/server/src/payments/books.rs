@@ -85,4 +85,20 @@ impl Books {
             }
         }
     }
+
+    /// The session as it is now, however long the store takes to say so.
+    pub async fn read_for_sure(&self, session: Session) -> Session {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            match self.store.provider_session(session.provider).await {
+                Ok(Some(stored)) => return stored,
+                Ok(None) => return session,
+                Err(error) => {
+                    warn!(session.id = %session.guid, %error, "a session could not be read; trying again")
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
 }

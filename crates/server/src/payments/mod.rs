@@ -9,6 +9,7 @@
 
 mod acquirer;
 mod books;
+mod errands;
 mod operations;
 mod orders;
 mod plan;
@@ -28,6 +29,8 @@ use tokio::sync::{Semaphore, mpsc};
 pub use acquirer::Acquirer;
 pub use books::{Books, Fenced};
 
+use errands::Errands;
+
 use crate::metrics::Metrics;
 
 /// Operations whose first exchange is under way, over the API. Each holds a connection to a gateway; more than this
@@ -45,6 +48,7 @@ pub struct Payments {
     world: Arc<dyn World>,
     metrics: Arc<Metrics>,
     operations: Arc<Semaphore>,
+    giving_back: Errands,
 }
 
 /// What [`Payments`] is made of.
@@ -102,7 +106,8 @@ impl Payments {
     pub fn new(parts: PaymentsParts) -> Self {
         let PaymentsParts { books, settlements, acquirer, directory, world, metrics } = parts;
         let operations = Arc::new(Semaphore::new(OPERATIONS_AT_ONCE_MAX));
-        Self { books, settlements, acquirer, directory, world, metrics, operations }
+        let giving_back = Errands::default();
+        Self { books, settlements, acquirer, directory, world, metrics, operations, giving_back }
     }
 
     /// Starts a payment on its own task, which ends by itself when the outcome is committed.

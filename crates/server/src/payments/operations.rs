@@ -6,7 +6,8 @@ use std::time::Duration;
 use hushpad_domain::attempt::{Attempt, NotSent};
 use hushpad_domain::ids::AttemptNo;
 use hushpad_domain::operation::{Operation, OperationKind, OperationNo, OperationState};
-use hushpad_domain::session::{OperationEnd, Session};
+use hushpad_domain::ports::CommitError;
+use hushpad_domain::session::{Finding, OperationEnd, Session};
 use hushpad_gateways::{AskedFollowUp, FollowUp, FollowUpKind, FollowUpSubmission, NotKnown};
 use tracing::{info, warn};
 
@@ -38,8 +39,7 @@ impl Payments {
     ) -> Result<Session, Fenced> {
         let Some((of, operation)) = open(&session, attempt, no) else { return Ok(session) };
         let submission = self.acquirer.follow_up(&follow_up(&of, &operation)).await;
-        let Some(end) = end_of(submission, operation.kind) else { return Ok(session) };
-        self.write_end(session, attempt, no, end, still_there).await
+        self.write_end(session, attempt, no, end_of(submission), still_there).await
     }
 
     /// Sees to an open operation until it is known what became of it.
@@ -58,17 +58,10 @@ impl Payments {
             }
             match self.look_at(&of, &operation).await {
                 Seen::Ended(end) => session = self.write_end(session, attempt, no, end, still_there).await?,
+                // A reversal is begun anew, under a new intent; whoever asked for another may ask again.
                 Seen::NotThere => {
-                    session = match operation.kind {
-                        OperationKind::Reverse { .. } => {
-                            self.send_operation(session, attempt, no, still_there).await?
-                        }
-                        // Whoever asked for it may ask again, and knows for how much.
-                        OperationKind::Capture | OperationKind::Void | OperationKind::Refund => {
-                            let end = OperationEnd::NotSent(NotSent::Refused);
-                            self.write_end(session, attempt, no, end, still_there).await?
-                        }
-                    };
+                    let end = OperationEnd::NotSent(NotSent::Refused);
+                    session = self.write_end(session, attempt, no, end, still_there).await?;
                 }
                 Seen::NotYet => {}
             }
@@ -81,37 +74,29 @@ impl Payments {
         }
     }
 
-    /// Gives an approval back whose reversal was begun, however often it must be asked for.
+    /// Gives an approval back whose reversal was begun, however often it must be asked for. Another task may be doing
+    /// that already: then its end is waited for.
     pub(super) async fn give_back(
         &self,
         mut session: Session,
         no: AttemptNo,
         still_there: &StillThere,
     ) -> Result<Session, Fenced> {
+        let mut errand = None;
         let mut pause = PAUSE_FIRST;
         loop {
             let Some(attempt) = session.attempt(no).filter(|attempt| attempt.is_reversing()).cloned() else {
                 return Ok(session);
             };
-            session = match attempt.open_operation() {
-                Some(operation) => {
-                    let (state, number) = (operation.state.clone(), operation.no);
-                    let sent = match state {
-                        OperationState::Intent => {
-                            self.send_operation(session, no, number, still_there).await?
-                        }
-                        _ => session,
-                    };
-                    let is_unknown = open(&sent, no, number)
-                        .is_some_and(|(_, operation)| operation.state != OperationState::Intent);
-                    if is_unknown {
-                        self.settle_operation(sent, no, number, still_there).await?
-                    } else {
-                        sent
+            errand = errand.or_else(|| self.giving_back.take(attempt.id));
+            if errand.is_some() {
+                session = match attempt.open_operation() {
+                    Some(operation) if operation.state != OperationState::Intent => {
+                        self.settle_operation(session, no, operation.no, still_there).await?
                     }
-                }
-                None => self.after_refusal(session, &attempt, still_there).await?,
-            };
+                    Some(_) | None => self.reverse_now(session, &attempt, still_there).await?,
+                };
+            }
             if session.attempt(no).is_none_or(|attempt| !attempt.is_reversing()) {
                 return Ok(session);
             }
@@ -121,22 +106,36 @@ impl Payments {
         }
     }
 
-    /// The gateway has refused to give it back: the operator may have done it by hand; else it is asked again.
-    async fn after_refusal(
+    /// Commits the intent of a reversal and sends it at once, unless the operator has done it by hand.
+    async fn reverse_now(
         &self,
         session: Session,
         attempt: &Attempt,
         still_there: &StillThere,
     ) -> Result<Session, Fenced> {
-        warn!(session.id = %session.guid, attempt = %attempt.no, "the gateway refused to give the payment back");
         if let Some(settled) = self.settlement(attempt).await.filter(|settled| !settled.charged) {
-            let finding = hushpad_domain::session::Finding::NotCharged;
+            let finding = Finding::NotCharged;
             let change = |session: Session, now| {
                 session.settled(attempt.no, finding.clone(), &settled.reference, still_there.retry(), now)
             };
             return self.books.write(session, change).await;
         }
-        self.books.write(session, |session: Session, now| session.reverse_again(attempt.no, now)).await
+        let Ok(again) = session.clone().reverse_again(attempt.no, self.world.now()) else {
+            return Ok(session);
+        };
+        let after = again.after.clone();
+        match self.books.store().commit(again).await {
+            Ok(()) => {}
+            Err(CommitError::Fenced) => return Err(Fenced),
+            Err(error) => {
+                warn!(session.id = %session.guid, attempt = %attempt.no, %error, "not given back yet; trying again");
+                return Ok(session);
+            }
+        }
+        match after.attempt(attempt.no).and_then(Attempt::open_operation).map(|operation| operation.no) {
+            Some(operation) => self.send_operation(after, attempt.no, operation, still_there).await,
+            None => Ok(after),
+        }
     }
 
     /// What the operator has found out about a reversal. Other operations are for the gateway to tell.
@@ -167,10 +166,10 @@ impl Payments {
             AskedFollowUp::NotKnown(reason) => Some(reason),
         };
         if caps.replay.is_safe(age) && reason != Some(NotKnown::NoGateway) {
-            return match end_of(self.acquirer.follow_up(&follow_up).await, operation.kind) {
+            return match end_of(self.acquirer.follow_up(&follow_up).await) {
                 // It was not sent now, which says nothing of the first time.
-                None | Some(OperationEnd::NotSent(_) | OperationEnd::Unknown(_)) => Seen::NotYet,
-                Some(end @ (OperationEnd::Done(_) | OperationEnd::Refused(_))) => Seen::Ended(end),
+                OperationEnd::NotSent(_) | OperationEnd::Unknown(_) => Seen::NotYet,
+                end @ (OperationEnd::Done(_) | OperationEnd::Refused(_)) => Seen::Ended(end),
             };
         }
         if matches!(reason, Some(NotKnown::NoQuery | NotKnown::NoGateway)) {
@@ -233,16 +232,15 @@ fn follow_up<'a>(attempt: &'a Attempt, operation: &Operation) -> FollowUp<'a> {
     }
 }
 
-/// How an exchange ends an operation; `None` for a reversal of which surely nothing was sent: it is sent until it is.
-fn end_of(submission: FollowUpSubmission, kind: OperationKind) -> Option<OperationEnd> {
+/// How an exchange ends an operation.
+fn end_of(submission: FollowUpSubmission) -> OperationEnd {
     match submission {
         // What was accepted and fails is told by a notification.
         FollowUpSubmission::Done { reference, .. } | FollowUpSubmission::Accepted { reference, .. } => {
-            Some(OperationEnd::Done(reference))
+            OperationEnd::Done(reference)
         }
-        FollowUpSubmission::Refused { reason, .. } => Some(OperationEnd::Refused(reason)),
-        FollowUpSubmission::NotSent(_) if matches!(kind, OperationKind::Reverse { .. }) => None,
-        FollowUpSubmission::NotSent(reason) => Some(OperationEnd::NotSent(reason)),
-        FollowUpSubmission::Unknown(reason) => Some(OperationEnd::Unknown(reason)),
+        FollowUpSubmission::Refused { reason, .. } => OperationEnd::Refused(reason),
+        FollowUpSubmission::NotSent(reason) => OperationEnd::NotSent(reason),
+        FollowUpSubmission::Unknown(reason) => OperationEnd::Unknown(reason),
     }
 }

@@ -82,9 +82,11 @@ fn see_to_attempt(payments: &Payments, session: &Session, attempt: &Attempt) {
     if attempt.is_open() {
         tokio::spawn(async move { payments.see_to_open_attempt(session, no).await });
     } else if attempt.is_reversing() {
-        tokio::spawn(
-            async move { payments.give_back(session, no, &StillThere::default()).await.map(|_| ()) },
-        );
+        tokio::spawn(async move {
+            let session = payments.give_back(session, no, &StillThere::default()).await?;
+            payments.give_back_parts(&session);
+            Ok::<(), Fenced>(())
+        });
     } else if let Some(operation) = attempt.open_operation().map(|operation| operation.no) {
         tokio::spawn(async move {
             payments.settle_operation(session, no, operation, &StillThere::default()).await.map(|_| ())

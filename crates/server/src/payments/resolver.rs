@@ -22,6 +22,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAUSE_FOR_WORD: Duration = Duration::from_secs(15);
 /// Questions after an attempt was found not charged: at one, two, four and eight settle times.
 const LATE_LOOKS: u32 = 4;
+/// Tries of one such look. Ten minutes without the gateway, four times over, are for the operator.
+const LATE_TRIES: u32 = 20;
 
 /// What one look at an open attempt showed.
 enum Look {
@@ -103,11 +105,31 @@ impl Payments {
             if session.attempt(no).is_none_or(|attempt| attempt.state != AttemptState::NotCharged) {
                 return Ok(());
             }
-            if let Asked::Found(answer) = self.acquirer.ask(&attempt).await {
+            if let Some(answer) = self.late_answer(&attempt).await {
                 return self.late_success(session, no, answer).await;
             }
         }
         Ok(())
+    }
+
+    /// One late look; a gateway that cannot be asked just now is asked again, a bounded number of times.
+    async fn late_answer(&self, attempt: &Attempt) -> Option<GatewayAnswer> {
+        let mut tries = 0;
+        while tries < LATE_TRIES {
+            match self.acquirer.ask(attempt).await {
+                // It has it after all: now it is only a matter of time.
+                Asked::Found(answer) if answer.verdict == Verdict::Pending => {
+                    tokio::time::sleep(PAUSE_MAX).await;
+                }
+                Asked::Found(answer) => return Some(answer),
+                Asked::NotFound | Asked::NotKnown(NotKnown::NoQuery | NotKnown::NoGateway) => return None,
+                Asked::NotKnown(NotKnown::Unreachable | NotKnown::NoAnswer(_)) => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE_MAX).await;
+                }
+            }
+        }
+        None
     }
 
     /// Gives back what was approved after the agent was told that nothing was charged.
@@ -124,11 +146,6 @@ impl Payments {
             self.give_back(session, no, &StillThere::default()).await?;
         }
         Ok(())
-    }
-
-    /// How long after an attempt was found not charged it is still looked for.
-    pub(super) fn late_watch_of(settle_time: Duration) -> Duration {
-        settle_time * 2_u32.pow(LATE_LOOKS)
     }
 
     /// The operator's word, if there is one. A store that cannot be read has none.
@@ -169,7 +186,10 @@ impl Payments {
             return Look::Found(Finding::NotCharged);
         }
         match self.acquirer.reverse_unknown(attempt).await {
-            Reversal::Reversed | Reversal::NothingThere => Look::Found(Finding::NotCharged),
+            // What was accepted and fails is told by a notification.
+            Reversal::Reversed | Reversal::Accepted | Reversal::NothingThere => {
+                Look::Found(Finding::NotCharged)
+            }
             Reversal::NotKnown(NotKnown::NoQuery) => Look::Found(Finding::NotCharged),
             Reversal::NotKnown(reason) => {
                 warn!(attempt.id = %attempt.id, ?reason, "the attempt could not be undone yet");

@@ -28,10 +28,12 @@ impl Payments {
         let mut ways = plan.gateways.iter().peekable();
         let mut tried = false;
         while let Some(gateway) = ways.next() {
-            session = match self.write_intent(&session, gateway, &plan).await {
+            let id = AttemptId(self.world.guid());
+            session = match self.write_intent(&session, id, gateway, &plan).await {
                 Ok(session) => session,
                 Err(refused) => {
                     warn!(session.id = %session.guid, reason = %refused, "no attempt was begun");
+                    let session = self.take_back(session, id, refused, &still_there).await?;
                     let told = if tried { Progress::NotSent } else { Progress::NotBegun };
                     let _ = progress.send(told(Box::new(session), card)).await;
                     return Ok(());
@@ -146,11 +148,7 @@ impl Payments {
         }
         let _ = progress.send(Progress::Waiting(Box::new(session.clone()))).await;
         // The card waits for one exchange, not for a reversal that is unknown.
-        let operation = session.attempt(no).and_then(Attempt::open_operation).map(|operation| operation.no);
-        let session = match operation {
-            Some(operation) => self.send_operation(session, no, operation, &still_there).await?,
-            None => session,
-        };
+        let session = self.give_back_first(session, no, &still_there).await?;
         if session.attempt(no).is_some_and(Attempt::is_reversing) {
             drop(card);
             return self.wait_for_outcome(session, no, &still_there, &progress).await;
@@ -158,6 +156,22 @@ impl Payments {
         self.give_back_parts(&session);
         let _ = progress.send(Progress::Answered(Box::new(session), Some(card))).await;
         Ok(())
+    }
+
+    /// One try to give the approval back.
+    async fn give_back_first(
+        &self,
+        session: Session,
+        no: AttemptNo,
+        still_there: &StillThere,
+    ) -> Result<Session, Fenced> {
+        let Some(attempt) = session.attempt(no) else { return Ok(session) };
+        let operation = attempt.open_operation().map(|operation| operation.no);
+        let errand = self.giving_back.take(attempt.id);
+        match (operation, &errand) {
+            (Some(operation), Some(_)) => self.send_operation(session, no, operation, still_there).await,
+            (None, _) | (_, None) => Ok(session),
+        }
     }
 
     async fn wait_for_outcome(
@@ -214,13 +228,39 @@ impl Payments {
     pub(super) async fn write_intent(
         &self,
         session: &Session,
+        id: AttemptId,
         gateway: &GatewayName,
         plan: &Plan,
     ) -> Result<Session, IntentRefused> {
-        let id = AttemptId(self.world.guid());
         let change = session.clone().intend(id, gateway.clone(), plan.purpose, self.world.now())?;
         let session = change.after.clone();
         self.books.store().commit(change).await?;
+        Ok(session)
+    }
+
+    /// A commit may fail to say so and be there all the same, as when its connection breaks. Nothing is sent without
+    /// that word, so an intent of ours that is found after a failed one was surely not sent.
+    async fn take_back(
+        &self,
+        session: Session,
+        id: AttemptId,
+        refused: IntentRefused,
+        still_there: &StillThere,
+    ) -> Result<Session, Fenced> {
+        match refused {
+            IntentRefused::Commit(CommitError::Fenced) => return Err(Fenced),
+            IntentRefused::State(_) => return Ok(self.books.read_for_sure(session).await),
+            IntentRefused::Commit(_) => {}
+        }
+        let session = self.books.read_for_sure(session).await;
+        let not_sent = |session: Session, now| {
+            if session.open_attempt().is_none_or(|attempt| attempt.id != id) {
+                return Err(WrongState::NoAttempt);
+            }
+            session.not_sent(NotSent::Refused, still_there.retry(), now)
+        };
+        let session = self.books.write(session, not_sent).await?;
+        self.give_back_parts(&session);
         Ok(session)
     }
 

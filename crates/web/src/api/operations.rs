@@ -24,9 +24,9 @@ use crate::error::ApiError;
 
 /// This file's endpoints.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let operation = |id, summary| {
+    let operation = |id, summary, example| {
         Operation::new(id, summary)
-            .body("OperationRequest", &json!({"amount": "12.40"}))
+            .body("OperationRequest", &example)
             .ok("The status, with the operation done", "SessionStatus")
             .reply(
                 202,
@@ -36,9 +36,21 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             )
             .refusals(&[400, 404, 408, 409, 413, 415, 422])
     };
-    let refund = operation("refundSession", "Give money of a finished payment back, whole or in part.");
-    let void = operation("voidSession", "Give a finished payment back before it is settled: always whole.");
-    let capture = operation("captureSession", "Take the money of an authorisation, whole or in part.");
+    let refund = operation(
+        "refundSession",
+        "Give money of a finished payment back, whole or in part.",
+        json!({"amount": "2.40"}),
+    );
+    let void = operation(
+        "voidSession",
+        "Give a finished payment back before it is settled: always whole.",
+        json!({}),
+    );
+    let capture = operation(
+        "captureSession",
+        "Take the money of an authorisation, whole or in part.",
+        json!({"amount": "12.40"}),
+    );
     vec![
         Endpoint::post("/v1/session/{guid}/refund", refund_session, refund),
         Endpoint::post("/v1/session/{guid}/void", void_session, void),

@@ -15,7 +15,7 @@ async fn paid() -> (Desk, String) {
 }
 
 async fn post(desk: &Desk, guid: &str, what: &str, body: Option<Value>) -> Answer {
-    let token = desk.token("backend").await;
+    let token = desk.token_of("backend").await;
     let body = body.map(|body| body.to_string());
     desk.call_api(Method::POST, &format!("/v1/session/{guid}/{what}"), &token, body.as_deref()).await
 }
@@ -58,7 +58,6 @@ async fn what_cannot_be_done_is_refused_and_nothing_is_begun() {
         assert_eq!(post(&desk, &guid, what, body).await.problem(), problem, "{what}");
     }
     assert!(desk.stored(&guid).await.attempts[0].operations.is_empty());
-    let open = desk.open_session_of("backend").await;
     let desk = Desk::start();
     let open = desk.open_session().await;
     assert_eq!(post(&desk, &open.guid, "refund", None).await.problem(), "409 not_finished");

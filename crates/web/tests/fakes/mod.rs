@@ -238,10 +238,14 @@ impl Desk {
 
     /// One attempt of the session, answered so.
     pub(crate) async fn attempt(&self, guid: &str, verdict: Verdict) {
+        self.attempt_for(Purpose::Sale, guid, verdict).await;
+    }
+
+    pub(crate) async fn attempt_for(&self, purpose: Purpose, guid: &str, verdict: Verdict) {
         let now = self.world.now();
         let change = self.stored(guid).await;
         let change = change
-            .intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), Purpose::Sale, now)
+            .intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), purpose, now)
             .unwrap();
         self.store.commit(change).await.unwrap();
         let result = BTreeMap::from([
