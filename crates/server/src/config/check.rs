@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::field_map::field_map;
 use super::gateways::gateways;
 use super::routes::{RouteTable, Trunk};
+use super::webhooks::webhooks;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
 use crate::media::MediaConfig;
@@ -38,6 +39,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
     let (accounts, mut routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
     add_trunks(&mut mistakes, &raw, &mut routes);
+    let webhooks = webhooks(&mut mistakes, &raw.accounts);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -53,6 +55,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             gateways,
             directory: Directory::new(accounts),
             routes,
+            webhooks,
         }),
         _ => Err(ConfigMistakes(mistakes.0)),
     }
@@ -381,7 +384,7 @@ fn configuration(
         gateway,
         fail_over: ways.collect(),
         allowed_origins: raw.allowed_origins.clone(),
-        webhook: false,
+        webhook: raw.webhook.is_some(),
     }
 }
 

@@ -13,6 +13,7 @@ use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::page::AgentAction;
 use hushpad_domain::ports::{ActError, CommitError, StoreUnavailable};
 use hushpad_domain::session::{Session, WrongState};
+use hushpad_domain::time::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -105,6 +106,12 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 pub(super) async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
     let found = api.parts.sessions.session(&principal.account, guid).await?;
     found.ok_or(ApiError::NoSuchSession)
+}
+
+/// The body of `GET /v1/session/{guid}` at `now`. A webhook carries the same.
+#[must_use]
+pub fn status_body(session: &Session, now: Timestamp) -> String {
+    status(session, session.result_is_kept(now)).to_string()
 }
 
 /// The published reply; without what is past its retention unless that is still `kept`.
