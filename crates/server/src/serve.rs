@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{Sessions, Webhooks, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::Gateways;
@@ -63,14 +64,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let announcer = Arc::new(Announcer::new(told));
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
-    let payments = Payments::new(PaymentsParts {
-        books: Books::new(Arc::clone(&sessions), Arc::new(world.clone())),
-        settlements: store.clone(),
-        acquirer: gateways,
-        directory: Arc::clone(&directory),
-        world: Arc::new(world.clone()),
-        metrics: Arc::clone(&metrics),
-    });
+    let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
     let secure_side = SecureDesk::new(
         calls.clone(),
@@ -115,6 +109,24 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+fn payments(
+    store: &Arc<Store>,
+    sessions: &Arc<dyn Sessions>,
+    gateways: Arc<Gateways>,
+    directory: &Arc<Directory>,
+    world: &RealWorld,
+    metrics: &Arc<Metrics>,
+) -> Payments {
+    Payments::new(PaymentsParts {
+        books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
+        settlements: store.clone(),
+        acquirer: gateways,
+        directory: Arc::clone(directory),
+        world: Arc::new(world.clone()),
+        metrics: Arc::clone(metrics),
+    })
 }
 
 impl Running {

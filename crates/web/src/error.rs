@@ -95,18 +95,9 @@ pub(crate) enum ApiError {
     /// It cannot be done with this payment.
     #[error(transparent)]
     Operation(OperationRefused),
-    /// The gateway will not do it.
-    #[error("the gateway refused: {0}")]
-    OperationRefused(String),
-    /// The gateway cannot be asked for it.
-    #[error("this gateway cannot be asked for this")]
-    OperationUnsupported,
-    /// The gateway could not be reached: surely nothing was done.
-    #[error("the gateway could not be reached: nothing was done")]
-    GatewayUnreachable,
-    /// Too many operations at once.
-    #[error("too many operations are under way: try again later")]
-    OperationsBusy,
+    /// It could not be done.
+    #[error(transparent)]
+    OperationFailed(OperationFailed),
     /// Nothing can be read or written now.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
@@ -116,6 +107,23 @@ pub(crate) enum ApiError {
     /// Our bug.
     #[error("an internal error")]
     Internal,
+}
+
+/// Why an operation was not done.
+#[derive(Debug, Error)]
+pub(crate) enum OperationFailed {
+    /// The gateway will not do it.
+    #[error("the gateway refused: {0}")]
+    Refused(String),
+    /// The gateway cannot be asked for it.
+    #[error("this gateway cannot be asked for this")]
+    Unsupported,
+    /// The gateway could not be reached: surely nothing was done.
+    #[error("the gateway could not be reached: nothing was done")]
+    Unreachable,
+    /// Too many operations at once.
+    #[error("too many operations are under way: try again later")]
+    Busy,
 }
 
 /// What a refusal looks like.
@@ -192,12 +200,7 @@ impl ApiError {
                 refusal(409, "idempotency_key_interrupted", "Request interrupted", own())
             }
             Self::Operation(refused) => operation_refusal(*refused),
-            Self::OperationRefused(_) => refusal(422, "operation_refused", "The gateway refused", own()),
-            Self::OperationUnsupported => {
-                refusal(422, "operation_unsupported", "The gateway cannot do this", own())
-            }
-            Self::GatewayUnreachable => refusal(503, "gateway_unreachable", "Gateway unreachable", own()),
-            Self::OperationsBusy => refusal(503, "operations_busy", "Too many operations", own()),
+            Self::OperationFailed(failed) => failed_operation(failed, own()),
             Self::BodyTooLarge => refusal(413, "body_too_large", "Body too large", own()),
             Self::NotJson => refusal(415, "not_json", "Not JSON", own()),
             Self::KeyReused => refusal(422, "idempotency_key_reused", "Idempotency-Key reused", own()),
@@ -271,13 +274,23 @@ fn operation_refusal(refused: OperationRefused) -> Refusal {
     refusal(status, code, "Not with this payment", refused.to_string().into())
 }
 
+fn failed_operation(failed: &OperationFailed, detail: Cow<'static, str>) -> Refusal {
+    let (status, code, title) = match failed {
+        OperationFailed::Refused(_) => (422, "operation_refused", "The gateway refused"),
+        OperationFailed::Unsupported => (422, "operation_unsupported", "The gateway cannot do this"),
+        OperationFailed::Unreachable => (503, "gateway_unreachable", "Gateway unreachable"),
+        OperationFailed::Busy => (503, "operations_busy", "Too many operations"),
+    };
+    refusal(status, code, title, detail)
+}
+
 impl From<OperateError> for ApiError {
     fn from(error: OperateError) -> Self {
         match error {
             OperateError::NoSuchSession => Self::NoSuchSession,
             OperateError::Refused(refused) => Self::Operation(refused),
             OperateError::Conflict => Self::Conflict,
-            OperateError::Busy => Self::OperationsBusy,
+            OperateError::Busy => Self::OperationFailed(OperationFailed::Busy),
             OperateError::Store(unavailable) => Self::Store(unavailable),
         }
     }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod load;
+mod payments;
 mod sessions;
 
 use std::io::Write;
@@ -20,11 +21,12 @@ pub async fn run(arguments: &BenchArgs, redactor: Redactor, out: &mut dyn Write)
     match arguments.what.as_str() {
         "sessions" => sessions::run(redactor, out).await,
         "keys" => keys::run(redactor, out).await,
+        "payments" => payments::run(out).await,
         "all" => {
             sessions::run(redactor.clone(), out).await?;
             keys::run(redactor, out).await
         }
-        other => bail!("there is no bench `{other}`: sessions, keys or all"),
+        other => bail!("there is no bench `{other}`: sessions, keys, payments or all"),
     }
 }
 

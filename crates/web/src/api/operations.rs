@@ -20,7 +20,7 @@ use super::idempotency::{KeptBody, Promised};
 use super::json::{BODY_BYTES_MAX, Object, read_json};
 use super::read_body;
 use super::status::{SessionPath, find, status};
-use crate::error::ApiError;
+use crate::error::{ApiError, OperationFailed};
 
 /// This file's endpoints.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -90,11 +90,15 @@ async fn operate(State(api): State<Arc<Api>>, request: Request, asked: Asked) ->
     let code = match made.map(|operation| &operation.state) {
         Some(OperationState::Done { .. }) => StatusCode::OK,
         Some(OperationState::Intent | OperationState::Unknown { .. }) | None => StatusCode::ACCEPTED,
-        Some(OperationState::Refused { reason }) => return Err(ApiError::OperationRefused(reason.clone())),
-        Some(OperationState::NotSent { reason: NotSent::Unsupported }) => {
-            return Err(ApiError::OperationUnsupported);
+        Some(OperationState::Refused { reason }) => {
+            return Err(ApiError::OperationFailed(OperationFailed::Refused(reason.clone())));
         }
-        Some(OperationState::NotSent { .. }) => return Err(ApiError::GatewayUnreachable),
+        Some(OperationState::NotSent { reason: NotSent::Unsupported }) => {
+            return Err(ApiError::OperationFailed(OperationFailed::Unsupported));
+        }
+        Some(OperationState::NotSent { .. }) => {
+            return Err(ApiError::OperationFailed(OperationFailed::Unreachable));
+        }
     };
     let body = |kept| status(&session, kept).to_string();
     let kept = session.result_is_kept(api.parts.world.now());
