@@ -24,7 +24,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::sessions::{PAYMENT_DATA, per_second, post_sessions};
+use super::per_second;
+use super::sessions::{PAYMENT_DATA, post_sessions};
 use crate::demo::api::PaymentApi;
 use crate::demo::stage::{ACCOUNT, Stage, TEST_CONFIGURATION, Webhook};
 use crate::log::Redactor;

@@ -1,5 +1,10 @@
 mod calls;
+mod contract;
+mod document;
+mod events;
 mod idempotency;
+mod matrix;
+mod operations;
 mod page;
 mod refusals;
 mod sessions;
