@@ -8,6 +8,7 @@ use hushpad_domain::time::Timestamp;
 use thiserror::Error;
 
 use crate::caps::Caps;
+use crate::endpoint::Endpoint;
 use crate::notification::{Notification, NotificationError};
 use crate::order::{FollowUp, Order, Source};
 pub(crate) use crate::wire::BODY_BYTES_MAX;
@@ -23,6 +24,9 @@ pub const STEPS_MAX: u8 = 6;
 pub trait Connector: Send + Sync {
     /// What this gateway can do.
     fn caps(&self) -> &Caps;
+
+    /// Where the gateway listens: connections are opened there before they are needed.
+    fn home(&self) -> &Endpoint;
 
     /// Whether this step of an order can take money, or comes after one that can. A failure of a step before
     /// these proves that nothing was charged, and such a step may be sent again.
