@@ -11,7 +11,7 @@ use crate::caps::Caps;
 use crate::endpoint::Endpoint;
 use crate::notification::{Notification, NotificationError};
 use crate::order::{FollowUp, Order, Source};
-pub(crate) use crate::wire::BODY_BYTES_MAX;
+
 use crate::wire::{Reply, WireRequest};
 
 /// No gateway needs more requests for one order or one question; more is a connector that goes in circles.
@@ -118,7 +118,7 @@ pub struct Step {
 /// Why a request could not be written. Surely nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BuildError {
-    /// It is longer than [`BODY_BYTES_MAX`].
+    /// It is longer than [`BODY_BYTES_MAX`](crate::BODY_BYTES_MAX).
     #[error("the request is too long")]
     TooLong,
     /// Attempt and payment data name different amounts: nothing is sent then (G6).

@@ -17,6 +17,8 @@
 pub mod adyen;
 mod amounts;
 mod breaker;
+#[cfg(test)]
+mod capabilities;
 mod caps;
 mod checks;
 mod config;
