@@ -72,6 +72,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
         replays: store.clone(),
+        webhooks: Arc::clone(&webhooks),
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
         world: Arc::new(world.clone()),

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::account::Directory;
-use hushpad_domain::ports::{Calls, Clients, Replays, SecureSide, Sessions, World};
+use hushpad_domain::ports::{Calls, Clients, Replays, SecureSide, Sessions, Webhooks, World};
 
 mod api;
 mod error;
@@ -45,6 +45,7 @@ pub struct WebParts {
     pub sessions: Arc<dyn Sessions>,
     pub clients: Arc<dyn Clients>,
     pub replays: Arc<dyn Replays>,
+    pub webhooks: Arc<dyn Webhooks>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
     pub world: Arc<dyn World>,

@@ -31,7 +31,7 @@ const ROW: Duration = Duration::from_secs(3);
 /// Requests at one time.
 const CLIENTS: [usize; 3] = [1, 16, 64];
 /// As the example of the README, and a name.
-const PAYMENT_DATA: [(&str, &str); 5] = [
+pub(super) const PAYMENT_DATA: [(&str, &str); 5] = [
     ("FirstName", "Ada"),
     ("Surname", "Byron"),
     ("Amount", "12.40"),
@@ -61,7 +61,11 @@ pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Resu
     Ok(())
 }
 
-async fn post_sessions(api: &str, token: &str, clients: usize) -> anyhow::Result<(f64, Durations)> {
+pub(super) async fn post_sessions(
+    api: &str,
+    token: &str,
+    clients: usize,
+) -> anyhow::Result<(f64, Durations)> {
     let body = serde_json::json!({
         "agentId": "agent1234",
         "accountConfigurationId": TEST_CONFIGURATION,
@@ -165,6 +169,6 @@ fn micros(duration: Duration) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a bench run")]
-fn per_second(count: usize, elapsed_us: u64) -> f64 {
+pub(super) fn per_second(count: usize, elapsed_us: u64) -> f64 {
     count as f64 * 1e6 / elapsed_us.max(1) as f64
 }

@@ -26,6 +26,7 @@ mod idempotency;
 mod json;
 mod status;
 mod token;
+mod webhooks;
 
 pub use status::status_body;
 
@@ -69,6 +70,12 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
             .route(&path(""), get(calls::list_calls))
             .route(&path("/link-code"), post(calls::issue_link_code).route_layer(once()))
             .route(&path("/{guid}/agent"), put(calls::bind_agent));
+    }
+    for prefix in PREFIXES {
+        sessions = sessions.route(&format!("{prefix}/v1/webhooks"), get(webhooks::list_webhooks)).route(
+            &format!("{prefix}/v1/webhooks/{{id}}/replay"),
+            post(webhooks::replay_webhook).route_layer(once()),
+        );
     }
     sessions
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)

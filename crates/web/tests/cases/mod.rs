@@ -4,3 +4,4 @@ mod page;
 mod refusals;
 mod sessions;
 mod token;
+mod webhooks;

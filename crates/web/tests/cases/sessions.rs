@@ -254,7 +254,9 @@ async fn the_openapi_document_names_every_route() {
             "/v1/session",
             "/v1/session/{guid}",
             "/v1/session/{guid}/cancel",
-            "/v1/session/{guid}/events"
+            "/v1/session/{guid}/events",
+            "/v1/webhooks",
+            "/v1/webhooks/{id}/replay"
         ]
     );
 }

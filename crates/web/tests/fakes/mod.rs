@@ -2,6 +2,7 @@
 
 mod ports;
 mod replays;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use uuid::Uuid;
 
 pub(crate) use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
 pub(crate) use replays::FakeReplays;
+pub(crate) use webhooks::FakeWebhooks;
 
 /// The schemes' published test cards: they must never come back out.
 pub(crate) const PANS: [&str; 3] = ["4111111111111111", "5555555555554444", "378282246310005"];
@@ -46,6 +48,7 @@ pub(crate) struct Desk {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) clients: Arc<FakeClients>,
     pub(crate) replays: Arc<FakeReplays>,
+    pub(crate) webhooks: Arc<FakeWebhooks>,
     pub(crate) calls: Arc<FakeCalls>,
     pub(crate) secure_side: Arc<FakeSecureSide>,
     pub(crate) world: Arc<FakeWorld>,
@@ -88,6 +91,7 @@ impl Desk {
         }
         let store = Arc::new(FakeStore::default());
         let replays = Arc::new(FakeReplays::new(store.clone()));
+        let webhooks = Arc::new(FakeWebhooks::default());
         let calls = Arc::new(FakeCalls::default());
         calls.call_of("acme", "agent1234");
         let secure_side = Arc::new(FakeSecureSide::new(store.clone()));
@@ -98,6 +102,7 @@ impl Desk {
             sessions: store.clone(),
             clients: clients.clone(),
             replays: replays.clone(),
+            webhooks: webhooks.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),
             world: world.clone(),
@@ -111,7 +116,7 @@ impl Desk {
             observer: observer.clone(),
         });
         let (api, pages) = (api_router(parts.clone()), page_router(parts));
-        Self { api, pages, store, clients, replays, calls, secure_side, world, observer }
+        Self { api, pages, store, clients, replays, webhooks, calls, secure_side, world, observer }
     }
 
     /// Sends a form to the token endpoint at `path`.
