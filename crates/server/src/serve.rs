@@ -56,6 +56,9 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways =
         Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
+    // The first payment need not wait for handshakes.
+    let cold = Arc::clone(&gateways);
+    tokio::spawn(async move { cold.warm_all().await });
     let dispatcher =
         Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
             .context("webhooks")?;
