@@ -255,6 +255,7 @@ pub(super) struct Configuration {
     pub(super) test: bool,
     #[serde(default)]
     pub(super) allowed_origins: Vec<String>,
+    pub(super) webhook: Option<Webhook>,
     #[serde(default = "fields")]
     pub(super) fields: Vec<String>,
     #[serde(default = "brands")]
@@ -265,6 +266,29 @@ pub(super) struct Configuration {
     pub(super) between_keys_time_out_s: u64,
     #[serde(default = "session_time_out_s")]
     pub(super) session_time_out_s: u64,
+}
+
+/// Where results are pushed to.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub(super) url: String,
+    pub(super) secrets: Vec<SecretRef>,
+    pub(super) oauth: Option<Oauth>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Oauth {
+    pub(super) token_url: String,
+    pub(super) client_id: String,
+    pub(super) client_secret: SecretRef,
+    pub(super) scope: Option<String>,
 }
 
 fn max_calls() -> usize {
