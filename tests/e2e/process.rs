@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::until;
 
-/// The name of the one program that starts others, and ends them when it is asked to end.
-pub(crate) const WITH_CHILDREN: &str = "the agent's screen";
+/// The programs that start others, and end them when they are asked to end.
+pub(crate) const SCREEN: &str = "the agent's screen";
+pub(crate) const KAMAILIO: &str = "kamailio";
+const WITH_CHILDREN: [&str; 2] = [SCREEN, KAMAILIO];
 
 /// A running program. What it says goes to a file. Dropped, it is killed.
 pub(crate) struct Program {
@@ -78,7 +80,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        if self.is_running() && self.name == WITH_CHILDREN {
+        if self.is_running() && WITH_CHILDREN.contains(&self.name.as_str()) {
             self.ask_to_end();
             let begun = Instant::now();
             while self.is_running() && begun.elapsed() < Duration::from_secs(5) {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::desk::{AGENT, Desk, HUSHPAD, Session};
 use crate::phones::{Baresip, Customer, Keying, Linphone, PhoneParts};
-use crate::process::Program;
+use crate::process::{KAMAILIO, Program};
 
 /// The addresses that the recipes use.
 const HUSHPAD_THERE: &str = "192.0.2.10";
@@ -123,7 +123,7 @@ fn start_kamailio(desk: &Desk, at: SocketAddr) -> Program {
     let mut command = Command::new("kamailio");
     command.args(["-DD", "-E", "-n", "1", "-m", "32", "-M", "4", "-f"]).arg(here.join("kamailio.cfg"));
     command.arg("-Y").arg(&here).arg("-w").arg(&here).arg("-P").arg(here.join("pid"));
-    let kamailio = Program::start("kamailio", &mut command, &here.join("log"));
+    let kamailio = Program::start(KAMAILIO, &mut command, &here.join("log"));
     crate::until("kamailio is there", || UdpSocket::bind(at).is_err().then_some(()));
     kamailio
 }
