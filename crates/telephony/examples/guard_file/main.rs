@@ -3,17 +3,20 @@
 //!
 //! `guard_file [-l ms] [-p ms] [-a] [-o OUT.s16] FILE...`: look-back (40), packet time (20), A-law
 //! instead of µ-law, and where the audio of the agent leg goes (placed by time stamp; what was sent goes
-//! to `OUT.s16.sent`). Prints packets, keys heard, and the share of samples changed.
+//! to `OUT.s16.sent`). Prints packets, keys heard, and the share of samples changed. Where a list of presses
+//! lies beside the file (`.csv`, as the corpus has it), it measures what came through of each.
 //! `guard_file -b ROUNDS FILE`: only measures the time per packet.
 #![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 #![expect(clippy::disallowed_methods, reason = "measuring needs the clock")]
 
-use std::f64::consts::TAU;
 use std::time::Instant;
+
+mod meter;
 
 use hushpad_telephony::detector::Phase;
 use hushpad_telephony::g711::Law;
 use hushpad_telephony::guard::{Guard, GuardConfig};
+use meter::Leaks;
 
 struct Options {
     config: GuardConfig,
@@ -38,12 +41,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (received, keys) = run(&options, &sent);
         let differ = sent.iter().zip(&received).filter(|(a, b)| a != b).count();
         let share = 100.0 * differ as f64 / sent.len().max(1) as f64;
-        println!("{path}: {keys} keys, {differ} of {} samples changed = {share:.4} %", sent.len());
+        let mut told =
+            format!("{path}: {keys} keys, {differ} of {} samples changed = {share:.4} %", sent.len());
         all += sent.len();
         changed += differ;
-        if let Ok(presses) = std::fs::read_to_string(path.replace(".s16", ".csv")) {
-            report_leaks(&presses, &linear(&sent, options.law), &linear(&received, options.law));
+        if let Ok(list) = std::fs::read_to_string(path.replace(".s16", ".csv")) {
+            let (sent, received) = (linear(&sent, options.law), linear(&received, options.law));
+            let mut leaks = Leaks::default();
+            meter::presses(&list).iter().for_each(|press| leaks.add(press, &sent, &received));
+            told += &format!(
+                "; {} presses, {} leak, {} ms at most, {} ms in all; loudest rest {:.1} dBm0",
+                leaks.presses,
+                leaks.leaking,
+                leaks.most_ms,
+                leaks.all_ms,
+                leaks.loudest_dbm0()
+            );
         }
+        println!("{told}");
         if let Some(out) = &options.out {
             write(&format!("{out}.sent"), options.law, &sent)?;
             write(out, options.law, &received)?;
@@ -101,62 +116,6 @@ fn run(options: &Options, sent: &[u8]) -> (Vec<u8>, usize) {
 
 fn linear(bytes: &[u8], law: Law) -> Vec<f64> {
     bytes.iter().map(|byte| f64::from(law.decode(*byte))).collect()
-}
-
-const LOW_HZ: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
-const HIGH_HZ: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
-/// Peak of a 0 dBm0 sine.
-const FULL: f64 = 22_827.0;
-
-/// Counts, press by press, the 4 ms windows (every ms) in which both tones came within 20 dB of what was
-/// sent, and finds the loudest of the eight bands in 20 ms windows of all presses.
-fn report_leaks(presses: &str, sent: &[f64], received: &[f64]) {
-    let (mut count, mut leaking, mut most_ms, mut rest) = (0, 0, 0, 0.0_f64);
-    for line in presses.lines().skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        let [_, _, digit, onset, length] = fields[..] else { continue };
-        let (Ok(onset), Ok(length)) = (onset.parse::<usize>(), length.trim().parse::<usize>()) else {
-            continue;
-        };
-        let Some(index) = digit.chars().next().and_then(|digit| "123A456B789C*0#D".find(digit)) else {
-            continue;
-        };
-        if length < 32 || onset + length > received.len() {
-            continue;
-        }
-        let (low, high) = (LOW_HZ[index / 4], HIGH_HZ[index % 4]);
-        let whole = &sent[onset..onset + length];
-        let (low_sent, high_sent) = (level(whole, low), level(whole, high));
-        let leaked_ms = (onset..=onset + length - 32)
-            .step_by(8)
-            .filter(|from| {
-                let window = &received[*from..*from + 32];
-                level(window, low) > low_sent / 10.0 && level(window, high) > high_sent / 10.0
-            })
-            .count();
-        let span = length.min(160);
-        for from in (onset..=onset + length - span).step_by(40) {
-            for hz in LOW_HZ.iter().chain(&HIGH_HZ) {
-                rest = rest.max(level(&received[from..from + span], *hz));
-            }
-        }
-        count += 1;
-        leaking += usize::from(leaked_ms > 0);
-        most_ms = most_ms.max(leaked_ms);
-    }
-    let rest_dbm0 = 20.0 * (rest / FULL + 1e-5).log10();
-    println!("  {count} presses, {leaking} leak, {most_ms} ms at most; loudest rest {rest_dbm0:.1} dBm0");
-}
-
-/// The amplitude of one frequency in a window (Hann).
-fn level(window: &[f64], hz: f64) -> f64 {
-    let (mut re, mut im, mut weight) = (0.0, 0.0, 0.0);
-    for (n, sample) in window.iter().enumerate() {
-        let w = 0.5 - 0.5 * (TAU * (n as f64 + 0.5) / window.len() as f64).cos();
-        let (sin, cos) = (TAU * hz * n as f64 / 8000.0).sin_cos();
-        (re, im, weight) = (re + w * sample * cos, im + w * sample * sin, weight + w);
-    }
-    2.0 * f64::hypot(re, im) / weight
 }
 
 fn write(path: &str, law: Law, bytes: &[u8]) -> std::io::Result<()> {
