@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod allocator;
+pub mod audio_check;
 pub mod bench;
 pub mod calls;
 pub mod capture;
