@@ -15,8 +15,8 @@ const AROUND: usize = 400;
 /// One press of a corpus.
 pub(crate) struct Press {
     key: usize,
-    onset: usize,
-    length: usize,
+    pub(crate) onset: usize,
+    pub(crate) length: usize,
 }
 
 /// What came through of all presses of a file.

@@ -40,30 +40,30 @@ const LEAST_AMPLITUDE: f32 = 14.0;
 /// Largest ratio of the two amplitudes either way: 14 dB, more than any receiver takes for a key.
 const MOST_TWIST: f32 = 5.0;
 /// How much two tones must explain of 10 ms to be suspected without a second look.
-const SHARE_10_MS: f32 = 0.94;
+const SHARE_10_MS: f32 = 0.96;
 /// What a longer window must show: the more it sees, the less of it the tones must explain, if they are
-/// close to their frequencies and steady. Chosen so that speech is silenced for about 0.1 % of its time.
+/// close to their frequencies and steady. Chosen so that speech is silenced for less than 0.2 % of its time.
 const WINDOWS: [Window; 7] = [
     Window {
         blocks: 6,
-        cases: &[Case::new(0.97, 0.0, 0.045), Case::new(0.91, 0.0, 0.0175), Case::new(0.76, 0.0, 0.006)],
+        cases: &[Case::new(0.98, 0.0, 0.04), Case::new(0.93, 0.0, 0.0175), Case::new(0.78, 0.0, 0.006)],
     },
     Window {
         blocks: 8,
-        cases: &[Case::new(0.96, 0.0, 0.045), Case::new(0.89, 0.0, 0.0175), Case::new(0.66, 0.0, 0.006)],
+        cases: &[Case::new(0.97, 0.0, 0.04), Case::new(0.9, 0.0, 0.0175), Case::new(0.68, 0.0, 0.006)],
     },
     Window {
         blocks: 10,
-        cases: &[Case::new(0.95, 0.95, 0.035), Case::new(0.8, 0.95, 0.0175), Case::new(0.6, 0.92, 0.006)],
+        cases: &[Case::new(0.96, 0.96, 0.035), Case::new(0.82, 0.955, 0.0175), Case::new(0.61, 0.93, 0.006)],
     },
-    Window { blocks: 12, cases: &[Case::new(0.7, 0.97, 0.01), Case::new(0.48, 0.94, 0.0045)] },
+    Window { blocks: 12, cases: &[Case::new(0.7, 0.97, 0.01), Case::new(0.48, 0.945, 0.004)] },
     Window {
         blocks: 14,
         cases: &[
             Case::new(0.68, 0.96, 0.0175),
             Case::new(0.5, 0.96, 0.008),
             Case::new(0.4, 0.965, 0.004),
-            Case::new(0.18, 0.96, 0.003),
+            Case::new(0.18, 0.965, 0.003),
             Case::new(0.3, 0.94, 0.0015),
         ],
     },
