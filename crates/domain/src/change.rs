@@ -33,8 +33,39 @@ impl Change {
                 Event { seq: session.events, at, kind }
             })
             .collect();
-        let told = session.webhook && events.iter().any(|event| event.kind.is_told());
-        let delivery = told.then(|| DeliveryId::of(session.guid, session.events));
-        Self { before, after: session, events, delivery }
+        let mut change = Self { before, after: session, events, delivery: None };
+        change.deliver();
+        change
+    }
+
+    /// Tells one more event before those that are there.
+    pub(crate) fn tell_first(&mut self, at: Timestamp, kind: EventKind) {
+        let first = self.events.first().map_or(self.after.events + 1, |event| event.seq);
+        for event in &mut self.events {
+            event.seq += 1;
+        }
+        self.events.insert(0, Event { seq: first, at, kind });
+        self.after.events += 1;
+        self.deliver();
+    }
+
+    /// This change and, in the same commit, what `next` makes of its session.
+    pub(crate) fn and_then<E>(self, next: impl FnOnce(Session) -> Result<Self, E>) -> Result<Self, E> {
+        let mut second = next(self.after)?;
+        // One commit is one version.
+        second.after.version -= 1;
+        second.before = self.before;
+        second.events.splice(0..0, self.events);
+        second.deliver();
+        Ok(second)
+    }
+
+    /// Names the delivery, which is of the last event.
+    fn deliver(&mut self) {
+        let told = self.after.webhook
+            && self.events.iter().any(|event| {
+                event.kind.is_told() || (self.after.has_ended() && event.kind.is_told_after_the_end())
+            });
+        self.delivery = told.then(|| DeliveryId::of(self.after.guid, self.after.events));
     }
 }

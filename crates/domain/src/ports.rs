@@ -11,7 +11,10 @@ use crate::account::AccountConfiguration;
 use crate::change::Change;
 use crate::client::ApiClient;
 use crate::event::Event;
-use crate::ids::{AccountId, AgentId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use crate::ids::{
+    AccountId, AgentId, AttemptId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+};
+use crate::operation::Settlement;
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use crate::session::Session;
@@ -38,6 +41,11 @@ pub trait Sessions: Send + Sync {
     /// Every session that has not ended. Asked once, at start.
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable>;
 
+    /// Every session that has ended and still has something to see to: an operation that may have been done, a
+    /// reversal that was refused, or an attempt that was found not charged after `not_charged_after`. Asked once,
+    /// at start.
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable>;
+
     /// The session's events after number `after`, in order, if it is this account's.
     async fn events(
         &self,
@@ -61,6 +69,17 @@ pub trait Clients: Send + Sync {
     async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable>;
     /// The client with this id, also when revoked.
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
+}
+
+/// What operators have found out at the gateways. The command line writes it beside the owner of the store, and
+/// the owner takes it up.
+#[async_trait]
+pub trait Settlements: Send + Sync {
+    /// Writes down what became of an attempt; a newer word replaces an older one.
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable>;
+
+    /// What is known of this attempt, if anything.
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable>;
 }
 
 /// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a

@@ -54,7 +54,8 @@ pub enum Ownership {
     /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
     /// keeps the lock of SQLite's file until its process ends; until then only this epoch keeps others apart.
     TakeOver,
-    /// Beside the owner, for the command line: reads, and writes of API clients and replays of dead letters only.
+    /// Beside the owner, for the command line: reads, and writes of API clients, settlements and replays of dead
+    /// letters only.
     Guest,
 }
 

@@ -3,6 +3,7 @@
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, ClientId, DeliveryId};
+use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::time::Timestamp;
@@ -22,6 +23,7 @@ pub(super) enum Job {
     Commit(Ask<Box<Change>, (), CommitError>),
     AddClient(Ask<Box<ApiClient>, (), StoreUnavailable>),
     RevokeClient(Ask<(ClientId, Timestamp), bool, StoreUnavailable>),
+    Settle(Ask<Box<Settlement>, (), StoreUnavailable>),
     BeginReplay(Ask<Box<(FirstRequest, Timestamp)>, Begun, StoreUnavailable>),
     /// With the answer to keep; without, the key is freed.
     EndReplay(Ask<Box<(ReplayKey, Option<StoredAnswer>)>, (), StoreUnavailable>),
@@ -98,6 +100,7 @@ impl Job {
             Self::BeginReplay(_) => true,
             Self::AddClient(_)
             | Self::RevokeClient(_)
+            | Self::Settle(_)
             | Self::EndReplay(_)
             | Self::SettleDeliveries(_)
             | Self::ReplayDelivery(_)
@@ -112,6 +115,7 @@ impl Job {
             Self::Commit(ask) => ask.done(),
             Self::AddClient(ask) => ask.done(),
             Self::RevokeClient(ask) => ask.done(),
+            Self::Settle(ask) => ask.done(),
             Self::BeginReplay(ask) => ask.done(),
             Self::EndReplay(ask) => ask.done(),
             Self::SettleDeliveries(ask) => ask.done(),
@@ -127,6 +131,7 @@ impl Job {
             Self::Commit(ask) => ask.give(Err(failure.clone().into())),
             Self::AddClient(ask) => ask.give(Err(failure.clone().into())),
             Self::RevokeClient(ask) => ask.give(Err(failure.clone().into())),
+            Self::Settle(ask) => ask.give(Err(failure.clone().into())),
             Self::BeginReplay(ask) => ask.give(Err(failure.clone().into())),
             Self::EndReplay(ask) => ask.give(Err(failure.clone().into())),
             Self::SettleDeliveries(ask) => ask.give(Err(failure.clone().into())),

@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable, Webhooks};
+use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::operation::Settlement;
+use hushpad_domain::ports::{
+    Clients, CommitError, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -70,6 +73,13 @@ impl Store {
         }
     }
 
+    fn settlements(&self) -> &dyn Settlements {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
     fn webhooks(&self) -> &dyn Webhooks {
         match self {
             Self::Sqlite(store) => store,
@@ -107,6 +117,10 @@ impl Sessions for Store {
         self.sessions().unfinished().await
     }
 
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        self.sessions().unsettled(not_charged_after).await
+    }
+
     async fn events(
         &self,
         account: &AccountId,
@@ -137,6 +151,17 @@ impl Clients for Store {
 
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
         self.clients().client(id).await
+    }
+}
+
+#[async_trait]
+impl Settlements for Store {
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable> {
+        self.settlements().settle(settlement).await
+    }
+
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
+        self.settlements().settlement(attempt).await
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) trait Engine: Send {
 pub(super) enum Role {
     /// Everything, while the epoch in the store is this one.
     Owner { epoch: i64 },
-    /// API clients, and replays of dead letters.
+    /// API clients, settlements, and replays of dead letters.
     Guest,
 }
 
@@ -101,6 +101,7 @@ impl<E: Engine> Writer<E> {
                 Job::Commit(_)
                 | Job::AddClient(_)
                 | Job::RevokeClient(_)
+                | Job::Settle(_)
                 | Job::BeginReplay(_)
                 | Job::EndReplay(_)
                 | Job::SettleDeliveries(_)

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod cluster;
+mod operations;
 mod replays;
 mod story;
 mod webhooks;
@@ -13,9 +14,15 @@ use hushpad_domain::attempt::Unknown;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, Webhooks};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, Settlements, Webhooks};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use operations::{
+    a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
+    a_split_payment_given_up_gives_all_parts_back, a_wiped_session_keeps_nothing_of_a_late_success,
+    an_answer_after_a_pending_one_leaves_nothing_behind, ended_sessions_with_something_to_see_to_are_found,
+    every_operation_reads_back, of_two_refunds_at_once_one_is_begun,
+};
 use replays::{
     a_key_is_taken_once_and_then_tells_its_answer, a_replaced_owner_takes_and_answers_no_key,
     after_a_day_a_key_is_free_and_its_answer_gone, an_abandoned_key_is_free, an_answer_survives_its_owner,
@@ -46,6 +53,7 @@ struct Ports {
     sessions: Arc<dyn Sessions>,
     clients: Arc<dyn Clients>,
     replays: Arc<dyn Replays>,
+    settlements: Arc<dyn Settlements>,
     webhooks: Arc<dyn Webhooks>,
 }
 
@@ -406,6 +414,13 @@ macro_rules! contract_of {
             once_a_new_owner_is_there_the_old_one_adds_nothing,
             after_its_retention_a_session_keeps_no_data_and_later_is_gone,
             clients_are_added_listed_found_and_revoked,
+            every_operation_reads_back,
+            of_two_refunds_at_once_one_is_begun,
+            ended_sessions_with_something_to_see_to_are_found,
+            a_wiped_session_keeps_nothing_of_a_late_success,
+            an_answer_after_a_pending_one_leaves_nothing_behind,
+            a_split_payment_given_up_gives_all_parts_back,
+            a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
             a_key_is_taken_once_and_then_tells_its_answer,
             of_many_at_once_one_is_the_first,
             an_abandoned_key_is_free,
@@ -441,7 +456,13 @@ impl Engine for Sqlite {
         let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
         let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store.clone(), replays: store.clone(), webhooks: store }
+        Ports {
+            sessions: store.clone(),
+            clients: store.clone(),
+            replays: store.clone(),
+            settlements: store.clone(),
+            webhooks: store,
+        }
     }
 }
 
@@ -459,7 +480,13 @@ impl Engine for Postgres {
     async fn open(&self) -> Ports {
         let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store.clone(), replays: store.clone(), webhooks: store }
+        Ports {
+            sessions: store.clone(),
+            clients: store.clone(),
+            replays: store.clone(),
+            settlements: store.clone(),
+            webhooks: store,
+        }
     }
 }
 

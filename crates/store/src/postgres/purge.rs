@@ -9,8 +9,8 @@ use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgConnection;
 
-use super::replays;
 use super::writer::GroupError;
+use super::{replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -38,6 +38,7 @@ pub(super) async fn batch(
     let sessions = before(now, SESSION_RETENTION);
     let (wiped, staying) = wipe(connection, now.as_micros(), sessions).await?;
     let removed = remove(connection, sessions).await?;
+    settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
@@ -86,6 +87,8 @@ async fn remove(connection: &mut PgConnection, ended_on: i64) -> Result<i64, sql
                 AND ended_on <= $1
               ORDER BY ended_on
               LIMIT $2
+         ), operations AS (
+             DELETE FROM operation WHERE session IN (SELECT guid FROM due)
          ), deliveries AS (
              DELETE FROM delivery WHERE session IN (SELECT guid FROM due)
          ), events AS (

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::retry::{Retries, is_own_fault};
-use super::{changes, clients, purge, replays, webhooks};
+use super::{changes, clients, purge, replays, settlements, webhooks};
 use crate::deliveries::DeliveryRow;
 use crate::queue::{Failure, Job};
 use crate::writer::{Batch, Engine, Role};
@@ -188,6 +188,10 @@ async fn apply(connection: &mut PgConnection, job: &mut Job, role: Role) -> Resu
         Job::RevokeClient(ask) => {
             let (id, at) = &ask.question;
             ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
+        }
+        Job::Settle(ask) => {
+            settlements::settle(connection, &ask.question).await?;
+            ask.answer = Some(Ok(()));
         }
         Job::BeginReplay(ask) => {
             let (request, now) = &*ask.question;

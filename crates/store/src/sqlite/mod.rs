@@ -6,6 +6,7 @@ mod migrate;
 mod purge;
 mod replays;
 mod sessions;
+mod settlements;
 mod webhooks;
 mod writer;
 
@@ -18,8 +19,11 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable, Webhooks};
+use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::operation::Settlement;
+use hushpad_domain::ports::{
+    Clients, CommitError, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -164,6 +168,10 @@ impl Sessions for SqliteStore {
         sessions::unfinished(&self.readers).await
     }
 
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        sessions::unsettled(&self.readers, not_charged_after).await
+    }
+
     async fn events(
         &self,
         account: &AccountId,
@@ -194,6 +202,17 @@ impl Clients for SqliteStore {
 
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
         clients::find(&self.readers, id).await
+    }
+}
+
+#[async_trait]
+impl Settlements for SqliteStore {
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable> {
+        self.queue.ask(Box::new(settlement), Job::Settle).await
+    }
+
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
+        settlements::find(&self.readers, attempt).await
     }
 }
 

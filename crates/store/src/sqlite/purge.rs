@@ -8,7 +8,7 @@ use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::replays;
+use super::{replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -26,6 +26,7 @@ pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> 
     let (wiped, staying) = wipe(connection, now.as_micros(), sessions).await?;
     let removed = remove(connection, sessions).await?;
     let swept = sweep(connection).await?;
+    settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
@@ -99,7 +100,8 @@ async fn remove(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64,
     .await?;
     if count > 0 {
         sqlx::query(
-            "DELETE FROM delivery WHERE session IN (SELECT value FROM json_each($1));
+            "DELETE FROM operation WHERE session IN (SELECT value FROM json_each($1));
+             DELETE FROM delivery WHERE session IN (SELECT value FROM json_each($1));
              DELETE FROM event WHERE session IN (SELECT value FROM json_each($1));
              DELETE FROM attempt WHERE session IN (SELECT value FROM json_each($1));
              DELETE FROM session WHERE id IN (SELECT value FROM json_each($1));",

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tracing::{info, warn};
 
-use super::{PAGE_BYTES, changes, clients, purge, replays, webhooks};
+use super::{PAGE_BYTES, changes, clients, purge, replays, settlements, webhooks};
 use crate::deliveries::DeliveryRow;
 use crate::queue::{Failure, Job};
 use crate::unavailable;
@@ -131,6 +131,10 @@ impl SqliteEngine {
                 Job::RevokeClient(ask) => {
                     let (id, at) = &ask.question;
                     ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
+                }
+                Job::Settle(ask) => {
+                    settlements::settle(connection, &ask.question).await?;
+                    ask.answer = Some(Ok(()));
                 }
                 Job::BeginReplay(ask) => {
                     let (request, now) = &*ask.question;
