@@ -31,7 +31,7 @@ impl Cli {
     pub fn log(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(log), _) => log,
-            (None, Command::Demo(_) | Command::Bench(_)) => "warn",
+            (None, Command::Demo(_) | Command::Bench(_) | Command::AudioCheck(_)) => "warn",
             (
                 None,
                 Command::Serve(_)
@@ -65,6 +65,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// A simulator of six gateways with a ledger, for tests. It moves no money.
     GatewaySim(GatewaySimArgs),
+    /// Tells which keys somebody could have heard in recordings (WAV) and captures (pcap). It prints no key.
+    ///
+    /// Ends with 0 when none was audible, 1 when one was, 2 when something could not be read.
+    AudioCheck(AudioCheckArgs),
     /// Measures this build on this machine: sessions, key presses and webhooks. Calls: `./bench calls`.
     Bench(BenchArgs),
 }
@@ -224,4 +228,15 @@ pub struct BenchArgs {
     /// `sessions`, `keys`, `webhooks`, `payments`, or `all`, which is the first three.
     #[arg(default_value = "all")]
     pub what: String,
+}
+
+/// Which recordings are checked.
+#[derive(Args)]
+pub struct AudioCheckArgs {
+    /// Also tells which keys they were. The report is then as secret as the recording.
+    #[arg(long)]
+    pub show_keys: bool,
+    /// WAV (G.711 or 16-bit PCM), pcap or pcapng with RTP.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
 }
