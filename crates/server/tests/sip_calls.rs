@@ -17,6 +17,8 @@ mod reliable;
 mod rtp;
 #[path = "sip_calls/scripted.rs"]
 mod scripted;
+#[path = "sip_calls/sealed.rs"]
+mod sealed;
 #[path = "sip_calls/transfers.rs"]
 mod transfers;
 #[path = "sip_calls/trunks.rs"]

@@ -51,6 +51,8 @@ pub struct CallsConfig {
     pub logins: Vec<Login>,
     /// For listeners with TLS, and for calls to agents with `transport=tls`.
     pub tls: Option<Tls>,
+    /// Whether SRTP keys may go over SIP that is not encrypted.
+    pub sdes_without_tls: bool,
     /// Most calls at once; one more is refused with 503.
     pub max_calls: usize,
     /// How long an agent is rung.
@@ -71,6 +73,7 @@ impl Default for CallsConfig {
             peers: Vec::new(),
             logins: Vec::new(),
             tls: None,
+            sdes_without_tls: false,
             // What two cores carry with the guard on, with room to spare (docs: audio bar).
             max_calls: 500,
             // Longer than the 15 to 30 s after which PBXs divert; shorter than a carrier's 3 minutes.
@@ -245,6 +248,15 @@ impl Inner {
             tracing::info!(peer = call.peer(), reason = "no_route", "call refused");
             return call.refuse_unknown().await;
         };
+        let without_tls = self.config.sdes_without_tls;
+        let toward_callee = route.srtp.unwrap_or_else(|| self.stack.srtp_toward(&route.uri));
+        let caller_srtp = routes::settle(call.srtp(), call.is_encrypted(), without_tls);
+        let callee_srtp = routes::settle(toward_callee, routes::is_encrypted(&route.uri), without_tls);
+        let (Ok(caller_srtp), Ok(callee_srtp)) = (caller_srtp, callee_srtp) else {
+            tracing::warn!(error = %routes::SrtpNeedsTls, peer = call.peer(), reason = "srtp", "call refused");
+            return call.refuse_media().await;
+        };
+        let srtp = [caller_srtp, callee_srtp];
         let limits = self.config.limits();
         let Ok(timer) = call.agree_timer(limits.session_expires_s) else {
             return call.refuse_interval().await;
@@ -259,7 +271,8 @@ impl Inner {
         let nat = task::Nat { caller: call.is_behind_nat(), callee: self.stack.is_behind_nat(&route.uri) };
         let (routes, table) = (Arc::clone(&self.routes), Arc::clone(&self.table));
         let codes = Arc::clone(&self.codes);
-        let start = task::Start { route, routes, codes, limits, timer, media, nat, permit, table };
+        let start =
+            task::Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table };
         task::run(start, call).await;
     }
 

@@ -7,12 +7,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use uuid::Uuid;
 
 use hushpad_telephony::call::{
-    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, RequestId, SessionTimer,
+    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, Plan, RequestId, SessionTimer, Wish,
 };
 use hushpad_telephony::key::{Carrier, Key, KeyReport};
 use hushpad_telephony::key_queue::{Alarm, KeyQueue, Lane};
 use hushpad_telephony::relay::{Flow, KeyRate, LegParams, Side};
 use hushpad_telephony::sdp::{Direction, Negotiated};
+use hushpad_telephony::srtp::KeySource;
 
 use crate::media::{MediaSession, now_ms};
 use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
@@ -20,6 +21,7 @@ use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
 use super::codes::{Codes, is_code};
 use super::handle::{BindRefused, Binding, CallGone, CallHandle, Command, Facts};
 use super::link::{Link, heard};
+use super::routes::{is_encrypted, settle};
 use super::table::Table;
 use super::{Dialled, Route, Routes};
 
@@ -31,6 +33,10 @@ pub(super) struct Start {
     pub(super) route: Route,
     pub(super) routes: Arc<dyn Routes>,
     pub(super) codes: Arc<Codes>,
+    /// What is wanted of SRTP, caller leg first.
+    pub(super) srtp: [Wish; 2],
+    /// Whether SRTP keys may go over SIP that is not encrypted.
+    pub(super) without_tls: bool,
     pub(super) limits: Limits,
     pub(super) timer: Option<SessionTimer>,
     pub(super) media: MediaSession,
@@ -50,11 +56,19 @@ pub(super) struct Nat {
 
 /// Runs a call from its INVITE to its end.
 pub(super) async fn run(start: Start, incoming: IncomingCall) {
-    let Start { route, routes, codes, limits, timer, media, nat, permit, table } = start;
+    let Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table } = start;
     let local = |leg| media.local(side_of(&route, leg));
     let addresses = Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) };
-    let begun =
-        Call::begin(now_ms(), limits, route.customer, addresses, session_ids(), incoming.offer(), timer);
+    let plan = Plan {
+        limits,
+        customer: route.customer,
+        addresses,
+        session_ids: session_ids(),
+        srtp,
+        keys: KeySource::new(rand::random()),
+        timer,
+    };
+    let begun = Call::begin(now_ms(), plan, incoming.offer());
     let (core, first) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -87,6 +101,7 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
         route,
         routes,
         codes,
+        without_tls,
         link: LinkState::Off,
         next_route: None,
         answered_ms: None,
@@ -106,6 +121,7 @@ struct Task {
     route: Route,
     routes: Arc<dyn Routes>,
     codes: Arc<Codes>,
+    without_tls: bool,
     link: LinkState,
     /// Where the call is being transferred, and the call to take over there.
     next_route: Option<(Route, Option<String>)>,
@@ -266,7 +282,10 @@ impl Task {
             let route = self.route_to(&target.user)?;
             (route.account == facts.account).then_some((route, target.replaces))
         });
-        let allowed = next.is_some();
+        let allowed = next.as_ref().and_then(|(route, _)| {
+            let wish = route.srtp.unwrap_or_else(|| self.legs.srtp_toward(&route.uri));
+            settle(wish, is_encrypted(&route.uri), self.without_tls).ok()
+        });
         if !self.core.is_transferring() {
             self.next_route = next;
         }
@@ -452,6 +471,7 @@ fn leg_params(agreed: &Negotiated, nat: bool) -> LegParams {
             Direction::Inactive => Flow::Nothing,
         },
         nat,
+        srtp: agreed.srtp,
     }
 }
 

@@ -7,7 +7,7 @@ use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentF
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
-use hushpad_telephony::call::Leg;
+use hushpad_telephony::call::{Leg, Wish};
 use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
@@ -132,9 +132,18 @@ fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
     if tls.is_none() && listeners.iter().any(|listener| listener.transport == Transport::Tls) {
         mistakes.add("sip.tls", "must name certificate and key for a tls listener");
     }
+    for (index, peer) in raw.peers.iter().enumerate() {
+        if tls.is_none() && !raw.sdes_without_tls && !matches!(peer.srtp, raw::Srtp::Off) {
+            mistakes.add(
+                &format!("sip.peers[{index}].srtp"),
+                "needs sip.tls: SRTP keys go over SIP; or set sip.sdes_without_tls = true",
+            );
+        }
+    }
     CallsConfig {
         listeners,
         tls,
+        sdes_without_tls: raw.sdes_without_tls,
         advertised: Some(raw.advertised_address),
         max_calls: raw.max_calls,
         ring_time_out: Duration::from_secs(raw.ring_time_out_s),
@@ -164,7 +173,21 @@ fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {
         let network = text.parse::<Network>().map_err(|error| error.to_string());
         mistakes.take(&format!("sip.peers[{index}].networks[{n}]"), network)
     });
-    Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx, nat: raw.nat }
+    Peer {
+        name: raw.name.clone(),
+        networks: networks.collect(),
+        kind: PeerKind::Pbx,
+        nat: raw.nat,
+        srtp: wish(raw.srtp),
+    }
+}
+
+fn wish(raw: raw::Srtp) -> Wish {
+    match raw {
+        raw::Srtp::Off => Wish::Off,
+        raw::Srtp::Optional => Wish::Optional,
+        raw::Srtp::Required => Wish::Required,
+    }
 }
 
 fn login(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Option<Login> {
@@ -296,7 +319,8 @@ fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, route
         if !phone.starts_with("sip:") || !phone.contains('@') {
             mistakes.add(&path("phone"), "must be a SIP URI, such as \"sip:1234@10.0.0.5:5060\"");
         }
-        let route = Route::to_agent(&account.id, &agent.id, phone.clone());
+        let srtp = agent.srtp.map(wish);
+        let route = Route { srtp, ..Route::to_agent(&account.id, &agent.id, phone.clone()) };
         if !routes.add(user, route) {
             mistakes.add(&path("user"), "is dialled for another agent already");
         }

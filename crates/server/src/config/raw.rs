@@ -65,6 +65,8 @@ pub(super) struct Sip {
     pub(super) listen: Vec<String>,
     pub(super) advertised_address: IpAddr,
     pub(super) tls: Option<Tls>,
+    #[serde(default)]
+    pub(super) sdes_without_tls: bool,
     #[serde(default = "max_calls")]
     pub(super) max_calls: usize,
     #[serde(default = "ring_time_out_s")]
@@ -105,7 +107,19 @@ pub(super) struct Peer {
     pub(super) networks: Vec<String>,
     #[serde(default)]
     pub(super) nat: bool,
+    #[serde(default)]
+    pub(super) srtp: Srtp,
     pub(super) login: Option<Login>,
+}
+
+/// Whether media is sealed.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Srtp {
+    #[default]
+    Off,
+    Optional,
+    Required,
 }
 
 /// PEM files.
@@ -239,6 +253,7 @@ pub(super) struct Agent {
     pub(super) id: String,
     pub(super) user: Option<String>,
     pub(super) phone: Option<String>,
+    pub(super) srtp: Option<Srtp>,
     pub(super) credential: Option<Credential>,
 }
 

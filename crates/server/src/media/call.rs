@@ -75,7 +75,7 @@ impl Call {
     /// Takes one packet. If there are more, epoll tells again, after the other calls had their turn.
     pub(super) fn receive(&mut self, port: Port, now_us: u64, buffer: &mut [u8; BUFFER_BYTES]) {
         let Ok((length, from)) = self.socket(port).recv_from(buffer) else { return };
-        let bytes = buffer.get(..length).unwrap_or(buffer);
+        let Some(bytes) = buffer.get_mut(..length) else { return };
         match port {
             Port::Rtp(side) => {
                 self.sending(|bridge, emit| bridge.packet(now_us, side, from, bytes, emit));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hushpad_telephony::call::{Dtmf, Leg, MIN_SE_S, Refresher, RequestId, SessionTimer, TimerFields};
+use hushpad_telephony::call::{Dtmf, Leg, MIN_SE_S, Refresher, RequestId, SessionTimer, TimerFields, Wish};
 use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle};
 use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
 use rsipstack::dialog::invite_dialog::InviteDialog;
@@ -184,6 +184,12 @@ impl CallLegs {
     #[must_use]
     pub fn is_behind_nat(&self, uri: &str) -> bool {
         self.stack.is_behind_nat(uri)
+    }
+
+    /// What is wanted of SRTP toward this address.
+    #[must_use]
+    pub fn srtp_toward(&self, uri: &str) -> Wish {
+        self.stack.srtp_toward(uri)
     }
 
     fn call(&self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<AgentLine, SipError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hushpad_telephony::call::Wish;
 use rsipstack::dialog::DialogId;
 use rsipstack::dialog::dialog_layer::DialogLayer;
 use rsipstack::sip::{Auth, Host, HostWithPort, Method, Param, Scheme, Uri};
@@ -119,9 +120,19 @@ impl Stack {
     /// Whether the phone at this SIP address sits behind a NAT, as its peer says. A name is not looked up.
     #[must_use]
     pub fn is_behind_nat(&self, uri: &str) -> bool {
+        self.peer_at(uri).is_some_and(|peer| peer.nat)
+    }
+
+    /// What is wanted of SRTP toward this SIP address, as its peer says.
+    #[must_use]
+    pub fn srtp_toward(&self, uri: &str) -> Wish {
+        self.peer_at(uri).map(|peer| peer.srtp).unwrap_or_default()
+    }
+
+    fn peer_at(&self, uri: &str) -> Option<&super::Peer> {
         let host = Uri::try_from(uri).ok().map(|uri| uri.host_with_port.host);
-        let Some(Host::IpAddr(ip)) = host else { return false };
-        self.config.peer_of(ip).is_some_and(|peer| peer.nat)
+        let Some(Host::IpAddr(ip)) = host else { return None };
+        self.config.peer_of(ip)
     }
 
     /// What was dropped.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use hushpad::calls::{CallHandle, Calls, CallsConfig, Dialled, Route, RouteRefused, Routes};
 use hushpad::media::{MediaConfig, MediaPlane};
 use hushpad::sip::{Credential, Listener, Peer, PeerKind, Transport};
-use hushpad_telephony::call::Leg;
+use hushpad_telephony::call::{Leg, Wish};
 use hushpad_telephony::guard::GuardConfig;
 
 /// How long anything may take before the test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP), `agent-next` another; everybody
+/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP), `agent-next` another, `agent-at-PORT`
+/// that port; everybody
 /// else nobody. `agent-abroad` belongs to another account.
 struct Phones {
     agent: SocketAddr,
@@ -37,6 +38,7 @@ impl Phones {
             uri: format!("sip:{}@{}", dialled.user, self.agent),
             customer,
             shows_caller: true,
+            srtp: None,
         })
     }
 }
@@ -50,9 +52,15 @@ impl Routes for Phones {
         if !agent.starts_with("agent") {
             return Err(RouteRefused);
         }
-        let phone = if agent == "agent-next" { self.next } else { self.agent };
+        let port = agent.strip_prefix("agent-at-").and_then(|port| port.parse().ok());
+        let phone = match port {
+            Some(port) => SocketAddr::from(([127, 0, 0, 1], port)),
+            None if agent == "agent-next" => self.next,
+            None => self.agent,
+        };
         let transport = if agent == "agent-tcp" { ";transport=tcp" } else { "" };
-        let uri = format!("sip:{agent}@{phone}{transport}");
+        let user = if port.is_some() { "customer" } else { agent };
+        let uri = format!("sip:{user}@{phone}{transport}");
         let account = if agent == "agent-abroad" { "other shop" } else { "shop" };
         Ok(Route::to_agent(account, agent, uri))
     }
@@ -105,6 +113,7 @@ impl Desk {
                 networks: vec!["127.0.0.1".parse().unwrap()],
                 kind: PeerKind::Pbx,
                 nat: false,
+                srtp: Wish::Off,
             }],
             drain_time_out: Duration::ZERO,
             ..CallsConfig::default()

@@ -5,6 +5,7 @@ use super::source::Source;
 use super::stats::LegStats;
 use crate::g711::Law;
 use crate::rtp::{COMFORT_NOISE, Header};
+use crate::srtp::{Crypto, Opener, Refused, Sealer};
 use std::net::SocketAddr;
 
 /// RFC 3551: the payload types of G.711 that need no agreement.
@@ -30,6 +31,8 @@ pub struct LegParams {
     /// The peer is behind a NAT: its address is learned from its first packets, then fixed. Otherwise only
     /// packets from `remote` are taken.
     pub nat: bool,
+    /// How packets are sealed, both ways; nothing when they are plain.
+    pub srtp: Option<Crypto>,
 }
 
 impl LegParams {
@@ -44,6 +47,7 @@ impl LegParams {
             comfort_noise: false,
             flow: Flow::Both,
             nat: false,
+            srtp: None,
         }
     }
 
@@ -104,6 +108,13 @@ pub(super) struct Leg {
     pub(super) incoming: Option<Incoming>,
     pub(super) outgoing: Outgoing,
     pub(super) stats: LegStats,
+    sealing: Option<Box<Sealing>>,
+}
+
+/// SRTP of a leg.
+struct Sealing {
+    opener: Opener,
+    sealer: Sealer,
 }
 
 impl Leg {
@@ -114,7 +125,48 @@ impl Leg {
             incoming: None,
             outgoing: Outgoing::new(seed),
             stats: LegStats::default(),
+            sealing: None,
         }
+    }
+
+    /// Takes what was agreed. `true` when the place its packets come from is no longer the one it was.
+    pub(super) fn set(&mut self, params: LegParams) -> bool {
+        let before = std::mem::replace(&mut self.params, params).srtp;
+        self.sealing = match (params.srtp, self.sealing.take(), before) {
+            (None, ..) => None,
+            (Some(crypto), Some(mut sealing), Some(before)) => {
+                // A key that stays keeps its counters (RFC 4568 section 7.1.4).
+                if (crypto.suite, crypto.ours) != (before.suite, before.ours) {
+                    sealing.sealer = Sealer::new(crypto.suite, crypto.ours);
+                }
+                if (crypto.suite, crypto.theirs) != (before.suite, before.theirs) {
+                    sealing.opener = Opener::new(crypto.suite, crypto.theirs);
+                }
+                Some(sealing)
+            }
+            (Some(crypto), ..) => Some(Box::new(Sealing {
+                opener: Opener::new(crypto.suite, crypto.theirs),
+                sealer: Sealer::new(crypto.suite, crypto.ours),
+            })),
+        };
+        self.source.set(params.remote, params.nat)
+    }
+
+    /// The packet as its peer wrote it.
+    pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Result<&'a [u8], Refused> {
+        let Some(sealing) = &mut self.sealing else { return Ok(bytes) };
+        let length = sealing.opener.open(bytes)?;
+        bytes.get(..length).ok_or(Refused)
+    }
+
+    /// The packet of `length` bytes at the beginning of the buffer as it goes on the wire; nothing when it must
+    /// not go there.
+    pub(super) fn seal<'a>(&mut self, buffer: &'a mut [u8], length: usize) -> Option<&'a [u8]> {
+        let length = match &mut self.sealing {
+            Some(sealing) => sealing.sealer.seal(buffer, length)?,
+            None => length,
+        };
+        buffer.get(..length)
     }
 
     /// Where to send, if the leg is to get anything now.

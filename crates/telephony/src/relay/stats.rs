@@ -42,6 +42,8 @@ pub struct Dropped {
     pub event: u64,
     /// The leg, or the other one, is on hold or has no address.
     pub held: u64,
+    /// SRTP that is not genuine, or was there before.
+    pub unauthentic: u64,
     /// Came after its number was used up.
     pub late: u64,
     /// Silenced because the guard or the reader of the keys is gone.

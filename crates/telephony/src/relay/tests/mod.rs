@@ -1,6 +1,7 @@
 //! The bridge, by script: a phone on either side, and what each of them hears.
 
 mod joined;
+mod sealed;
 mod secured;
 
 use super::*;
@@ -110,7 +111,7 @@ impl Call {
     fn arrives(&mut self, side: Side, from: SocketAddr, bytes: &[u8]) {
         let sent = &mut self.sent;
         let mut emit = |side, to, bytes: &[u8]| sent.push((side, to, bytes.to_vec()));
-        self.bridge.packet(self.now_us, side, from, bytes, &mut emit);
+        self.bridge.packet(self.now_us, side, from, &mut bytes.to_vec(), &mut emit);
     }
 
     /// A packet of the customer, and 20 ms pass.
