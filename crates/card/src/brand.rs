@@ -48,6 +48,13 @@ pub fn detect(digits: &[u8]) -> Option<Brand> {
         .map(|range| range.brand)
 }
 
+/// Every range of first digits: from, to (both of the same length, both included), and the brand. For a page that
+/// shows the brand while a number is typed: the longest prefix that matches wins.
+pub fn ranges() -> impl Iterator<Item = (&'static str, &'static str, Brand)> {
+    let text = |digits: &'static [u8]| std::str::from_utf8(digits).unwrap_or_default();
+    RANGES.iter().map(move |range| (text(range.from), text(range.to), range.brand))
+}
+
 /// Prefixes from `from` to `to`, both of the same length and both included.
 struct Range {
     from: &'static [u8],

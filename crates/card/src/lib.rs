@@ -5,6 +5,7 @@
 //!
 //! - [`Secret`] holds digits: page-locked, left out of dumps, wiped on drop, readable only in a closure.
 //! - [`Capture`] is the entry of one card by a customer, key by key.
+//! - [`read_form`] reads a card that was written into a form at once.
 //! - [`Card`] is a complete card on its way through one attempt.
 //! - [`brand`] knows the brands by their number ranges.
 //!
@@ -16,10 +17,12 @@ pub mod brand;
 mod capture;
 mod card;
 mod check;
+mod form;
 mod locked;
 mod secret;
 
 pub use capture::{Capture, KeyTaken, Refusal, Rules};
 pub use card::Card;
+pub use form::{FormRefusal, read_form};
 pub use locked::memory_is_locked;
 pub use secret::{Full, Secret};

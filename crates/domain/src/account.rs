@@ -48,6 +48,8 @@ pub struct AccountConfiguration {
     pub gateway: GatewayName,
     /// Origins (`scheme://host:port`) that may frame the agent page; none means nobody.
     pub allowed_origins: Vec<String>,
+    /// Whether a webhook tells of its sessions. Where it goes is `server`'s to know.
+    pub webhook: bool,
 }
 
 /// Which fields are captured, in what order, with what patience.

@@ -9,6 +9,7 @@ use crate::field::Field;
 use crate::ids::{AttemptId, AttemptNo, GatewayName};
 use crate::masked_card::MaskedCard;
 use crate::money::Money;
+use crate::operation::Operation;
 use crate::time::Timestamp;
 
 /// An attempt, from its intent on. Holds no card data.
@@ -30,6 +31,8 @@ pub struct Attempt {
     pub updated_on: Timestamp,
     /// What is known of it.
     pub state: AttemptState,
+    /// What was done with it after its answer, in order.
+    pub operations: Vec<Operation>,
 }
 
 /// What an attempt asks the gateway for.
@@ -229,7 +232,11 @@ impl Attempt {
     /// Whether it may still turn out to be charged.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self.state, AttemptState::Intent | AttemptState::Unknown { .. })
+        match &self.state {
+            AttemptState::Intent | AttemptState::Unknown { .. } => true,
+            AttemptState::Answered { answer, .. } => answer.verdict == Verdict::Pending,
+            AttemptState::NotSent { .. } | AttemptState::NotCharged => false,
+        }
     }
 
     /// The gateway's answer, if there is one.

@@ -1,6 +1,7 @@
 //! A state change: what one commit writes.
 
 use crate::event::{Event, EventKind};
+use crate::ids::DeliveryId;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -15,6 +16,8 @@ pub struct Change {
     pub after: Session,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// The webhook delivery that tells of the last event, due at once; `None` when nobody is to be told.
+    pub delivery: Option<DeliveryId>,
 }
 
 impl Change {
@@ -23,13 +26,43 @@ impl Change {
         let before = (session.version > 0).then_some(session.version);
         session.version += 1;
         session.updated_on = session.updated_on.max(at);
-        let events = kinds
+        let events: Vec<Event> = kinds
             .into_iter()
             .map(|kind| {
                 session.events += 1;
                 Event { seq: session.events, at, kind }
             })
             .collect();
-        Self { before, after: session, events }
+        let mut change = Self { before, after: session, events, delivery: None };
+        change.deliver();
+        change
+    }
+
+    /// Tells one more event before those that are there.
+    pub(crate) fn tell_first(&mut self, at: Timestamp, kind: EventKind) {
+        let first = self.events.first().map_or(self.after.events + 1, |event| event.seq);
+        for event in &mut self.events {
+            event.seq += 1;
+        }
+        self.events.insert(0, Event { seq: first, at, kind });
+        self.after.events += 1;
+        self.deliver();
+    }
+
+    /// This change and, in the same commit, what `next` makes of its session.
+    pub(crate) fn and_then<E>(self, next: impl FnOnce(Session) -> Result<Self, E>) -> Result<Self, E> {
+        let mut second = next(self.after)?;
+        // One commit is one version.
+        second.after.version -= 1;
+        second.before = self.before;
+        second.events.splice(0..0, self.events);
+        second.deliver();
+        Ok(second)
+    }
+
+    /// Names the delivery, which is of the last event.
+    fn deliver(&mut self) {
+        let told = self.after.webhook && self.events.iter().any(|event| event.kind.is_told());
+        self.delivery = told.then(|| DeliveryId::of(self.after.guid, self.after.events));
     }
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AttemptNo;
+use crate::money::Money;
+use crate::operation::{OperationKind, OperationNo, ReverseCause};
 use crate::time::Timestamp;
 
 /// Something that happened to a session. Holds no card data.
@@ -68,6 +70,89 @@ pub enum EventKind {
         /// Which attempt.
         attempt: AttemptNo,
     },
+    /// The gateway approved only part.
+    #[serde(rename = "attempt.partial")]
+    Partial {
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// How much it approved.
+        approved: Money,
+    },
+    /// The gateway has taken it, and will say later what became of it.
+    #[serde(rename = "attempt.pending")]
+    Pending {
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
+    /// The gateway approved, wholly or in part, and the approval does not stand: it is given back.
+    #[serde(rename = "attempt.turned_back")]
+    TurnedBack {
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// Why it does not stand.
+        cause: ReverseCause,
+    },
+    /// An approval came after the agent was told that nothing was charged. It is given back.
+    #[serde(rename = "attempt.late_success")]
+    LateSuccess {
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
+    /// The operator has looked it up at the gateway.
+    #[serde(rename = "attempt.settled")]
+    Settled {
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// Whether it was charged.
+        charged: bool,
+        /// Where the operator found that, such as the gateway's reference.
+        reference: String,
+    },
+    /// The intent of an operation was written; bytes go out after this.
+    #[serde(rename = "operation.intent")]
+    OperationIntent {
+        /// On which attempt.
+        attempt: AttemptNo,
+        /// Which operation.
+        operation: OperationNo,
+        /// What it does.
+        #[serde(flatten)]
+        kind: OperationKind,
+        /// With how much.
+        amount: Money,
+    },
+    /// Nothing of an operation was sent.
+    #[serde(rename = "operation.not_sent")]
+    OperationNotSent {
+        /// On which attempt.
+        attempt: AttemptNo,
+        /// Which operation.
+        operation: OperationNo,
+    },
+    /// It is not known whether an operation was done.
+    #[serde(rename = "operation.unknown")]
+    OperationUnknown {
+        /// On which attempt.
+        attempt: AttemptNo,
+        /// Which operation.
+        operation: OperationNo,
+    },
+    /// The gateway has done an operation.
+    #[serde(rename = "operation.done")]
+    OperationDone {
+        /// On which attempt.
+        attempt: AttemptNo,
+        /// Which operation.
+        operation: OperationNo,
+    },
+    /// The gateway has refused an operation.
+    #[serde(rename = "operation.refused")]
+    OperationRefused {
+        /// On which attempt.
+        attempt: AttemptNo,
+        /// Which operation.
+        operation: OperationNo,
+    },
     /// The session ended.
     #[serde(rename = "session.ended")]
     Ended {
@@ -76,4 +161,89 @@ pub enum EventKind {
         /// The outcome's word.
         outcome: String,
     },
+}
+
+impl EventKind {
+    /// Whether a back end with a webhook is told: the gateway has answered, or the session has ended. One change is
+    /// told once, however many of its events are.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        match self {
+            Self::Approved { .. }
+            | Self::Review { .. }
+            | Self::Partial { .. }
+            | Self::Declined { .. }
+            | Self::NotCharged { .. }
+            | Self::Ended { .. } => true,
+            // An approval that is given back is told when the session goes on to its end.
+            Self::Created
+            | Self::InProgress
+            | Self::Intent { .. }
+            | Self::NotSent { .. }
+            | Self::Unknown { .. }
+            | Self::Pending { .. }
+            | Self::TurnedBack { .. }
+            | Self::LateSuccess { .. }
+            | Self::Settled { .. }
+            | Self::OperationIntent { .. }
+            | Self::OperationNotSent { .. }
+            | Self::OperationUnknown { .. }
+            | Self::OperationDone { .. }
+            | Self::OperationRefused { .. } => false,
+        }
+    }
+
+    /// The attempt whose own state this event changed.
+    #[must_use]
+    pub fn changed_attempt(&self) -> Option<AttemptNo> {
+        match self {
+            Self::Intent { attempt }
+            | Self::NotSent { attempt }
+            | Self::Unknown { attempt }
+            | Self::Approved { attempt }
+            | Self::Review { attempt }
+            | Self::Declined { attempt }
+            | Self::NotCharged { attempt }
+            | Self::Partial { attempt, .. }
+            | Self::Pending { attempt }
+            | Self::TurnedBack { attempt, .. }
+            | Self::LateSuccess { attempt } => Some(*attempt),
+            Self::Created
+            | Self::InProgress
+            | Self::Settled { .. }
+            | Self::OperationIntent { .. }
+            | Self::OperationNotSent { .. }
+            | Self::OperationUnknown { .. }
+            | Self::OperationDone { .. }
+            | Self::OperationRefused { .. }
+            | Self::Ended { .. } => None,
+        }
+    }
+
+    /// The operation whose state this event changed.
+    #[must_use]
+    pub fn changed_operation(&self) -> Option<(AttemptNo, OperationNo)> {
+        match self {
+            Self::OperationIntent { attempt, operation, .. }
+            | Self::OperationNotSent { attempt, operation }
+            | Self::OperationUnknown { attempt, operation }
+            | Self::OperationDone { attempt, operation }
+            | Self::OperationRefused { attempt, operation } => Some((*attempt, *operation)),
+            Self::Created
+            | Self::InProgress
+            | Self::Intent { .. }
+            | Self::NotSent { .. }
+            | Self::Unknown { .. }
+            | Self::Approved { .. }
+            | Self::Review { .. }
+            | Self::Declined { .. }
+            | Self::NotCharged { .. }
+            | Self::Partial { .. }
+            | Self::Pending { .. }
+            | Self::TurnedBack { .. }
+            | Self::LateSuccess { .. }
+            | Self::Settled { .. }
+            | Self::Ended { .. } => None,
+        }
+    }
 }

@@ -64,6 +64,10 @@ guid! {
     /// gateway and its idempotency key are made from it.
     OperationId
 }
+guid! {
+    /// One thing that a webhook tells: `webhook-id`.
+    DeliveryId
+}
 name! {
     /// An account: a customer of the installation, owner of everything below it.
     AccountId

@@ -4,9 +4,11 @@
 //! chance come in as arguments, a state change goes out as a [`change::Change`] that one commit writes.
 //!
 //! Read in this order: [`session`] (the life of a payment session), [`attempt`] (one authorisation),
+//! [`operation`] (what is done with it afterwards), [`acceptance`] (what of an approval is taken),
 //! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
-//! [`page`] (what the agent sees), [`ports`] (every door to the outside).
+//! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`ports`] (every door to the outside).
 
+pub mod acceptance;
 pub mod account;
 pub mod attempt;
 pub mod change;
@@ -17,6 +19,7 @@ pub mod ids;
 pub mod masked_card;
 pub mod money;
 pub mod open_session;
+pub mod operation;
 pub mod page;
 pub mod payment_data;
 pub mod ports;
@@ -24,3 +27,4 @@ pub mod replay;
 pub mod session;
 pub mod text;
 pub mod time;
+pub mod webhook;

@@ -124,6 +124,7 @@ pub async fn open_session(
             agent,
             call,
             payment_data,
+            webhook: configuration.webhook,
         },
         doors.world.now(),
     );

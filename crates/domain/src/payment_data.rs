@@ -48,6 +48,20 @@ impl PaymentData {
         self.amount
     }
 
+    /// The same data for another amount, as for the rest of a split payment.
+    #[must_use]
+    pub fn with_amount(&self, amount: Money) -> Self {
+        let mut values = self.values.clone();
+        if amount != self.amount {
+            for (name, value) in &mut values {
+                if name.eq_ignore_ascii_case("Amount") {
+                    *value = amount.decimal();
+                }
+            }
+        }
+        Self { values, amount }
+    }
+
     /// The value of a name, whatever its case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

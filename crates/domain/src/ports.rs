@@ -11,16 +11,20 @@ use crate::account::AccountConfiguration;
 use crate::change::Change;
 use crate::client::ApiClient;
 use crate::event::Event;
-use crate::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use crate::ids::{
+    AccountId, AgentId, AttemptId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+};
+use crate::operation::Settlement;
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use crate::session::Session;
 use crate::time::Timestamp;
+use crate::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 
 /// Where sessions are kept.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Writes row, attempts and events in one transaction, durably: once this returns, a crash cannot
+    /// Writes row, attempts, events and webhook delivery in one transaction, durably: once this returns, a crash cannot
     /// undo it.
     async fn commit(&self, change: Change) -> Result<(), CommitError>;
 
@@ -36,6 +40,11 @@ pub trait Sessions: Send + Sync {
 
     /// Every session that has not ended. Asked once, at start.
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable>;
+
+    /// Every session that has ended and still has something to see to: an operation that may have been done, a
+    /// reversal that was refused, or an attempt that was found not charged after `not_charged_after`. Asked once,
+    /// at start.
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable>;
 
     /// The session's events after number `after`, in order, if it is this account's.
     async fn events(
@@ -62,6 +71,17 @@ pub trait Clients: Send + Sync {
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
 }
 
+/// What operators have found out at the gateways. The command line writes it beside the owner of the store, and
+/// the owner takes it up.
+#[async_trait]
+pub trait Settlements: Send + Sync {
+    /// Writes down what became of an attempt; a newer word replaces an older one.
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable>;
+
+    /// What is known of this attempt, if anything.
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable>;
+}
+
 /// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a
 /// call returns; `Sessions::purge` forgets it after [`crate::replay::REPLAY_RETENTION`].
 #[async_trait]
@@ -77,6 +97,52 @@ pub trait Replays: Send + Sync {
 
     /// Frees the key of a request that was not answered for good.
     async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable>;
+}
+
+/// Where webhook deliveries wait. [`Sessions::commit`] puts them there; they go with their session's rows. The port has
+/// one user at a time, the owner of the store: what is under way is known there, not here, so that after a crash it
+/// is simply due again.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// What is due for this receiver at `now`, oldest first, each with its session as it is now; at most `limit`, none
+    /// of a session in `except`, and only the oldest of each session.
+    async fn due(
+        &self,
+        receiver: &Receiver,
+        now: Timestamp,
+        except: &[SessionGuid],
+        limit: u32,
+    ) -> Result<Vec<(Delivery, Session)>, StoreUnavailable>;
+
+    /// When the next is due for this receiver, sessions in `except` aside.
+    async fn next_due(
+        &self,
+        receiver: &Receiver,
+        except: &[SessionGuid],
+    ) -> Result<Option<Timestamp>, StoreUnavailable>;
+
+    /// Every receiver for which something waits. Asked once, at start.
+    async fn receivers(&self) -> Result<Vec<Receiver>, StoreUnavailable>;
+
+    /// Writes down what became of tries, in one transaction. A delivered one lets go of its session's result after
+    /// [`RESULT_RETENTION`](crate::session::RESULT_RETENTION), unless another of the session waits still. What is
+    /// no longer due stays as it is.
+    async fn settle(&self, tried: Vec<Tried>) -> Result<(), StoreUnavailable>;
+
+    /// How much waits.
+    async fn backlog(&self) -> Result<Backlog, StoreUnavailable>;
+
+    /// Deliveries of an account (G8).
+    async fn deliveries(&self, list: DeliveryList) -> Result<Vec<Delivery>, StoreUnavailable>;
+
+    /// Makes a dead letter of this account due again, at `now`; any other stays as it is. Gives the delivery, `None`
+    /// when the account has none with this id.
+    async fn replay(
+        &self,
+        account: &AccountId,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreUnavailable>;
 }
 
 /// The live calls.

@@ -7,25 +7,38 @@
 //!    │                 │      not sent ────────┘
 //!    └── cancel, hang-up, time-out, failure ──► Finished | TimeOut | ExpiredOnProviderSide | Error
 //! ```
-//! Each transition consumes the session and gives a [`Change`]; nothing is ever half changed.
+//! An approval that must not stand (a security code that did not match, a part of the amount) is given back by a
+//! reversal; the session stays Processing until that is confirmed, then goes on as after a decline. After the end
+//! only operations happen (refunds, late reversals): they never change how it ended.
+//!
+//! Each transition consumes the session and gives a [`Change`]; nothing is ever half changed. Those of an attempt
+//! are in `saga`, those of operations in `operations`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Purpose, Unknown, Verdict};
+use crate::acceptance::Acceptance;
+use crate::attempt::{Attempt, AttemptState, DeclineClass, GatewayAnswer, Verdict};
 use crate::change::Change;
 use crate::event::EventKind;
+use crate::field::Field;
 use crate::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, ProviderSessionGuid,
-    SessionGuid,
+    AccountId, AgentId, AttemptNo, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid,
 };
 use crate::money::Money;
+use crate::operation::{Operation, ReverseCause};
 use crate::payment_data::PaymentData;
 use crate::time::Timestamp;
+use crate::webhook::TRIES_WINDOW;
 
-/// How long `paymentResultData` is given out after the end.
+mod operations;
+mod saga;
+
+pub use operations::{OperationEnd, OperationRequest};
+
+/// How long `paymentResultData` is given out after the end, or after its delivery where there is a webhook.
 pub const RESULT_RETENTION: Duration = Duration::from_secs(15 * 60);
 /// Attempts in one session. A customer with more wrong cards than this needs another way to pay.
 pub const ATTEMPTS_MAX: u16 = 10;
@@ -47,6 +60,8 @@ pub struct Session {
     pub call: Option<CallGuid>,
     /// What the back end gave, with the amount.
     pub payment_data: PaymentData,
+    /// Whether its configuration had a webhook when it was opened.
+    pub webhook: bool,
     /// Every attempt, in order.
     pub attempts: Vec<Attempt>,
     /// Where it is in its life.
@@ -80,6 +95,8 @@ pub enum SessionState {
         at: Timestamp,
         /// How.
         ending: Ending,
+        /// Until when its result is given out. A webhook's delivery brings it forward, nothing ever puts it off.
+        kept_until: Timestamp,
     },
 }
 
@@ -141,6 +158,7 @@ pub struct NewSession {
     pub agent: AgentId,
     pub call: Option<CallGuid>,
     pub payment_data: PaymentData,
+    pub webhook: bool,
 }
 
 /// What the resolver found out about an unknown attempt.
@@ -159,6 +177,22 @@ pub enum Retry {
     Possible,
     /// The customer is gone, or a restart lost the entry: the session ends with this attempt.
     Over,
+}
+
+/// By what an answer is judged, and what may come after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether the fields can still be keyed.
+    pub retry: Retry,
+    /// What of an approval is taken.
+    pub acceptance: Acceptance,
+}
+
+impl From<Retry> for Terms {
+    /// With the usual acceptance.
+    fn from(retry: Retry) -> Self {
+        Self { retry, acceptance: Acceptance::default() }
+    }
 }
 
 /// The session is not in a state that allows this.
@@ -189,6 +223,7 @@ impl Session {
             agent: new.agent,
             call: new.call,
             payment_data: new.payment_data,
+            webhook: new.webhook,
             attempts: Vec::new(),
             state: SessionState::Created,
             created_on: at,
@@ -214,89 +249,18 @@ impl Session {
         }
     }
 
-    /// Writes down that an attempt is about to be sent. The attempt may be sent only once this is committed.
-    ///
-    /// # Errors
-    /// [`WrongState`] when an attempt is open, the session is over or its attempts are used up.
-    pub fn intend(
-        mut self,
-        id: AttemptId,
-        gateway: GatewayName,
-        at: Timestamp,
-    ) -> Result<Change, WrongState> {
-        self.still_open()?;
-        let no = u16::try_from(self.attempts.len()).unwrap_or(u16::MAX).saturating_add(1);
-        if no > ATTEMPTS_MAX {
-            return Err(WrongState::AttemptsUsedUp);
-        }
-        let attempt = AttemptNo(no);
-        self.attempts.push(Attempt {
-            id,
-            no: attempt,
-            amount: self.amount(),
-            purpose: Purpose::Sale,
-            gateway,
-            intended_on: at,
-            updated_on: at,
-            state: AttemptState::Intent,
-        });
-        self.state = SessionState::Processing { attempt };
-        Ok(Change::of(self, at, vec![EventKind::Intent { attempt }]))
-    }
-
-    /// The gateway has answered the open attempt.
-    ///
-    /// # Errors
-    /// [`WrongState`] when no attempt is open.
-    pub fn answered(self, answer: GatewayAnswer, retry: Retry, at: Timestamp) -> Result<Change, WrongState> {
-        self.settle(answer, false, retry, at)
-    }
-
-    /// Surely nothing of the open attempt was sent: the agent may try again.
-    ///
-    /// # Errors
-    /// [`WrongState`] when no attempt is open.
-    pub fn not_sent(mut self, reason: NotSent, retry: Retry, at: Timestamp) -> Result<Change, WrongState> {
-        let attempt = self.set_open_attempt(AttemptState::NotSent { reason }, at)?;
-        let mut events = vec![EventKind::NotSent { attempt }];
-        self.back_to_entry(retry, Ending::Error, at, &mut events);
-        Ok(Change::of(self, at, events))
-    }
-
-    /// The open attempt may or may not have been charged. The session stays in processing (G3).
-    ///
-    /// # Errors
-    /// [`WrongState`] when no attempt is open.
-    pub fn unknown(mut self, reason: Unknown, at: Timestamp) -> Result<Change, WrongState> {
-        let attempt = self.set_open_attempt(AttemptState::Unknown { reason }, at)?;
-        Ok(Change::of(self, at, vec![EventKind::Unknown { attempt }]))
-    }
-
-    /// The resolver has found out what became of the open attempt.
-    ///
-    /// # Errors
-    /// [`WrongState`] when no attempt is open.
-    pub fn resolved(mut self, finding: Finding, retry: Retry, at: Timestamp) -> Result<Change, WrongState> {
-        match finding {
-            Finding::Answer(answer) => self.settle(answer, true, retry, at),
-            Finding::NotCharged => {
-                let attempt = self.set_open_attempt(AttemptState::NotCharged, at)?;
-                let mut events = vec![EventKind::NotCharged { attempt }];
-                self.back_to_entry(retry, Ending::Error, at, &mut events);
-                Ok(Change::of(self, at, events))
-            }
-        }
-    }
-
     /// The agent or the back end gives up, or the customer hangs up. Not while an attempt is open.
     ///
     /// # Errors
     /// [`WrongState`] while an attempt is open, and after the end.
     pub fn cancel(mut self, at: Timestamp) -> Result<Change, WrongState> {
         self.still_open()?;
-        let declined = self.last_verdict().is_some();
-        let outcome = if declined { Outcome::Declined } else { Outcome::Cancelled };
-        let events = vec![self.end(Ending::Finished(outcome), at)];
+        // A late success is no answer to what the agent did: it was told that nothing was sent.
+        let answered = self.attempts.iter().any(|attempt| {
+            attempt.answer().is_some() && attempt.turned_back_for() != Some(ReverseCause::Late)
+        });
+        let outcome = if answered { Outcome::Declined } else { Outcome::Cancelled };
+        let events = self.end(Ending::Finished(outcome), at);
         Ok(Change::of(self, at, events))
     }
 
@@ -312,7 +276,7 @@ impl Session {
                 Ending::TimeOut
             }
         };
-        let events = vec![self.end(ending, at)];
+        let events = self.end(ending, at);
         Ok(Change::of(self, at, events))
     }
 
@@ -322,8 +286,37 @@ impl Session {
     /// [`WrongState`] while an attempt is open, and after the end.
     pub fn fail(mut self, at: Timestamp) -> Result<Change, WrongState> {
         self.still_open()?;
-        let events = vec![self.end(Ending::Error, at)];
+        let events = self.end(Ending::Error, at);
         Ok(Change::of(self, at, events))
+    }
+
+    /// What is still to be paid: the amount, less the parts of a split payment that stand.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Money> {
+        let paid: i64 = self.attempts.iter().filter_map(Attempt::standing).map(Money::minor).sum();
+        Money::from_minor(self.amount().minor() - paid, self.amount().currency()).ok()
+    }
+
+    /// The payment data for an attempt: as the back end gave it, with the attempt's own amount where the payment
+    /// is split.
+    #[must_use]
+    pub fn order_data(&self, attempt: &Attempt) -> PaymentData {
+        self.payment_data.with_amount(attempt.amount)
+    }
+
+    /// What the last attempt leaves the agent to do, when its answer was no success: a decline, or an approval
+    /// that was given back.
+    #[must_use]
+    pub fn last_decline(&self) -> Option<DeclineClass> {
+        let last = self.attempts.last()?;
+        match (&last.answer()?.verdict, last.turned_back_for()) {
+            (Verdict::Declined { class }, _) => Some(*class),
+            (_, Some(ReverseCause::SecurityCode)) => Some(DeclineClass::Rekey(Field::SecurityCode)),
+            (_, Some(ReverseCause::Address | ReverseCause::Partial | ReverseCause::RestUnpaid)) => {
+                Some(DeclineClass::OtherCard)
+            }
+            (_, Some(ReverseCause::Late) | None) => None,
+        }
     }
 
     /// The amount: fixed when the session was opened (G6).
@@ -368,21 +361,37 @@ impl Session {
         self.attempts.iter().rev().find(|attempt| attempt.is_open())
     }
 
+    /// The attempt whose approval is being given back while the session waits for that.
+    #[must_use]
+    pub fn reversing_attempt(&self) -> Option<&Attempt> {
+        let SessionState::Processing { attempt } = self.state else { return None };
+        self.attempt(attempt).filter(|attempt| attempt.is_reversing())
+    }
+
+    /// The attempt with this number.
+    #[must_use]
+    pub fn attempt(&self, no: AttemptNo) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.no == no)
+    }
+
+    /// Every operation whose end is not known, with its attempt.
+    pub fn open_operations(&self) -> impl Iterator<Item = (&Attempt, &Operation)> {
+        self.attempts
+            .iter()
+            .filter_map(|attempt| attempt.open_operation().map(|operation| (attempt, operation)))
+    }
+
     /// Whether `paymentResultData` may still be given out at `now`.
     #[must_use]
     pub fn result_is_kept(&self, now: Timestamp) -> bool {
         match self.state {
-            SessionState::Ended { at, .. } => now < at.plus(RESULT_RETENTION),
+            SessionState::Ended { kept_until, .. } => now < kept_until,
             SessionState::Created | SessionState::InProgress | SessionState::Processing { .. } => true,
         }
     }
 
     fn is_unknown(&self) -> bool {
-        self.open_attempt().is_some_and(|attempt| matches!(attempt.state, AttemptState::Unknown { .. }))
-    }
-
-    fn last_verdict(&self) -> Option<&Verdict> {
-        self.attempts.iter().rev().find_map(Attempt::answer).map(|answer| &answer.verdict)
+        self.open_attempt().is_some_and(|attempt| attempt.state != AttemptState::Intent)
     }
 
     fn still_open(&self) -> Result<(), WrongState> {
@@ -393,55 +402,33 @@ impl Session {
         }
     }
 
-    fn settle(
-        mut self,
-        answer: GatewayAnswer,
-        resolved: bool,
-        retry: Retry,
-        at: Timestamp,
-    ) -> Result<Change, WrongState> {
-        let verdict = answer.verdict.clone();
-        let attempt = self.set_open_attempt(AttemptState::Answered { answer, resolved }, at)?;
-        let mut events = Vec::with_capacity(2);
-        match verdict {
-            Verdict::Approved => {
-                events.push(EventKind::Approved { attempt });
-                events.push(self.end(Ending::Finished(Outcome::Approved), at));
-            }
-            // Money may be held: an operator must look.
-            Verdict::Review | Verdict::Partial { .. } | Verdict::Pending => {
-                events.push(EventKind::Review { attempt });
-                events.push(self.end(Ending::Finished(Outcome::Review), at));
-            }
-            Verdict::Declined { .. } => {
-                events.push(EventKind::Declined { attempt });
-                self.back_to_entry(retry, Ending::Finished(Outcome::Declined), at, &mut events);
+    /// Ends the session. What was approved of a split payment whose rest was not paid is given back.
+    fn end(&mut self, ending: Ending, at: Timestamp) -> Vec<EventKind> {
+        // With a webhook: until it has been delivered for a while, but no longer than it is tried.
+        let kept = if self.webhook { TRIES_WINDOW } else { RESULT_RETENTION };
+        self.state = SessionState::Ended { at, ending, kept_until: at.plus(kept) };
+        let mut events = vec![EventKind::Ended {
+            state: ending.name().to_owned(),
+            outcome: self.outcome().word().to_owned(),
+        }];
+        match ending {
+            Ending::Finished(Outcome::Approved | Outcome::Review) => {}
+            Ending::Finished(Outcome::Declined | Outcome::Cancelled | Outcome::Unknown | Outcome::None)
+            | Ending::Error
+            | Ending::TimeOut
+            | Ending::ExpiredOnProviderSide => {
+                let parts: Vec<AttemptNo> = self
+                    .attempts
+                    .iter()
+                    .filter(|part| part.standing().is_some())
+                    .map(|part| part.no)
+                    .collect();
+                for part in parts {
+                    events.extend(self.begin_reversal(part, ReverseCause::RestUnpaid, at));
+                }
             }
         }
-        Ok(Change::of(self, at, events))
-    }
-
-    fn back_to_entry(&mut self, retry: Retry, over: Ending, at: Timestamp, events: &mut Vec<EventKind>) {
-        match retry {
-            Retry::Possible => self.state = SessionState::InProgress,
-            Retry::Over => events.push(self.end(over, at)),
-        }
-    }
-
-    fn set_open_attempt(&mut self, state: AttemptState, at: Timestamp) -> Result<AttemptNo, WrongState> {
-        let SessionState::Processing { attempt: no } = self.state else {
-            return Err(if self.has_ended() { WrongState::Ended } else { WrongState::NoAttempt });
-        };
-        let attempt = self.attempts.iter_mut().find(|attempt| attempt.no == no && attempt.is_open());
-        let attempt = attempt.ok_or(WrongState::NoAttempt)?;
-        attempt.state = state;
-        attempt.updated_on = at;
-        Ok(no)
-    }
-
-    fn end(&mut self, ending: Ending, at: Timestamp) -> EventKind {
-        self.state = SessionState::Ended { at, ending };
-        EventKind::Ended { state: ending.name().to_owned(), outcome: self.outcome().word().to_owned() }
+        events
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// A moment from microseconds since the Unix epoch.
     #[must_use]
-    pub fn from_micros(micros: i64) -> Self {
+    pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 

@@ -1,28 +1,44 @@
 //! Random walks through the life of a session: whatever happens in whatever order, the rules hold.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, NotSent, Unknown, Verdict};
+use hushpad_domain::acceptance::Acceptance;
+use hushpad_domain::attempt::{
+    Attempt, Check, DeclineClass, GatewayAnswer, NotSent, Purpose, Unknown, Verdict,
+};
 use hushpad_domain::change::Change;
 use hushpad_domain::event::EventKind;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, ConfigurationId, GatewayName, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, ConfigurationId, DeliveryId, GatewayName, OperationId,
+    ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::operation::{Asked, OperationKind, OperationRefused, OperationState};
 use hushpad_domain::payment_data::PaymentData;
-use hushpad_domain::session::{Finding, NewSession, Outcome, Retry, Session, WrongState};
+use hushpad_domain::session::{
+    Finding, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
+};
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::TRIES_WINDOW;
 use proptest::prelude::*;
 use uuid::Uuid;
 
 #[derive(Clone, Debug)]
 enum Step {
     Begin,
+    /// With the purpose of the walk.
     Intend,
-    Answer(Verdict, Retry),
+    Answer(Verdict, Check, Terms),
     NotSent(Retry),
     Unknown,
-    Resolve(Option<Verdict>, Retry),
+    Resolve(Option<Verdict>, Terms),
+    Late(u16, Verdict),
+    Settle(u16, bool, Retry),
+    Operate(Asked, Option<i64>, Option<u16>),
+    OperationEnds(OperationEnd, Retry),
+    ReverseAgain(u16),
     Cancel,
     TimeOut,
     Fail,
@@ -30,30 +46,60 @@ enum Step {
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
     prop_oneof![
-        Just(Verdict::Approved),
-        Just(Verdict::Review),
-        Just(Verdict::Declined { class: DeclineClass::OtherCard }),
-        Just(Verdict::Declined { class: DeclineClass::Rekey(Field::Expiry) }),
+        3 => Just(Verdict::Approved),
+        1 => Just(Verdict::Review),
+        1 => Just(Verdict::Pending),
+        2 => (1_i64..1_500).prop_map(|minor| Verdict::Partial { approved: pounds(minor) }),
+        1 => Just(Verdict::Declined { class: DeclineClass::OtherCard }),
+        1 => Just(Verdict::Declined { class: DeclineClass::Rekey(Field::Expiry) }),
     ]
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let retry = || prop_oneof![Just(Retry::Possible), Just(Retry::Over)];
+    let retry = || prop_oneof![3 => Just(Retry::Possible), 1 => Just(Retry::Over)];
+    let terms = || {
+        (retry(), prop::bool::ANY).prop_map(|(retry, split)| Terms {
+            retry,
+            acceptance: Acceptance { split, ..Acceptance::default() },
+        })
+    };
+    let check = prop_oneof![3 => Just(Check::Match), 1 => Just(Check::NoMatch)];
+    let asked = prop_oneof![Just(Asked::Capture), Just(Asked::Void), Just(Asked::Refund)];
+    let ends = prop_oneof![
+        4 => Just(OperationEnd::Done("op-1".to_owned())),
+        1 => Just(OperationEnd::Refused("no".to_owned())),
+        1 => Just(OperationEnd::NotSent(NotSent::Unreachable)),
+        1 => Just(OperationEnd::Unknown(Unknown::TimedOut)),
+    ];
+    let no = || 1_u16..4;
     prop_oneof![
         1 => Just(Step::Begin),
-        4 => Just(Step::Intend),
-        3 => (verdicts(), retry()).prop_map(|(verdict, retry)| Step::Answer(verdict, retry)),
+        6 => Just(Step::Intend),
+        4 => (verdicts(), check, terms()).prop_map(|(verdict, code, terms)| Step::Answer(verdict, code, terms)),
         1 => retry().prop_map(Step::NotSent),
         2 => Just(Step::Unknown),
-        2 => (prop::option::of(verdicts()), retry()).prop_map(|(verdict, retry)| Step::Resolve(verdict, retry)),
+        2 => (prop::option::of(verdicts()), terms()).prop_map(|(verdict, terms)| Step::Resolve(verdict, terms)),
+        2 => (no(), verdicts()).prop_map(|(no, verdict)| Step::Late(no, verdict)),
+        1 => (no(), prop::bool::ANY, retry()).prop_map(|(no, charged, retry)| Step::Settle(no, charged, retry)),
+        8 => (asked, prop::option::of(1_i64..1_400), prop::option::of(no()))
+            .prop_map(|(asked, amount, attempt)| Step::Operate(asked, amount, attempt)),
+        8 => (ends, retry()).prop_map(|(end, retry)| Step::OperationEnds(end, retry)),
+        1 => no().prop_map(Step::ReverseAgain),
         1 => Just(Step::Cancel),
         1 => Just(Step::TimeOut),
         1 => Just(Step::Fail),
     ]
 }
 
-fn answer(verdict: Verdict) -> GatewayAnswer {
-    GatewayAnswer::new(verdict, "ch_1".into(), BTreeMap::new(), None)
+fn pounds(minor: i64) -> Money {
+    Money::from_minor(minor, Currency::from_code("GBP").expect("GBP is a currency"))
+        .expect("more than nothing")
+}
+
+fn answer(verdict: Verdict, security_code: Check) -> GatewayAnswer {
+    let mut answer = GatewayAnswer::new(verdict, "ch_1".into(), BTreeMap::new(), None);
+    answer.checks.security_code = security_code;
+    answer
 }
 
 fn open() -> Change {
@@ -67,60 +113,128 @@ fn open() -> Change {
         agent: AgentId("agent1234".into()),
         call: None,
         payment_data: PaymentData::new(BTreeMap::from(values)).expect("12.40 GBP is money"),
+        webhook: false,
     };
     Session::open(new, Timestamp::from_micros(0))
 }
 
-fn take(session: Session, step: Step, at: Timestamp) -> Result<Change, WrongState> {
+fn take(session: Session, step: Step, at: Timestamp) -> Option<Change> {
+    take_for(Purpose::Sale, session, step, at)
+}
+
+fn take_for(purpose: Purpose, session: Session, step: Step, at: Timestamp) -> Option<Change> {
+    let gateway = || GatewayName("sandbox".into());
+    // Ids of these walks: one per attempt, one per operation.
+    let next = u128::from(session.events) + 10;
     match step {
-        Step::Begin => session.begin(at),
-        Step::Intend => session.intend(AttemptId(Uuid::from_u128(3)), GatewayName("sandbox".into()), at),
-        Step::Answer(verdict, retry) => session.answered(answer(verdict), retry, at),
-        Step::NotSent(retry) => session.not_sent(NotSent::Unreachable, retry, at),
-        Step::Unknown => session.unknown(Unknown::TimedOut, at),
-        Step::Resolve(Some(verdict), retry) => session.resolved(Finding::Answer(answer(verdict)), retry, at),
-        Step::Resolve(None, retry) => session.resolved(Finding::NotCharged, retry, at),
-        Step::Cancel => session.cancel(at),
-        Step::TimeOut => session.time_out(at),
-        Step::Fail => session.fail(at),
+        Step::Begin => session.begin(at).ok(),
+        Step::Intend => session.intend(AttemptId(Uuid::from_u128(next)), gateway(), purpose, at).ok(),
+        Step::Answer(verdict, code, terms) => session.answered(answer(verdict, code), terms, at).ok(),
+        Step::NotSent(retry) => session.not_sent(NotSent::Unreachable, retry, at).ok(),
+        Step::Unknown => session.unknown(Unknown::TimedOut, at).ok(),
+        Step::Resolve(verdict, terms) => session.resolved(finding(verdict), terms, at).ok(),
+        Step::Late(no, verdict) => {
+            session.late_success(AttemptNo(no), answer(verdict, Check::NotChecked), at).ok()
+        }
+        Step::Settle(no, charged, retry) => {
+            let found = finding(charged.then_some(Verdict::Approved));
+            session.settled(AttemptNo(no), found, "ticket 7", retry, at).ok()
+        }
+        Step::Operate(asked, amount, attempt) => {
+            let (id, amount) = (OperationId(Uuid::from_u128(next)), amount.map(pounds));
+            let request = OperationRequest { id, asked, amount, attempt: attempt.map(AttemptNo) };
+            session.operate(request, at).ok()
+        }
+        Step::OperationEnds(end, retry) => {
+            let (attempt, no) =
+                session.open_operations().next().map(|(attempt, operation)| (attempt.no, operation.no))?;
+            session.operation_ended(attempt, no, end, retry, at).ok()
+        }
+        Step::ReverseAgain(no) => session.reverse_again(AttemptNo(no), at).ok(),
+        Step::Cancel => session.cancel(at).ok(),
+        Step::TimeOut => session.time_out(at).ok(),
+        Step::Fail => session.fail(at).ok(),
     }
 }
 
+fn finding(verdict: Option<Verdict>) -> Finding {
+    verdict.map_or(Finding::NotCharged, |verdict| Finding::Answer(answer(verdict, Check::NotChecked)))
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
     #[test]
-    fn the_rules_hold_on_every_walk(walk in prop::collection::vec(steps(), 0..40)) {
+    fn the_rules_hold_on_every_walk(
+        purpose in prop::sample::select(Purpose::ALL.to_vec()),
+        walk in prop::collection::vec(steps(), 0..60),
+    ) {
         let opened = open();
         let mut session = opened.after;
         let mut events = opened.events;
-        let amount = session.amount();
         for (moment, step) in walk.into_iter().enumerate() {
             let at = Timestamp::from_micros(moment as i64 + 1);
             let before = session.clone();
-            match take(session.clone(), step, at) {
-                Err(_) => {}
-                Ok(change) => {
-                    prop_assert!(!before.has_ended(), "something happened after the end");
-                    prop_assert_eq!(change.before, Some(before.version));
-                    prop_assert_eq!(change.after.version, before.version + 1);
-                    events.extend(change.events);
-                    session = change.after;
+            let Some(change) = take_for(purpose, session.clone(), step, at) else { continue };
+            prop_assert_eq!(change.before, Some(before.version));
+            prop_assert_eq!(change.after.version, before.version + 1);
+            if before.has_ended() {
+                prop_assert_eq!(&change.after.state, &before.state, "its end changed");
+                prop_assert_eq!(change.after.attempts.len(), before.attempts.len());
+            }
+            // What the store writes is what the events name.
+            for (old, new) in before.attempts.iter().zip(&change.after.attempts) {
+                let told = change.events.iter().any(|event| event.kind.changed_attempt() == Some(new.no));
+                prop_assert!(told || (old.state == new.state && old.updated_on == new.updated_on));
+                for operation in &new.operations {
+                    let name = Some((new.no, operation.no));
+                    let told = change.events.iter().any(|event| event.kind.changed_operation() == name);
+                    prop_assert!(told || old.operation(operation.no) == Some(operation));
                 }
             }
+            events.extend(change.events);
+            session = change.after;
             let open = session.attempts.iter().filter(|attempt| attempt.is_open()).count();
             prop_assert!(open <= 1, "two attempts are open");
-            prop_assert_eq!(open == 1, session.state_name() == "Processing");
-            prop_assert!(session.attempts.iter().all(|attempt| attempt.amount == amount));
+            let waits = open == 1 || session.reversing_attempt().is_some();
+            prop_assert_eq!(waits, session.state_name() == "Processing");
+            prop_assert!(amounts_are_kept(&session));
         }
         for (index, event) in events.iter().enumerate() {
             prop_assert_eq!(event.seq as usize, index + 1);
         }
         let ends = events.iter().filter(|event| matches!(event.kind, EventKind::Ended { .. })).count();
         prop_assert_eq!(ends, usize::from(session.has_ended()));
-        let approved = session.attempts.iter().filter_map(|attempt| attempt.answer())
-            .any(|answer| answer.verdict == Verdict::Approved);
-        // What a gateway approved is reported approved (G2), and nothing else is.
-        prop_assert_eq!(approved, session.outcome() == Outcome::Approved);
+        // What stands when a session is over is reported, and nothing else is (G2).
+        let reported = matches!(session.outcome(), Outcome::Approved | Outcome::Review);
+        if session.has_ended() {
+            let stands = |attempt: &Attempt| {
+                attempt.authorised().is_some() && !attempt.was_turned_back()
+            };
+            let paid = session.attempts.iter().any(stands);
+            prop_assert!(paid == reported || (reported && purpose == Purpose::Tokenise));
+        } else {
+            prop_assert!(!reported);
+        }
     }
+}
+
+/// G6, and that nothing is given back twice.
+fn amounts_are_kept(session: &Session) -> bool {
+    let standing: i64 = session.attempts.iter().filter_map(Attempt::standing).map(Money::minor).sum();
+    let every = session.attempts.iter().all(|attempt| {
+        let taken = attempt.captured_minor();
+        let whole = attempt.operations.iter().filter(|operation| {
+            matches!(operation.kind, OperationKind::Void | OperationKind::Reverse { .. })
+                && matches!(operation.state, OperationState::Done { .. })
+        });
+        attempt.refunded_minor() <= taken
+            && taken <= attempt.authorised().map_or(0, Money::minor)
+            && attempt.operations.iter().filter(|operation| operation.state.is_open()).count() <= 1
+            && (whole.count() == 0 || attempt.refunded_minor() == 0)
+            && attempt.amount.minor() <= session.amount().minor()
+    });
+    every && standing <= session.amount().minor()
 }
 
 #[test]
@@ -130,9 +244,9 @@ fn a_decline_then_an_approval_is_one_session_with_two_attempts() {
     for step in [
         Step::Begin,
         Step::Intend,
-        Step::Answer(declined, Retry::Possible),
+        Step::Answer(declined, Check::Match, Retry::Possible.into()),
         Step::Intend,
-        Step::Answer(Verdict::Approved, Retry::Possible),
+        Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),
     ] {
         session = take(session, step, Timestamp::from_micros(1)).unwrap().after;
     }
@@ -149,8 +263,7 @@ fn an_unknown_attempt_is_neither_cancelled_nor_timed_out() {
     }
     assert_eq!(session.outcome(), Outcome::Unknown);
     for step in [Step::Cancel, Step::TimeOut, Step::Fail, Step::Intend] {
-        let refused = take(session.clone(), step, Timestamp::from_micros(2));
-        assert_eq!(refused.err(), Some(WrongState::Processing));
+        assert_eq!(take(session.clone(), step, Timestamp::from_micros(2)), None);
     }
 }
 
@@ -169,4 +282,176 @@ fn the_result_is_kept_for_fifteen_minutes_after_the_end() {
     assert!(ended.result_is_kept(minute(14)));
     assert!(!ended.result_is_kept(minute(15)));
     assert!(open().after.result_is_kept(minute(1_000)));
+}
+
+fn walk(mut session: Session, steps: impl IntoIterator<Item = Step>) -> Session {
+    for (moment, step) in (10..).zip(steps) {
+        let told = format!("{step:?}");
+        let change = take(session, step, Timestamp::from_micros(moment));
+        session = change.unwrap_or_else(|| panic!("{told} was refused")).after;
+    }
+    session
+}
+
+fn paid(purpose: Purpose) -> Session {
+    let at = Timestamp::from_micros(5);
+    let intended =
+        take_for(purpose, open().after, Step::Intend, at).expect("a new session may be paid").after;
+    walk(intended, [Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into())])
+}
+
+fn refused(session: &Session, asked: Asked, amount: Option<i64>) -> OperationRefused {
+    let id = OperationId(Uuid::from_u128(99));
+    let request = OperationRequest { id, asked, amount: amount.map(pounds), attempt: None };
+    session.clone().operate(request, Timestamp::from_micros(99)).expect_err("this must be refused")
+}
+
+fn done() -> Step {
+    Step::OperationEnds(OperationEnd::Done("r-1".to_owned()), Retry::Possible)
+}
+
+#[test]
+fn refunds_never_pass_what_was_taken() {
+    let sale = paid(Purpose::Sale);
+    assert_eq!(refused(&sale, Asked::Capture, None), OperationRefused::NotAnAuthorisation);
+    assert_eq!(refused(&sale, Asked::Refund, Some(1241)), OperationRefused::TooMuch);
+    let part = walk(sale, [Step::Operate(Asked::Refund, Some(1000), None)]);
+    assert_eq!(refused(&part, Asked::Refund, Some(1)), OperationRefused::OneIsOpen);
+    let part = walk(part, [done()]);
+    assert_eq!(refused(&part, Asked::Refund, Some(241)), OperationRefused::TooMuch);
+    assert_eq!(refused(&part, Asked::Void, None), OperationRefused::TooLateToVoid);
+    let whole = walk(part, [Step::Operate(Asked::Refund, None, None), done()]);
+    assert_eq!(whole.attempts[0].refunded_minor(), 1240);
+    assert_eq!(refused(&whole, Asked::Refund, None), OperationRefused::TooMuch);
+    assert_eq!(whole.outcome(), Outcome::Approved);
+}
+
+#[test]
+fn an_authorisation_is_captured_or_voided() {
+    let held = paid(Purpose::Authorise);
+    assert_eq!(refused(&held, Asked::Refund, None), OperationRefused::NotCaptured);
+    assert_eq!(refused(&held, Asked::Void, Some(1)), OperationRefused::VoidIsWhole);
+    let voided = walk(held.clone(), [Step::Operate(Asked::Void, None, None), done()]);
+    assert_eq!(refused(&voided, Asked::Capture, None), OperationRefused::GivenBack);
+    let captured = walk(held, [Step::Operate(Asked::Capture, Some(1000), None), done()]);
+    assert_eq!(refused(&captured, Asked::Void, None), OperationRefused::TooLateToVoid);
+    assert_eq!(refused(&captured, Asked::Capture, Some(241)), OperationRefused::TooMuch);
+    assert_eq!(refused(&captured, Asked::Refund, Some(1001)), OperationRefused::TooMuch);
+}
+
+#[test]
+fn a_refused_or_unsent_operation_leaves_its_amount_free() {
+    for end in [OperationEnd::Refused("settled".to_owned()), OperationEnd::NotSent(NotSent::Unreachable)] {
+        let steps = [Step::Operate(Asked::Refund, None, None), Step::OperationEnds(end, Retry::Possible)];
+        let session = walk(paid(Purpose::Sale), steps);
+        walk(session, [Step::Operate(Asked::Refund, None, None), done()]);
+    }
+}
+
+#[test]
+fn a_wrong_security_code_is_given_back_and_asked_for_again() {
+    let approved = Step::Answer(Verdict::Approved, Check::NoMatch, Retry::Possible.into());
+    let session = walk(open().after, [Step::Intend, approved]);
+    assert_eq!((session.state_name(), session.outcome()), ("Processing", Outcome::None));
+    assert_eq!(take(session.clone(), Step::Cancel, Timestamp::from_micros(20)), None);
+    let refused_once = Step::OperationEnds(OperationEnd::Refused("later".to_owned()), Retry::Possible);
+    let session = walk(session, [refused_once, Step::ReverseAgain(1)]);
+    assert_eq!(session.state_name(), "Processing");
+    let session = walk(session, [done()]);
+    assert_eq!(session.state_name(), "InProgress");
+    assert_eq!(session.last_decline(), Some(DeclineClass::Rekey(Field::SecurityCode)));
+}
+
+#[test]
+fn the_rest_of_a_split_payment_is_asked_of_another_card() {
+    let split = Acceptance { split: true, ..Acceptance::default() };
+    let terms = Terms { retry: Retry::Possible, acceptance: split };
+    let part = Verdict::Partial { approved: pounds(1000) };
+    let session = walk(open().after, [Step::Intend, Step::Answer(part, Check::Match, terms)]);
+    assert_eq!((session.state_name(), session.remaining()), ("InProgress", Some(pounds(240))));
+    let both = [Step::Intend, Step::Answer(Verdict::Approved, Check::Match, terms)];
+    let session_paid = walk(session.clone(), both);
+    assert_eq!(session_paid.attempts[1].amount, pounds(240));
+    assert_eq!(session_paid.outcome(), Outcome::Approved);
+    assert_eq!(refused(&session_paid, Asked::Refund, None), OperationRefused::NameTheAttempt);
+    // Given up: the part goes back.
+    let given_up = walk(session, [Step::Cancel]);
+    assert_eq!(given_up.outcome(), Outcome::Declined);
+    assert!(given_up.attempts[0].is_reversing());
+    assert!(walk(given_up, [done()]).attempts[0].is_given_back());
+}
+
+#[test]
+fn a_late_success_is_given_back_and_never_becomes_paid() {
+    let lost = [Step::Intend, Step::Unknown, Step::Resolve(None, Retry::Over.into())];
+    let session = walk(open().after, lost);
+    let seen = (session.state_name(), session.outcome());
+    let session = walk(session, [Step::Late(1, Verdict::Approved)]);
+    assert_eq!((session.state_name(), session.outcome()), seen);
+    let session = walk(session, [done()]);
+    assert!(session.attempts[0].is_given_back());
+    assert_eq!((session.state_name(), session.outcome()), seen);
+}
+
+fn open_with_webhook() -> Session {
+    let mut session = open().after;
+    session.webhook = true;
+    session
+}
+
+#[test]
+fn a_webhook_is_told_once_for_each_answer_and_for_an_end_without_one() {
+    let declined = Verdict::Declined { class: DeclineClass::OtherCard };
+    for (walk, told) in [
+        (
+            vec![
+                Step::Begin,
+                Step::Intend,
+                Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),
+            ],
+            vec![5],
+        ),
+        (
+            vec![
+                Step::Intend,
+                Step::Answer(declined.clone(), Check::Match, Retry::Possible.into()),
+                Step::Intend,
+                Step::Answer(declined, Check::Match, Retry::Over.into()),
+            ],
+            vec![3, 6],
+        ),
+        (
+            vec![Step::Intend, Step::Unknown, Step::Resolve(Some(Verdict::Review), Retry::Over.into())],
+            vec![5],
+        ),
+        (vec![Step::Intend, Step::Unknown, Step::Resolve(None, Retry::Possible.into())], vec![4]),
+        (vec![Step::Intend, Step::NotSent(Retry::Possible), Step::Cancel], vec![4]),
+        (vec![Step::TimeOut], vec![2]),
+    ] {
+        let mut session = open_with_webhook();
+        let mut deliveries = Vec::new();
+        for (moment, step) in walk.into_iter().enumerate() {
+            let change = take(session, step, Timestamp::from_micros(moment as i64)).unwrap();
+            session = change.after;
+            deliveries.extend(change.delivery.map(|id| (id, session.events)));
+        }
+        let events: Vec<u32> = deliveries.iter().map(|(_, event)| *event).collect();
+        assert_eq!(events, told, "it tells of the last event of its change");
+        for (id, event) in deliveries {
+            assert_eq!(id, DeliveryId::of(session.guid, event));
+        }
+    }
+}
+
+#[test]
+fn without_a_webhook_nobody_is_told() {
+    let change = take(open().after, Step::Cancel, Timestamp::from_micros(0)).unwrap();
+    assert_eq!(change.delivery, None);
+}
+
+#[test]
+fn with_a_webhook_the_result_is_kept_as_long_as_it_is_tried() {
+    let ended = take(open_with_webhook(), Step::Cancel, Timestamp::from_micros(0)).unwrap().after;
+    assert!(ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW - Duration::from_micros(1))));
+    assert!(!ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW)));
 }

@@ -35,6 +35,7 @@ pub(crate) fn attempt(amount: &str, currency: &str) -> Attempt {
         intended_on: now(),
         updated_on: now(),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     }
 }
 

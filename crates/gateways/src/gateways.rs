@@ -14,6 +14,7 @@ use crate::caps::Caps;
 use crate::config::{GatewayConfig, GatewayConfigError, Patience};
 use crate::connector::{Connector, Parsed, ParsedQuery, STEPS_MAX, Step};
 use crate::executor::{Exchange, Executor};
+use crate::notification::{Notification, NotificationError};
 use crate::order::{Order, Source};
 use crate::wire::{Reply, WireRequest};
 
@@ -137,6 +138,18 @@ impl Gateways {
             Exchange::Lost(reason) => Err(NotKnown::NoAnswer(reason)),
             Exchange::Reply(reply) => Ok(reply),
         }
+    }
+
+    /// Reads what a gateway told us, and verifies that it did. Nothing is done about it here.
+    ///
+    /// # Errors
+    /// [`NotificationError`]: nothing of it is to be believed.
+    pub fn notification(
+        &self,
+        name: &GatewayName,
+        body: &[u8],
+    ) -> Result<Vec<Notification>, NotificationError> {
+        self.routes.get(name).ok_or(NotificationError::NoGateway)?.connector.notification(body)
     }
 
     async fn submit_on(&self, route: &Route, order: &Order<'_>, source: &Source<'_>) -> Submission {

@@ -18,6 +18,7 @@ pub mod adyen;
 mod amounts;
 mod breaker;
 mod caps;
+mod checks;
 mod config;
 mod connector;
 mod counted_io;
@@ -29,6 +30,7 @@ mod fixtures;
 mod follow_up;
 mod gateways;
 pub mod generic;
+mod notification;
 mod order;
 pub mod sandbox;
 pub mod stripe;
@@ -41,8 +43,10 @@ pub use config::{GatewayConfig, GatewayConfigError, GatewayKind, Patience};
 pub use connector::{
     BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, STEPS_MAX, Step,
 };
+pub use cybersource::Auth as CyberSourceAuth;
 pub use endpoint::{Endpoint, EndpointError};
 pub use follow_up::{AskedFollowUp, FollowUpSubmission, Reversal};
 pub use gateways::{Asked, Clock, Gateways, NotKnown, Submission};
+pub use notification::{NOTIFICATIONS_MAX, Notification, NotificationError, Told};
 pub use order::{Channel, Credential, FollowUp, FollowUpKind, Order, Source};
 pub use wire::{BODY_BYTES_MAX, Reply, WireBody, WireRequest};

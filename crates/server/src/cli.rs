@@ -52,7 +52,7 @@ pub enum Command {
     Client(ClientCommand),
     /// The main job on this machine: a customer's phone, an agent's phone, a shop, a gateway.
     Demo(DemoArgs),
-    /// A sandbox gateway with a ledger, for tests. It moves no money.
+    /// A simulator of six gateways with a ledger, for tests. It moves no money.
     GatewaySim(GatewaySimArgs),
     /// Measures this build on this machine: sessions and key presses. Calls: `./bench calls`.
     Bench(BenchArgs),
@@ -112,7 +112,7 @@ pub struct DemoArgs {
     pub port: u16,
 }
 
-/// How the sandbox gateway runs.
+/// How the gateway simulator runs.
 #[derive(Args)]
 pub struct GatewaySimArgs {
     /// Where it listens.
@@ -121,6 +121,12 @@ pub struct GatewaySimArgs {
     /// Keeps the ledger in this file, so that it survives a restart. It holds no card number.
     #[arg(long)]
     pub ledger: Option<PathBuf>,
+    /// Where Adyen's notifications are posted, such as `http://127.0.0.1:8443/adyen`.
+    #[arg(long)]
+    pub notify: Option<String>,
+    /// Takes keyed cards from web pages too, not only from telephone and mail orders.
+    #[arg(long)]
+    pub ecommerce: bool,
 }
 
 /// What is measured.

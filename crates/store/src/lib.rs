@@ -1,7 +1,9 @@
 //! Where sessions, API clients, and first answers to be told again are kept.
 //!
+//! Webhook deliveries wait here too, as references to their sessions.
+//!
 //! [`open`] gives a [`Store`] by its URL: `sqlite:PATH` or `postgres://…`. Both engines implement the ports
-//! `Sessions`, `Clients` and `Replays` of `domain`, [`SqliteStore`] over one file and [`PostgresStore`] over a database;
+//! `Sessions`, `Clients`, `Replays` and `Webhooks` of `domain`, [`SqliteStore`] over one file and [`PostgresStore`] over a database;
 //! one contract suite holds them to the same behaviour. SQL and row structs stop at this crate's edge; so does
 //! everything that a database says in an error.
 //!
@@ -13,18 +15,20 @@
 //! Who writes: opening takes the next number of the owner epoch, and each transaction checks that it is
 //! still the newest. A process that slept through a take-over is refused, never merged.
 //!
-//! What is forgotten: `purge` wipes payment data and gateway results after 15 minutes, and whole sessions
+//! What is forgotten: `purge` wipes payment data and gateway results when their time is over (15 minutes after the end,
+//! or after a webhook's delivery), and whole sessions
 //! after 90 days. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
 //! deleted rows until their place is written over: its disk must be encrypted.
 //! Answers kept under an `Idempotency-Key` go after 24 hours; they are sealed before they come here, and hold
 //! nothing that must go earlier.
 //!
-//! Where what is: `queue`, `writer`, `rows` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
+//! Where what is: `queue`, `writer`, `rows`, `deliveries` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
 //! files of the same names. A new port is a `Job` in `queue`, a file in each engine, an arm in each engine's
 //! writer, and a migration of the same number in each dialect.
 //!
 //! Card data never comes here: this crate does not know the `card` room.
 
+mod deliveries;
 mod error;
 mod postgres;
 mod queue;
@@ -50,7 +54,8 @@ pub enum Ownership {
     /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
     /// keeps the lock of SQLite's file until its process ends; until then only this epoch keeps others apart.
     TakeOver,
-    /// Beside the owner, for the command line: reads, and writes of API clients only.
+    /// Beside the owner, for the command line: reads, and writes of API clients, settlements and replays of dead
+    /// letters only.
     Guest,
 }
 

@@ -2,10 +2,12 @@
 
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::ids::ClientId;
+use hushpad_domain::ids::{AccountId, ClientId, DeliveryId};
+use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::{Delivery, Tried};
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait. At a slow disk's 100 groups a second this is under a tenth of a second of work; a
@@ -21,9 +23,12 @@ pub(super) enum Job {
     Commit(Ask<Box<Change>, (), CommitError>),
     AddClient(Ask<Box<ApiClient>, (), StoreUnavailable>),
     RevokeClient(Ask<(ClientId, Timestamp), bool, StoreUnavailable>),
+    Settle(Ask<Box<Settlement>, (), StoreUnavailable>),
     BeginReplay(Ask<Box<(FirstRequest, Timestamp)>, Begun, StoreUnavailable>),
     /// With the answer to keep; without, the key is freed.
     EndReplay(Ask<Box<(ReplayKey, Option<StoredAnswer>)>, (), StoreUnavailable>),
+    SettleDeliveries(Ask<Vec<Tried>, (), StoreUnavailable>),
+    ReplayDelivery(Ask<Box<(AccountId, DeliveryId, Timestamp)>, Option<Delivery>, StoreUnavailable>),
     Purge(Ask<Timestamp, u64, StoreUnavailable>),
     Close(Ask<(), (), StoreUnavailable>),
 }
@@ -95,7 +100,10 @@ impl Job {
             Self::BeginReplay(_) => true,
             Self::AddClient(_)
             | Self::RevokeClient(_)
+            | Self::Settle(_)
             | Self::EndReplay(_)
+            | Self::SettleDeliveries(_)
+            | Self::ReplayDelivery(_)
             | Self::Purge(_)
             | Self::Close(_) => false,
         }
@@ -107,8 +115,11 @@ impl Job {
             Self::Commit(ask) => ask.done(),
             Self::AddClient(ask) => ask.done(),
             Self::RevokeClient(ask) => ask.done(),
+            Self::Settle(ask) => ask.done(),
             Self::BeginReplay(ask) => ask.done(),
             Self::EndReplay(ask) => ask.done(),
+            Self::SettleDeliveries(ask) => ask.done(),
+            Self::ReplayDelivery(ask) => ask.done(),
             Self::Purge(ask) => ask.done(),
             Self::Close(ask) => ask.done(),
         }
@@ -120,8 +131,11 @@ impl Job {
             Self::Commit(ask) => ask.give(Err(failure.clone().into())),
             Self::AddClient(ask) => ask.give(Err(failure.clone().into())),
             Self::RevokeClient(ask) => ask.give(Err(failure.clone().into())),
+            Self::Settle(ask) => ask.give(Err(failure.clone().into())),
             Self::BeginReplay(ask) => ask.give(Err(failure.clone().into())),
             Self::EndReplay(ask) => ask.give(Err(failure.clone().into())),
+            Self::SettleDeliveries(ask) => ask.give(Err(failure.clone().into())),
+            Self::ReplayDelivery(ask) => ask.give(Err(failure.clone().into())),
             Self::Purge(ask) => ask.give(Err(failure.clone().into())),
             Self::Close(ask) => ask.give(Err(failure.clone().into())),
         }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Purpose};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Purpose, StoredCard};
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::EventKind;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, ConfigurationId, GatewayName,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, ConfigurationId, GatewayName, OperationId,
     ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::operation::{Operation, OperationNo, Settlement};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::replay::{Begun, FirstRequest, StoredAnswer as KeptAnswer};
@@ -37,6 +38,8 @@ pub(super) struct SessionRow {
     attempt: Option<i64>,
     ended_on: Option<i64>,
     ending: Option<String>,
+    kept_until: Option<i64>,
+    webhook: bool,
     created_on: i64,
     updated_on: i64,
     version: i64,
@@ -69,8 +72,14 @@ impl SessionRow {
             agent: AgentId(self.agent),
             call: self.call.map(CallGuid),
             payment_data: PaymentData::from_stored(values, amount),
+            webhook: self.webhook,
             attempts,
-            state: read_state(&self.state, attempt, self.ended_on, self.ending.as_deref())?,
+            state: read_state(
+                &self.state,
+                attempt,
+                self.ended_on.zip(self.kept_until),
+                self.ending.as_deref(),
+            )?,
             created_on: Timestamp::from_micros(self.created_on),
             updated_on: Timestamp::from_micros(self.updated_on),
             version: self.version.cast_unsigned(),
@@ -145,18 +154,22 @@ pub(super) struct StateColumns {
     pub(super) attempt: Option<u16>,
     pub(super) ended_on: Option<i64>,
     pub(super) ending: Option<&'static str>,
+    pub(super) kept_until: Option<i64>,
 }
 
 impl StateColumns {
     pub(super) fn of(state: &SessionState) -> Self {
-        let plain = |state| Self { state, attempt: None, ended_on: None, ending: None };
+        let plain = |state| Self { state, attempt: None, ended_on: None, ending: None, kept_until: None };
         match state {
             SessionState::Created => plain("created"),
             SessionState::InProgress => plain("in_progress"),
             SessionState::Processing { attempt } => Self { attempt: Some(attempt.0), ..plain("processing") },
-            SessionState::Ended { at, ending } => {
-                Self { ended_on: Some(at.as_micros()), ending: Some(ending_word(*ending)), ..plain("ended") }
-            }
+            SessionState::Ended { at, ending, kept_until } => Self {
+                ended_on: Some(at.as_micros()),
+                ending: Some(ending_word(*ending)),
+                kept_until: Some(kept_until.as_micros()),
+                ..plain("ended")
+            },
         }
     }
 }
@@ -166,11 +179,16 @@ impl StateColumns {
 pub(super) struct StoredAnswer {
     result: BTreeMap<String, String>,
     card: Option<MaskedCard>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stored: Option<StoredCard>,
 }
 
 impl StoredAnswer {
-    pub(super) fn of(answer: &GatewayAnswer) -> Self {
-        Self { result: answer.result.clone(), card: answer.card.clone() }
+    /// What is to be kept of this answer; `None` when there is nothing.
+    pub(super) fn of(answer: &GatewayAnswer) -> Option<Self> {
+        let nothing = answer.result.is_empty() && answer.card.is_none() && answer.stored.is_none();
+        let GatewayAnswer { result, card, stored, .. } = answer.clone();
+        (!nothing).then_some(Self { result, card, stored })
     }
 
     pub(super) fn text(&self) -> Result<String, StoreUnavailable> {
@@ -182,14 +200,8 @@ impl StoredAnswer {
 pub(super) fn attempt_state_text(state: &AttemptState) -> Result<String, StoreUnavailable> {
     match state {
         AttemptState::Answered { answer, resolved } => {
-            let answer = GatewayAnswer {
-                verdict: answer.verdict.clone(),
-                gateway_reference: answer.gateway_reference.clone(),
-                result: BTreeMap::new(),
-                card: None,
-                checks: answer.checks,
-                stored: answer.stored.clone(),
-            };
+            let answer =
+                GatewayAnswer { result: BTreeMap::new(), card: None, stored: None, ..answer.clone() };
             text("an attempt", &AttemptState::Answered { answer, resolved: *resolved })
         }
         AttemptState::Intent
@@ -207,17 +219,7 @@ pub(super) fn payment_data_text(data: &PaymentData) -> Result<String, StoreUnava
 /// The attempt that a change touches: the one that its events name. A transition touches at most one.
 pub(super) fn changed_attempt(change: &Change) -> Result<Option<&Attempt>, StoreUnavailable> {
     let mut named: Option<AttemptNo> = None;
-    for event in &change.events {
-        let no = match &event.kind {
-            EventKind::Intent { attempt }
-            | EventKind::NotSent { attempt }
-            | EventKind::Unknown { attempt }
-            | EventKind::Approved { attempt }
-            | EventKind::Review { attempt }
-            | EventKind::Declined { attempt }
-            | EventKind::NotCharged { attempt } => *attempt,
-            EventKind::Created | EventKind::InProgress | EventKind::Ended { .. } => continue,
-        };
+    for no in change.events.iter().filter_map(|event| event.kind.changed_attempt()) {
         if named.is_some_and(|named| named != no) {
             return Err(StoreUnavailable("a change names two attempts".to_owned()));
         }
@@ -228,6 +230,97 @@ pub(super) fn changed_attempt(change: &Change) -> Result<Option<&Attempt>, Store
     attempt
         .map(Some)
         .ok_or_else(|| StoreUnavailable("a change names an attempt that is not there".to_owned()))
+}
+
+/// An operation that a change touches, as it is stored.
+pub(super) struct OperationColumns {
+    pub(super) attempt: AttemptNo,
+    pub(super) no: OperationNo,
+    pub(super) id: Uuid,
+    pub(super) kind: String,
+    pub(super) amount_minor: i64,
+    pub(super) currency: &'static str,
+    pub(super) intended_on: i64,
+    pub(super) updated_on: i64,
+    pub(super) state: String,
+    pub(super) awaited: bool,
+}
+
+/// The operations that a change touches: those that its events name, each once, as they are after it.
+pub(super) fn changed_operations(change: &Change) -> Result<Vec<OperationColumns>, StoreUnavailable> {
+    let mut named: Vec<_> = change.events.iter().filter_map(|event| event.kind.changed_operation()).collect();
+    named.sort_unstable();
+    named.dedup();
+    let columns = named.into_iter().map(|(of, no)| {
+        let attempt = change.after.attempts.iter().find(|attempt| attempt.no == of);
+        let operation = attempt.and_then(|attempt| Some((attempt, attempt.operation(no)?)));
+        let (attempt, operation) = operation
+            .ok_or_else(|| StoreUnavailable("a change names an operation that is not there".to_owned()))?;
+        Ok(OperationColumns {
+            attempt: of,
+            no,
+            id: operation.id.0,
+            kind: text("an operation", &operation.kind)?,
+            amount_minor: operation.amount.minor(),
+            currency: operation.amount.currency().code(),
+            intended_on: operation.intended_on.as_micros(),
+            updated_on: operation.updated_on.as_micros(),
+            state: text("an operation", &operation.state)?,
+            awaited: attempt.awaits(operation),
+        })
+    });
+    columns.collect()
+}
+
+/// How the row of a changed attempt is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rewrite {
+    /// It has had no answer before this change.
+    First,
+    /// It may have had one, of which nothing must stay.
+    Again,
+}
+
+impl Rewrite {
+    /// What an attempt needs. An answer that came by asking again may follow another.
+    pub(super) fn of(attempt: &Attempt) -> Self {
+        match &attempt.state {
+            AttemptState::Answered { resolved: true, .. } | AttemptState::NotCharged => Self::Again,
+            AttemptState::Answered { resolved: false, .. }
+            | AttemptState::Intent
+            | AttemptState::NotSent { .. }
+            | AttemptState::Unknown { .. } => Self::First,
+        }
+    }
+}
+
+/// The purpose as it is stored.
+pub(super) fn purpose_word(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Sale => "sale",
+        Purpose::Authorise => "authorise",
+        Purpose::Tokenise => "tokenise",
+    }
+}
+
+/// A settlement as it is read.
+#[derive(FromRow)]
+pub(super) struct SettlementRow {
+    attempt: Uuid,
+    charged: bool,
+    reference: String,
+    settled_on: i64,
+}
+
+impl SettlementRow {
+    pub(super) fn read(self) -> Settlement {
+        Settlement {
+            attempt: AttemptId(self.attempt),
+            charged: self.charged,
+            reference: self.reference,
+            settled_on: Timestamp::from_micros(self.settled_on),
+        }
+    }
 }
 
 /// An event's kind as it is stored.
@@ -249,6 +342,7 @@ struct AttemptRow {
     no: AttemptNo,
     amount_minor: i64,
     currency: String,
+    purpose: Purpose,
     gateway: GatewayName,
     intended_on: Timestamp,
     updated_on: Timestamp,
@@ -256,6 +350,33 @@ struct AttemptRow {
     state: String,
     /// A [`StoredAnswer`].
     held: Option<String>,
+    operations: Vec<OperationRow>,
+}
+
+#[derive(Deserialize)]
+struct OperationRow {
+    id: Uuid,
+    no: OperationNo,
+    kind: String,
+    amount_minor: i64,
+    currency: String,
+    intended_on: Timestamp,
+    updated_on: Timestamp,
+    state: String,
+}
+
+impl OperationRow {
+    fn read(self) -> Result<Operation, StoreUnavailable> {
+        Ok(Operation {
+            id: OperationId(self.id),
+            no: self.no,
+            kind: json("an operation", self.kind.as_bytes())?,
+            amount: money(self.amount_minor, &self.currency)?,
+            state: json("an operation", self.state.as_bytes())?,
+            intended_on: self.intended_on,
+            updated_on: self.updated_on,
+        })
+    }
 }
 
 impl AttemptRow {
@@ -265,17 +386,21 @@ impl AttemptRow {
             let held: StoredAnswer = json("a gateway's result", held.as_bytes())?;
             answer.result = held.result;
             answer.card = held.card;
+            answer.stored = held.stored;
         }
+        let mut operations =
+            self.operations.into_iter().map(OperationRow::read).collect::<Result<Vec<_>, _>>()?;
+        operations.sort_by_key(|operation| operation.no);
         Ok(Attempt {
             id: AttemptId(self.id),
             no: self.no,
             amount: money(self.amount_minor, &self.currency)?,
-            // No column says otherwise.
-            purpose: Purpose::Sale,
+            purpose: self.purpose,
             gateway: self.gateway,
             intended_on: self.intended_on,
             updated_on: self.updated_on,
             state,
+            operations,
         })
     }
 }
@@ -297,16 +422,18 @@ fn ending_word(ending: Ending) -> &'static str {
 fn read_state(
     state: &str,
     attempt: Option<u16>,
-    ended_on: Option<i64>,
+    ended: Option<(i64, i64)>,
     ending: Option<&str>,
 ) -> Result<SessionState, StoreUnavailable> {
-    match (state, attempt, ended_on, ending) {
+    match (state, attempt, ended, ending) {
         ("created", None, None, None) => Ok(SessionState::Created),
         ("in_progress", None, None, None) => Ok(SessionState::InProgress),
         ("processing", Some(no), None, None) => Ok(SessionState::Processing { attempt: AttemptNo(no) }),
-        ("ended", None, Some(at), Some(word)) => {
-            Ok(SessionState::Ended { at: Timestamp::from_micros(at), ending: read_ending(word)? })
-        }
+        ("ended", None, Some((at, kept_until)), Some(word)) => Ok(SessionState::Ended {
+            at: Timestamp::from_micros(at),
+            ending: read_ending(word)?,
+            kept_until: Timestamp::from_micros(kept_until),
+        }),
         _ => Err(unreadable("a session's state")),
     }
 }

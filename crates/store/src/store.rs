@@ -6,11 +6,15 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::operation::Settlement;
+use hushpad_domain::ports::{
+    Clients, CommitError, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 
 use crate::{OpenError, Ownership, PostgresStore, SqliteOptions, SqliteStore};
 
@@ -69,6 +73,20 @@ impl Store {
         }
     }
 
+    fn settlements(&self) -> &dyn Settlements {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
+    fn webhooks(&self) -> &dyn Webhooks {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
     fn replays(&self) -> &dyn Replays {
         match self {
             Self::Sqlite(store) => store,
@@ -97,6 +115,10 @@ impl Sessions for Store {
 
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
         self.sessions().unfinished().await
+    }
+
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        self.sessions().unsettled(not_charged_after).await
     }
 
     async fn events(
@@ -133,6 +155,17 @@ impl Clients for Store {
 }
 
 #[async_trait]
+impl Settlements for Store {
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable> {
+        self.settlements().settle(settlement).await
+    }
+
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
+        self.settlements().settlement(attempt).await
+    }
+}
+
+#[async_trait]
 impl Replays for Store {
     async fn begin(&self, request: FirstRequest, now: Timestamp) -> Result<Begun, StoreUnavailable> {
         self.replays().begin(request, now).await
@@ -144,5 +177,51 @@ impl Replays for Store {
 
     async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable> {
         self.replays().abandon(key).await
+    }
+}
+
+#[async_trait]
+impl Webhooks for Store {
+    async fn due(
+        &self,
+        receiver: &Receiver,
+        now: Timestamp,
+        except: &[SessionGuid],
+        limit: u32,
+    ) -> Result<Vec<(Delivery, Session)>, StoreUnavailable> {
+        self.webhooks().due(receiver, now, except, limit).await
+    }
+
+    async fn next_due(
+        &self,
+        receiver: &Receiver,
+        except: &[SessionGuid],
+    ) -> Result<Option<Timestamp>, StoreUnavailable> {
+        self.webhooks().next_due(receiver, except).await
+    }
+
+    async fn receivers(&self) -> Result<Vec<Receiver>, StoreUnavailable> {
+        self.webhooks().receivers().await
+    }
+
+    async fn settle(&self, tried: Vec<Tried>) -> Result<(), StoreUnavailable> {
+        self.webhooks().settle(tried).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreUnavailable> {
+        self.webhooks().backlog().await
+    }
+
+    async fn deliveries(&self, list: DeliveryList) -> Result<Vec<Delivery>, StoreUnavailable> {
+        self.webhooks().deliveries(list).await
+    }
+
+    async fn replay(
+        &self,
+        account: &AccountId,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreUnavailable> {
+        self.webhooks().replay(account, id, now).await
     }
 }

@@ -34,7 +34,7 @@ pub(super) trait Engine: Send {
 pub(super) enum Role {
     /// Everything, while the epoch in the store is this one.
     Owner { epoch: i64 },
-    /// API clients only.
+    /// API clients, settlements, and replays of dead letters.
     Guest,
 }
 
@@ -101,8 +101,11 @@ impl<E: Engine> Writer<E> {
                 Job::Commit(_)
                 | Job::AddClient(_)
                 | Job::RevokeClient(_)
+                | Job::Settle(_)
                 | Job::BeginReplay(_)
-                | Job::EndReplay(_) => group.push(job),
+                | Job::EndReplay(_)
+                | Job::SettleDeliveries(_)
+                | Job::ReplayDelivery(_) => group.push(job),
                 Job::Purge(ask) => self.purges.push_back(Purge { ask, sessions: 0 }),
                 Job::Close(mut ask) => {
                     // What waits already is still written.

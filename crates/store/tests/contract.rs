@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod cluster;
+mod operations;
 mod replays;
 mod story;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,9 +14,15 @@ use hushpad_domain::attempt::Unknown;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, Settlements, Webhooks};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use operations::{
+    a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
+    a_split_payment_given_up_gives_all_parts_back, a_wiped_session_keeps_nothing_of_a_late_success,
+    an_answer_after_a_pending_one_leaves_nothing_behind, ended_sessions_with_something_to_see_to_are_found,
+    every_operation_reads_back, of_two_refunds_at_once_one_is_begun,
+};
 use replays::{
     a_key_is_taken_once_and_then_tells_its_answer, a_replaced_owner_takes_and_answers_no_key,
     after_a_day_a_key_is_free_and_its_answer_gone, an_abandoned_key_is_free, an_answer_survives_its_owner,
@@ -23,6 +31,13 @@ use replays::{
 };
 use story::{account, approved, declined, intended, minute, opened, opened_on};
 use uuid::Uuid;
+use webhooks::{
+    a_change_that_is_refused_tells_nobody, a_failed_try_is_due_again_and_a_delivered_one_never,
+    a_replaced_owner_settles_nothing, a_result_is_kept_until_it_was_delivered_for_a_while,
+    dead_letters_are_listed_and_replayed_within_their_account, deliveries_go_with_their_session,
+    many_are_settled_at_once, only_one_of_a_session_is_under_way,
+    what_a_receiver_must_hear_is_due_with_its_change, without_a_webhook_nothing_is_due,
+};
 
 const MINUTE: i64 = 60 * 1_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -38,6 +53,8 @@ struct Ports {
     sessions: Arc<dyn Sessions>,
     clients: Arc<dyn Clients>,
     replays: Arc<dyn Replays>,
+    settlements: Arc<dyn Settlements>,
+    webhooks: Arc<dyn Webhooks>,
 }
 
 impl Ports {
@@ -397,6 +414,13 @@ macro_rules! contract_of {
             once_a_new_owner_is_there_the_old_one_adds_nothing,
             after_its_retention_a_session_keeps_no_data_and_later_is_gone,
             clients_are_added_listed_found_and_revoked,
+            every_operation_reads_back,
+            of_two_refunds_at_once_one_is_begun,
+            ended_sessions_with_something_to_see_to_are_found,
+            a_wiped_session_keeps_nothing_of_a_late_success,
+            an_answer_after_a_pending_one_leaves_nothing_behind,
+            a_split_payment_given_up_gives_all_parts_back,
+            a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
             a_key_is_taken_once_and_then_tells_its_answer,
             of_many_at_once_one_is_the_first,
             an_abandoned_key_is_free,
@@ -405,6 +429,16 @@ macro_rules! contract_of {
             what_a_crash_left_in_flight_is_free_unless_its_session_is_there,
             a_replaced_owner_takes_and_answers_no_key,
             after_a_day_a_key_is_free_and_its_answer_gone,
+            what_a_receiver_must_hear_is_due_with_its_change,
+            without_a_webhook_nothing_is_due,
+            a_change_that_is_refused_tells_nobody,
+            a_failed_try_is_due_again_and_a_delivered_one_never,
+            only_one_of_a_session_is_under_way,
+            many_are_settled_at_once,
+            a_result_is_kept_until_it_was_delivered_for_a_while,
+            dead_letters_are_listed_and_replayed_within_their_account,
+            deliveries_go_with_their_session,
+            a_replaced_owner_settles_nothing,
         }
     };
 }
@@ -422,7 +456,13 @@ impl Engine for Sqlite {
         let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
         let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
+        Ports {
+            sessions: store.clone(),
+            clients: store.clone(),
+            replays: store.clone(),
+            settlements: store.clone(),
+            webhooks: store,
+        }
     }
 }
 
@@ -440,7 +480,13 @@ impl Engine for Postgres {
     async fn open(&self) -> Ports {
         let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
         let store = Arc::new(store);
-        Ports { sessions: store.clone(), clients: store.clone(), replays: store }
+        Ports {
+            sessions: store.clone(),
+            clients: store.clone(),
+            replays: store.clone(),
+            settlements: store.clone(),
+            webhooks: store,
+        }
     }
 }
 

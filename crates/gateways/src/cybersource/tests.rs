@@ -14,7 +14,20 @@ const SECRET: &str = "YSBzaGFyZWQgc2VjcmV0IGZvciB0ZXN0cyBvbmx5ISEh";
 
 fn cybersource() -> CyberSource {
     let base = Endpoint::parse("https://apitest.cybersource.com", false).unwrap();
-    CyberSource::new(base, "shop_1", "key-1", SECRET, Duration::from_secs(60)).unwrap()
+    with_auth(base, Auth::Jwt)
+}
+
+fn with_auth(base: Endpoint, auth: Auth) -> CyberSource {
+    let settle_time = Duration::from_secs(60);
+    CyberSource::new(Settings {
+        base,
+        merchant_id: "shop_1",
+        key_id: "key-1",
+        secret: SECRET,
+        auth,
+        settle_time,
+    })
+    .unwrap()
 }
 
 fn parsed(status: u16, body: &str) -> Parsed {
@@ -78,6 +91,10 @@ fn the_request_is_a_signed_moto_sale() {
         }
       },
       "processingInformation": {
+        "authorizationOptions": {
+          "ignoreAvsResult": true,
+          "ignoreCvResult": true
+        },
         "capture": true,
         "commerceIndicator": "moto"
       }
@@ -118,25 +135,46 @@ fn the_tokens_claims_are_about_this_request() {
 /// `authenticationsdk/jwt/Token.py` of CyberSource's SDK 0.0.80.
 #[test]
 fn the_signature_is_the_one_that_others_compute() {
-    let signer = Signer::new("shop_1", "key-1", SECRET).unwrap();
+    let signer = Signer::new(Auth::Jwt, "shop_1", "key-1", SECRET).unwrap();
     let endpoint = Endpoint::parse("https://apitest.cybersource.com/pts/v2/payments", false).unwrap();
     let attempt = fixtures::attempt("12.40", "GBP");
-    let made = signer.authorization(&endpoint, b"{\"a\":1}", attempt.id, fixtures::now()).unwrap();
+    let headers = signer.sign(&endpoint, b"{\"a\":1}", attempt.id.0, fixtures::now()).unwrap();
+    let made = &headers[0].1;
     assert_eq!(
         made.to_str().unwrap(),
         "Bearer eyJraWQiOiJrZXktMSIsImFsZyI6IkhTMjU2IiwidHlwIjoiSldUIn0.eyJkaWdlc3QiOiJBVnE5ZjF6RmVpM1pTM1dROEVyWUNFSnprRjdqUHNYT3ZxNWlKMnFYK0dJPSIsImRpZ2VzdEFsZ29yaXRobSI6IlNIQS0yNTYiLCJpYXQiOjE3ODcyNzA0MDAsImV4cCI6MTc4NzI3MDUyMCwicmVxdWVzdC1tZXRob2QiOiJQT1NUIiwicmVxdWVzdC1ob3N0IjoiYXBpdGVzdC5jeWJlcnNvdXJjZS5jb20iLCJyZXF1ZXN0LXJlc291cmNlLXBhdGgiOiIvcHRzL3YyL3BheW1lbnRzIiwiaXNzIjoic2hvcF8xIiwianRpIjoiZGMzMmE2NzEtZjk5NC01ZTQyLTk2NTMtNmY1ZWJmNmYyMmU3Iiwidi1jLWp3dC12ZXJzaW9uIjoiMiIsInYtYy1tZXJjaGFudC1pZCI6InNob3BfMSJ9.7VwVD9zzdLy8fY0dWW2965Dbbs_i1e7RrTSbzPhJELM"
     );
 }
 
+/// The expected signature was made with Python from the lines that `authenticationsdk/http` of the same SDK signs.
+#[test]
+fn the_http_signature_is_the_one_that_others_compute() {
+    let signer = Signer::new(Auth::HttpSignature, "shop_1", "key-1", SECRET).unwrap();
+    let endpoint = Endpoint::parse("https://apitest.cybersource.com/pts/v2/payments", false).unwrap();
+    let headers = signer.sign(&endpoint, b"{\"a\":1}", Uuid::from_u128(7), fixtures::now()).unwrap();
+    let lines: Vec<_> =
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    date: Fri, 21 Aug 2026 00:00:00 GMT
+    digest: SHA-256=AVq9f1zFei3ZS3WQ8ErYCEJzkF7jPsXOvq5iJ2qX+GI=
+    signature: keyid="key-1", algorithm="HmacSHA256", headers="host date request-target digest v-c-merchant-id", signature="YSaNOEyhvbdogPXuNkCUSvSyv8rqE18L/8/m4HrZNiA="
+    "#);
+    assert!(headers[2].1.is_sensitive());
+    let base = Endpoint::parse("https://apitest.cybersource.com", false).unwrap();
+    let wire =
+        fixtures::build(&with_auth(base, Auth::HttpSignature), &Step::default(), "12.40", "GBP").unwrap();
+    assert!(!header_lines(&wire).contains("authorization"));
+}
+
 #[test]
 fn a_secret_that_is_not_base64_is_refused() {
-    assert!(Signer::new("shop_1", "key-1", "not base64!").is_none());
-    assert!(Signer::new("shop_1", "key-1", "").is_none());
+    assert!(Signer::new(Auth::Jwt, "shop_1", "key-1", "not base64!").is_none());
+    assert!(Signer::new(Auth::Jwt, "shop_1", "key-1", "").is_none());
 }
 
 #[test]
 fn references_are_short_and_differ() {
-    let of = |id| reference(AttemptId(uuid::Uuid::from_u128(id)));
+    let of = |id| reference(Uuid::from_u128(id));
     assert_eq!(of(7), CODE);
     assert_eq!(of(u128::MAX), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
     assert_ne!(of(1 << 127), of(0));

@@ -93,6 +93,7 @@ fn the_confirmation_is_moto_and_the_first_step_that_charges() {
     "#);
     insta::assert_debug_snapshot!(form(&wire), @r#"
     {
+        "expand[]": "latest_charge",
         "payment_method": "pm_1",
         "payment_method_options[card][moto]": "true",
     }
@@ -156,14 +157,14 @@ fn a_wish_for_authentication_is_cancelled_and_declined() {
     let wire = fixtures::build(&stripe(), &step(CANCEL, &["pi_1"]), "12.40", "GBP").unwrap();
     assert_eq!(wire.endpoint.target, "/v1/payment_intents/pi_1/cancel");
     let cancelled = parsed(&step(CANCEL, &["pi_1"]), 200, &intent("pi_1", "canceled", ""));
-    assert_eq!(verdict(&cancelled), Some(Verdict::Declined { class: DeclineClass::OtherCard }));
+    assert_eq!(verdict(&cancelled), Some(Verdict::Declined { class: DeclineClass::Authenticate }));
     let still = parsed(&step(CANCEL, &["pi_1"]), 200, &intent("pi_1", "requires_action", ""));
     assert_eq!(still, Parsed::Indeterminate(Unknown::Unreadable));
 }
 
 #[test]
 fn a_decline_says_what_can_be_done() {
-    use DeclineClass::{Never, OtherCard, Rekey, TryLater};
+    use DeclineClass::{Authenticate, Never, OtherCard, Rekey, TryLater};
     let confirm = step(CONFIRM, &["pi_1", "pm_1"]);
     for (code, decline_code, class) in [
         ("card_declined", "generic_decline", OtherCard),
@@ -173,7 +174,7 @@ fn a_decline_says_what_can_be_done() {
         ("card_declined", "brandnew", OtherCard),
         ("expired_card", "", Rekey(Field::Expiry)),
         ("incorrect_cvc", "incorrect_cvc", Rekey(Field::SecurityCode)),
-        ("authentication_required", "authentication_required", OtherCard),
+        ("authentication_required", "authentication_required", Authenticate),
     ] {
         let body = card_error(code, decline_code, &intent("pi_1", "requires_payment_method", ""));
         assert_eq!(verdict(&parsed(&confirm, 402, &body)), Some(Verdict::Declined { class }), "{code}");
@@ -189,7 +190,7 @@ fn a_surprise_at_the_confirmation_is_unknown() {
     let confirm = step(CONFIRM, &["pi_1", "pm_1"]);
     let succeeded = |more: &str| intent("pi_1", "succeeded", more);
     for (status, body) in [
-        (200, intent("pi_1", "processing", "")),
+        (200, intent("pi_1", "requires_capture", "")),
         (200, intent("pi_2", "succeeded", "")),
         (200, succeeded("").replace("1240", "1241")),
         (200, succeeded("").replace("gbp", "usd")),
@@ -230,7 +231,10 @@ fn the_question_is_the_first_step_again_then_the_intent_itself() {
     let stored = intent("pi_1", "requires_payment_method", "");
     assert_eq!(asked(&Step::default(), 200, &stored), ParsedQuery::Next(look.clone()));
     let wire = stripe().query(&look, &attempt, fixtures::now()).unwrap();
-    assert_eq!((wire.method.as_str(), wire.endpoint.target.as_str()), ("GET", "/v1/payment_intents/pi_1"));
+    assert_eq!(
+        (wire.method.as_str(), wire.endpoint.target.as_str()),
+        ("GET", "/v1/payment_intents/pi_1?expand[]=latest_charge")
+    );
     let ParsedQuery::Found(answer) = asked(&look, 200, &intent("pi_1", "succeeded", "")) else {
         panic!("not found")
     };

@@ -156,6 +156,7 @@ fn new_session(world: &RealWorld) -> anyhow::Result<NewSession> {
         call: None,
         payment_data: PaymentData::new(BTreeMap::from(values))
             .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?,
+        webhook: false,
     })
 }
 

@@ -398,6 +398,7 @@ fn configuration(
         },
         gateway: GatewayName(raw.gateway.clone()),
         allowed_origins: raw.allowed_origins.clone(),
+        webhook: false,
     }
 }
 

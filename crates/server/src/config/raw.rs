@@ -209,12 +209,16 @@ pub(super) struct Gateway {
     pub(super) name: String,
     pub(super) kind: GatewayKind,
     pub(super) url: String,
+    pub(super) operations_url: Option<String>,
     pub(super) query_url: Option<String>,
     pub(super) user: Option<String>,
     pub(super) password: Option<SecretRef>,
     pub(super) merchant_id: Option<String>,
     pub(super) key_id: Option<String>,
+    #[serde(default)]
+    pub(super) auth: hushpad_gateways::CyberSourceAuth,
     pub(super) merchant_account: Option<String>,
+    pub(super) hmac_key: Option<SecretRef>,
     pub(super) secret: Option<SecretRef>,
     #[serde(default = "time_out_s")]
     pub(super) time_out_s: u64,

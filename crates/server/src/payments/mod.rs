@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hushpad_card::Card;
-use hushpad_domain::attempt::{Attempt, NotSent, Unknown};
+use hushpad_domain::attempt::{Attempt, NotSent, Purpose, Unknown};
 use hushpad_domain::ids::{AttemptId, GatewayName};
 use hushpad_domain::ports::{CommitError, World};
 use hushpad_domain::session::{Finding, Retry, Session, WrongState};
@@ -173,7 +173,7 @@ impl Payments {
     /// The one write that is not tried again: without it nothing may be sent.
     async fn write_intent(&self, session: &Session, gateway: &GatewayName) -> Result<Session, IntentRefused> {
         let id = AttemptId(self.world.guid());
-        let change = session.clone().intend(id, gateway.clone(), self.world.now())?;
+        let change = session.clone().intend(id, gateway.clone(), Purpose::Sale, self.world.now())?;
         let session = change.after.clone();
         self.books.store().commit(change).await?;
         Ok(session)

@@ -1,4 +1,4 @@
-//! How one change is written: the row, its attempt and its events, all in one statement.
+//! How one change is written: the row, its attempt, its events and its webhook delivery, all in one statement.
 //!
 //! Each part of the statement takes its rows from the part before: without the epoch there is no session row,
 //! without the session row no attempt and no event. So a change that is refused writes nothing and raises no
@@ -14,7 +14,8 @@ use sqlx::postgres::PgArguments;
 
 use super::writer::GroupError;
 use crate::rows::{
-    StateColumns, StoredAnswer, attempt_state_text, changed_attempt, event_kind_text, payment_data_text,
+    OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
+    changed_operations, event_kind_text, payment_data_text, purpose_word,
 };
 
 /// Locked against a new owner until the transaction ends; empty when there is one already.
@@ -40,10 +41,17 @@ macro_rules! alter_session {
         "changed AS (
              UPDATE session
                 SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
-                    version = $4
+                    version = $4,
+                    -- Set by the end; from then on only its delivery changes it.
+                    kept_until = coalesce(kept_until, $15)
                FROM ours
               WHERE guid = $1 AND account = $2 AND version = $3
-          RETURNING guid
+          RETURNING guid, account, configuration, events
+         ), due AS (
+             INSERT INTO delivery (session, event, id, account, configuration, created_on, since, state, at)
+             SELECT guid, events, $16::UUID, account, configuration, told.at, told.at, 'due', told.at
+               FROM changed, (SELECT ($13::BIGINT[])[cardinality($13::BIGINT[])] AS at) AS told
+              WHERE $16::UUID IS NOT NULL
          )"
     };
 }
@@ -51,9 +59,9 @@ macro_rules! alter_session {
 macro_rules! put_attempt {
     () => {
         ", tried AS (
-             INSERT INTO attempt (session, no, id, amount_minor, currency, gateway, intended_on, updated_on,
-                                  state)
-             SELECT guid, $15, $16, $17, $18, $19, $20, $21, $22
+             INSERT INTO attempt (session, no, id, amount_minor, currency, purpose, gateway, intended_on,
+                                  updated_on, state)
+             SELECT guid, $17, $18, $19, $20, $21, $22, $23, $24, $25
                FROM changed
                  ON CONFLICT (session, no)
                  DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state
@@ -61,12 +69,55 @@ macro_rules! put_attempt {
     };
 }
 
+/// Keeps what must be forgotten of an answer.
+macro_rules! hold_answer {
+    () => {
+        ", kept AS (
+             INSERT INTO held (session, attempt, data)
+             SELECT guid, $17, $26
+               FROM changed
+                 ON CONFLICT (session, attempt)
+                 DO UPDATE SET data = excluded.data
+         )"
+    };
+}
+
+/// Forgets an earlier answer to the attempt.
+macro_rules! forget_answer {
+    () => {
+        ", forgotten AS (
+             DELETE FROM held USING changed WHERE held.session = changed.guid AND held.attempt = $17
+         )"
+    };
+}
+
+macro_rules! put_operations {
+    ($operations:literal) => {
+        concat!(
+            ", operated AS (
+                 INSERT INTO operation (session, attempt, no, id, kind, amount_minor, currency, intended_on,
+                                        updated_on, state, awaited)
+                 SELECT changed.guid, new.attempt, new.no, new.id, new.kind, new.amount_minor, new.currency,
+                        new.intended_on, new.updated_on, new.state, new.awaited
+                   FROM changed, json_to_recordset(",
+            $operations,
+            "::JSON) AS new (attempt BIGINT, no BIGINT, id UUID, kind TEXT, amount_minor BIGINT, currency TEXT,
+                             intended_on BIGINT, updated_on BIGINT, state TEXT, awaited BOOLEAN)
+                     ON CONFLICT (session, attempt, no)
+                     DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state,
+                                   awaited = excluded.awaited
+             )"
+        )
+    };
+}
+
 /// A new session.
 const OPEN: &str = with_ours!(
     "changed AS (
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
-                              state, attempt, ended_on, ending, created_on, updated_on, version, events, holds)
-         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, TRUE
+                              state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
+                              holds)
+         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE
            FROM ours
              ON CONFLICT DO NOTHING
       RETURNING guid
@@ -76,20 +127,20 @@ const OPEN: &str = with_ours!(
 );
 /// A session that has changed; its amount, call and agent never do.
 const ALTER: &str = with_ours!(alter_session!());
-/// The same with an attempt that has no answer.
+/// The same with operations.
+const ALTER_OPERATIONS: &str = with_ours!(alter_session!(), put_operations!("$17"));
+/// A session with an attempt of whose answer nothing is held.
 const ALTER_ATTEMPT: &str = with_ours!(alter_session!(), put_attempt!());
-/// The same with an attempt that has been answered.
-const ALTER_ANSWERED: &str = with_ours!(
-    alter_session!(),
-    put_attempt!(),
-    ", kept AS (
-         INSERT INTO held (session, attempt, data)
-         SELECT guid, $15, $23
-           FROM changed
-             ON CONFLICT (session, attempt)
-             DO UPDATE SET data = excluded.data
-     )"
-);
+/// The same where something may have been held before.
+const ALTER_ATTEMPT_AGAIN: &str = with_ours!(alter_session!(), put_attempt!(), forget_answer!());
+/// The same with operations.
+const ALTER_ATTEMPT_OPERATIONS: &str =
+    with_ours!(alter_session!(), put_attempt!(), forget_answer!(), put_operations!("$26"));
+/// A session with an attempt that has been answered.
+const ALTER_ANSWERED: &str = with_ours!(alter_session!(), put_attempt!(), hold_answer!());
+/// The same with operations.
+const ALTER_ANSWERED_OPERATIONS: &str =
+    with_ours!(alter_session!(), put_attempt!(), hold_answer!(), put_operations!("$27"));
 
 /// Applies one change if `epoch` is still the newest: in the writer's transaction, or as one of its own. A
 /// refused change writes nothing and leaves the transaction usable.
@@ -130,26 +181,40 @@ async fn why_not_opened(
 
 fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments), StoreUnavailable> {
     let attempt = changed_attempt(change)?;
+    let operations = changed_operations(change)?;
     let mut query = Arguments::default();
     bind_session(&mut query, change)?;
     query.add(epoch)?;
     bind_events(&mut query, &change.events)?;
-    let sql = match (change.before, attempt) {
-        (None, None) => {
-            bind_new_session(&mut query, &change.after)?;
-            OPEN
+    if change.before.is_none() {
+        if attempt.is_some() {
+            return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
-        (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
-        (Some(_), None) => ALTER,
-        (Some(_), Some(attempt)) => {
+        bind_new_session(&mut query, &change.after)?;
+        return Ok((OPEN, query.0));
+    }
+    bind_ending(&mut query, change)?;
+    let held = match attempt {
+        Some(attempt) => {
             bind_attempt(&mut query, attempt)?;
-            if let Some(answer) = attempt.answer() {
-                query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
-                ALTER_ANSWERED
-            } else {
-                ALTER_ATTEMPT
-            }
+            attempt.answer().and_then(StoredAnswer::of)
         }
+        None => None,
+    };
+    if let Some(held) = &held {
+        query.add(held.text()?.into_bytes())?;
+    }
+    if !operations.is_empty() {
+        query.add(operations_text(&operations)?)?;
+    }
+    let sql = match (attempt.map(Rewrite::of), held.is_some(), operations.is_empty()) {
+        (None, _, true) => ALTER,
+        (None, _, false) => ALTER_OPERATIONS,
+        (Some(Rewrite::First), false, true) => ALTER_ATTEMPT,
+        (Some(Rewrite::Again), false, true) => ALTER_ATTEMPT_AGAIN,
+        (Some(_), false, false) => ALTER_ATTEMPT_OPERATIONS,
+        (Some(_), true, true) => ALTER_ANSWERED,
+        (Some(_), true, false) => ALTER_ANSWERED_OPERATIONS,
     };
     Ok((sql, query.0))
 }
@@ -178,7 +243,7 @@ fn bind_events(query: &mut Arguments, events: &[Event]) -> Result<(), StoreUnava
     query.add(kinds)
 }
 
-/// Parameters 15 to 22 of [`OPEN`].
+/// Parameters 15 to 23 of [`OPEN`].
 fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0)?;
@@ -188,19 +253,48 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())
+    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
+    query.add(session.webhook)
 }
 
-/// Parameters 15 to 22 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
+/// Parameters 17 to 25 of the statements with an attempt.
 fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUnavailable> {
     query.add(i64::from(attempt.no.0))?;
     query.add(attempt.id.0)?;
     query.add(attempt.amount.minor())?;
     query.add(attempt.amount.currency().code())?;
+    query.add(purpose_word(attempt.purpose))?;
     query.add(attempt.gateway.as_str())?;
     query.add(attempt.intended_on.as_micros())?;
     query.add(attempt.updated_on.as_micros())?;
     query.add(attempt_state_text(&attempt.state)?)
+}
+
+/// Parameters 15 and 16 of a session that has changed.
+fn bind_ending(query: &mut Arguments, change: &Change) -> Result<(), StoreUnavailable> {
+    query.add(StateColumns::of(&change.after.state).kept_until)?;
+    query.add(change.delivery.map(|id| id.0))
+}
+
+fn operations_text(operations: &[OperationColumns]) -> Result<String, StoreUnavailable> {
+    let operations: Vec<_> = operations
+        .iter()
+        .map(|operation| {
+            serde_json::json!({
+                "attempt": operation.attempt,
+                "no": operation.no,
+                "id": operation.id,
+                "kind": operation.kind,
+                "amount_minor": operation.amount_minor,
+                "currency": operation.currency,
+                "intended_on": operation.intended_on,
+                "updated_on": operation.updated_on,
+                "state": operation.state,
+                "awaited": operation.awaited,
+            })
+        })
+        .collect();
+    serde_json::to_string(&operations).map_err(|error| StoreUnavailable(format!("an operation: {error}")))
 }
 
 /// Numbered parameters, in order.

@@ -6,12 +6,11 @@
 //! the retention.
 
 use hushpad_domain::replay::REPLAY_RETENTION;
-use hushpad_domain::session::RESULT_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgConnection;
 
-use super::replays;
 use super::writer::GroupError;
+use super::{replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -36,9 +35,10 @@ pub(super) async fn batch(
     if ours.is_none() {
         return Err(GroupError::Fenced);
     }
-    let (results, sessions) = (before(now, RESULT_RETENTION), before(now, SESSION_RETENTION));
-    let (wiped, staying) = wipe(connection, results, sessions).await?;
+    let sessions = before(now, SESSION_RETENTION);
+    let (wiped, staying) = wipe(connection, now.as_micros(), sessions).await?;
     let removed = remove(connection, sessions).await?;
+    settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
@@ -52,16 +52,16 @@ pub(super) async fn vacuum(connection: &mut PgConnection) -> Result<(), sqlx::Er
     sqlx::raw_sql("VACUUM held").execute(connection).await.map(|_| ())
 }
 
-/// Deletes payment data and gateway results of sessions that ended at or before `ended_on`. Says how many,
+/// Deletes payment data and gateway results of sessions whose result was kept until `now`. Says how many,
 /// and how many of them ended after `removed` and so stay without their data.
-async fn wipe(connection: &mut PgConnection, ended_on: i64, removed: i64) -> Result<(i64, i64), sqlx::Error> {
+async fn wipe(connection: &mut PgConnection, now: i64, removed: i64) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as(
         "WITH due AS (
              SELECT guid, ended_on
                FROM session
               WHERE holds
-                AND ended_on <= $1
-              ORDER BY ended_on
+                AND kept_until <= $1
+              ORDER BY kept_until
               LIMIT $2
          ), wiped AS (
              DELETE FROM held WHERE session IN (SELECT guid FROM due)
@@ -70,7 +70,7 @@ async fn wipe(connection: &mut PgConnection, ended_on: i64, removed: i64) -> Res
          )
          SELECT count(*), count(*) FILTER (WHERE ended_on > $3) FROM due",
     )
-    .bind(ended_on)
+    .bind(now)
     .bind(BATCH_SESSIONS)
     .bind(removed)
     .fetch_one(connection)
@@ -87,6 +87,10 @@ async fn remove(connection: &mut PgConnection, ended_on: i64) -> Result<i64, sql
                 AND ended_on <= $1
               ORDER BY ended_on
               LIMIT $2
+         ), operations AS (
+             DELETE FROM operation WHERE session IN (SELECT guid FROM due)
+         ), deliveries AS (
+             DELETE FROM delivery WHERE session IN (SELECT guid FROM due)
          ), events AS (
              DELETE FROM event WHERE session IN (SELECT guid FROM due)
          ), attempts AS (

@@ -33,7 +33,8 @@ pub(super) async fn begin(
                          WHERE replay.begun_on <= $4
                             OR (replay.status IS NULL
                                 AND replay.epoch <> $5
-                                AND NOT EXISTS (SELECT 1 FROM session WHERE guid = replay.session))
+                                AND NOT EXISTS (SELECT 1 FROM session WHERE guid = replay.session)
+                                AND NOT EXISTS (SELECT 1 FROM operation WHERE operation.id = replay.session))
           RETURNING 1
          )
          SELECT (SELECT count(*) FROM ours), (SELECT count(*) FROM taken)",

@@ -6,6 +6,7 @@ use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::rows::{SessionRow, json, number};
 use crate::unavailable;
@@ -15,13 +16,24 @@ macro_rules! read_session {
     ($condition:literal) => {
         concat!(
             "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
-                    state, session.attempt, ended_on, ending, created_on, updated_on, version, events,
+                    state, session.attempt, ended_on, ending, kept_until, webhook, created_on, updated_on, version, events,
                     held.data AS payment_data,
                     (SELECT coalesce(json_agg(json_build_object(
                                 'id', attempt.id, 'no', no, 'amount_minor', amount_minor,
-                                'currency', currency, 'gateway', gateway, 'intended_on', intended_on,
-                                'updated_on', updated_on, 'state', state,
-                                'held', convert_from(answer.data, 'UTF8')))::TEXT, '[]')
+                                'currency', currency, 'purpose', purpose, 'gateway', gateway,
+                                'intended_on', intended_on, 'updated_on', updated_on, 'state', state,
+                                'held', convert_from(answer.data, 'UTF8'),
+                                'operations', (
+                                    SELECT coalesce(json_agg(json_build_object(
+                                               'id', operation.id, 'no', operation.no, 'kind', kind,
+                                               'amount_minor', operation.amount_minor,
+                                               'currency', operation.currency,
+                                               'intended_on', operation.intended_on,
+                                               'updated_on', operation.updated_on,
+                                               'state', operation.state)), '[]')
+                                      FROM operation
+                                     WHERE operation.session = attempt.session
+                                       AND operation.attempt = attempt.no)))::TEXT, '[]')
                        FROM attempt
                        LEFT JOIN held AS answer
                          ON answer.session = attempt.session AND answer.attempt = attempt.no
@@ -63,6 +75,16 @@ pub(super) async fn by_provider(
     row.map(SessionRow::read).transpose()
 }
 
+/// The sessions with these guids, of any account: only for what goes to their own account's webhook.
+pub(super) async fn by_guids(readers: &PgPool, guids: &[Uuid]) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> = sqlx::query_as(read_session!("session.guid = ANY ($1)"))
+        .bind(guids)
+        .fetch_all(readers)
+        .await
+        .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
+}
+
 /// Every session that has not ended, oldest first.
 pub(super) async fn unfinished(readers: &PgPool) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> =
@@ -70,6 +92,28 @@ pub(super) async fn unfinished(readers: &PgPool) -> Result<Vec<Session>, StoreUn
             .fetch_all(readers)
             .await
             .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
+}
+
+/// Every session that has ended and still has something to see to, oldest first.
+pub(super) async fn unsettled(
+    readers: &PgPool,
+    not_charged_after: Timestamp,
+) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> = sqlx::query_as(read_session!(
+        "session.ended_on IS NOT NULL
+         AND session.guid IN (SELECT operation.session FROM operation WHERE awaited
+                              UNION
+                              SELECT attempt.session
+                                FROM attempt
+                               WHERE substr(attempt.state, 1, 22) = '{\"state\":\"not_charged\"'
+                                 AND attempt.updated_on > $1)
+         ORDER BY created_on, session.guid"
+    ))
+    .bind(not_charged_after.as_micros())
+    .fetch_all(readers)
+    .await
+    .map_err(unavailable)?;
     rows.into_iter().map(SessionRow::read).collect()
 }
 

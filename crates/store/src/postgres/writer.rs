@@ -13,7 +13,8 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::retry::{Retries, is_own_fault};
-use super::{changes, clients, purge, replays};
+use super::{changes, clients, purge, replays, settlements, webhooks};
+use crate::deliveries::DeliveryRow;
 use crate::queue::{Failure, Job};
 use crate::writer::{Batch, Engine, Role};
 
@@ -188,6 +189,10 @@ async fn apply(connection: &mut PgConnection, job: &mut Job, role: Role) -> Resu
             let (id, at) = &ask.question;
             ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
         }
+        Job::Settle(ask) => {
+            settlements::settle(connection, &ask.question).await?;
+            ask.answer = Some(Ok(()));
+        }
         Job::BeginReplay(ask) => {
             let (request, now) = &*ask.question;
             ask.answer = Some(match role {
@@ -201,6 +206,17 @@ async fn apply(connection: &mut PgConnection, job: &mut Job, role: Role) -> Resu
                 Role::Owner { epoch } => Ok(replays::end(connection, key, answer.as_ref(), epoch).await?),
                 Role::Guest => Err(Failure::Fenced.into()),
             });
+        }
+        Job::SettleDeliveries(ask) => {
+            ask.answer = Some(match role {
+                Role::Owner { epoch } => webhooks::settle(connection, &ask.question, epoch).await?,
+                Role::Guest => Err(Failure::Fenced.into()),
+            });
+        }
+        Job::ReplayDelivery(ask) => {
+            let (account, id, now) = &*ask.question;
+            let row = webhooks::replay(connection, account, *id, *now).await?;
+            ask.answer = Some(row.map(DeliveryRow::read).transpose());
         }
         // Set aside before.
         Job::Purge(_) | Job::Close(_) => {}

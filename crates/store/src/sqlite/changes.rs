@@ -1,4 +1,5 @@
-//! How one change is written: the row, its attempt and its events, all in one round trip to SQLite.
+//! How one change is written: the row, its attempt, its operations, its events and its webhook delivery, all in one
+//! round trip to SQLite.
 //!
 //! Parameters are written `$1`, not `?1`: sqlx fills the gaps that `?1` leaves in a statement's own numbering
 //! with wrong values. Each statement after the first does something only if the one before did, so a conflict
@@ -13,7 +14,10 @@ use sqlx::SqliteConnection;
 use sqlx::error::ErrorKind;
 use sqlx::sqlite::SqliteArguments;
 
-use crate::rows::{StateColumns, StoredAnswer, attempt_state_text, changed_attempt, payment_data_text};
+use crate::rows::{
+    OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
+    changed_operations, payment_data_text, purpose_word,
+};
 
 /// One kind of change in its two settings.
 struct Sql {
@@ -41,9 +45,10 @@ macro_rules! open_session {
     () => {
         "INSERT INTO held (data) VALUES ($20);
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
-                              state, attempt, ended_on, ending, created_on, updated_on, version, events, held)
+                              state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
+                              held)
          VALUES ($1, $13, $2, $14, $15, $16, $17, $18,
-                 $5, $6, $7, $8, $19, $9, $4, $10, last_insert_rowid());"
+                 $5, $6, $7, $8, $19, $9, $4, $10, $21, last_insert_rowid());"
     };
 }
 
@@ -51,7 +56,9 @@ macro_rules! alter_session {
     () => {
         "UPDATE session
             SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
-                version = $4
+                version = $4,
+                -- Set by the end; from then on only its delivery changes it.
+                kept_until = coalesce(kept_until, $13)
           WHERE guid = $1 AND account = $2 AND version = $3
          RETURNING 1;"
     };
@@ -60,13 +67,53 @@ macro_rules! alter_session {
 macro_rules! put_attempt {
     ($held:literal) => {
         concat!(
-            "INSERT INTO attempt (session, no, id, amount_minor, currency, gateway, intended_on, updated_on,
-                                  state, held)
-             SELECT id, $13, $14, $15, $16, $17, $18, $19, $20, ",
+            "INSERT INTO attempt (session, no, id, amount_minor, currency, purpose, gateway, intended_on,
+                                  updated_on, state, held)
+             SELECT id, $14, $15, $16, $17, $18, $19, $20, $21, $22, ",
             $held,
             "  FROM session WHERE guid = $1 AND changes() > 0
              ON CONFLICT (session, no)
              DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state, held = excluded.held;"
+        )
+    };
+}
+
+/// Keeps what must be forgotten of an answer.
+macro_rules! hold_answer {
+    () => {
+        "INSERT INTO held (data) SELECT $23 WHERE changes() > 0;"
+    };
+}
+
+/// Wipes what is held of an earlier answer to the attempt: nobody would find it when its time comes.
+macro_rules! forget_answer {
+    () => {
+        "UPDATE held
+            SET data = zeroblob(length(data))
+          WHERE id = (SELECT attempt.held
+                        FROM attempt
+                        JOIN session ON session.id = attempt.session
+                       WHERE session.guid = $1 AND session.version = $3 AND attempt.no = $14);"
+    };
+}
+
+/// At least one operation.
+macro_rules! put_operations {
+    ($operations:literal) => {
+        concat!(
+            "INSERT INTO operation (session, attempt, no, id, kind, amount_minor, currency, intended_on,
+                                    updated_on, state, awaited)
+             SELECT session.id, new.value ->> 'attempt', new.value ->> 'no', unhex(new.value ->> 'id'),
+                    new.value ->> 'kind', new.value ->> 'amount_minor', new.value ->> 'currency',
+                    new.value ->> 'intended_on', new.value ->> 'updated_on', new.value ->> 'state',
+                    new.value ->> 'awaited'
+               FROM session, json_each(",
+            $operations,
+            ") AS new
+              WHERE session.guid = $1 AND changes() > 0
+             ON CONFLICT (session, attempt, no)
+             DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state,
+                           awaited = excluded.awaited;"
         )
     };
 }
@@ -80,18 +127,63 @@ macro_rules! add_events {
     };
 }
 
+/// The delivery that an event names. Only events that were just written can be without one.
+macro_rules! add_delivery {
+    () => {
+        "INSERT INTO delivery (session, event, id, account, configuration, created_on, since, state, at)
+         SELECT session.id, new.value ->> 'seq', unhex(new.value ->> 'delivery'), account, configuration,
+                new.value ->> 'at', new.value ->> 'at', 'due', new.value ->> 'at'
+           FROM session, json_each($11) AS new
+          WHERE session.guid = $1 AND changes() > 0 AND new.value ->> 'delivery' IS NOT NULL;"
+    };
+}
+
 /// A new session.
 const OPEN: Sql = sql!(open_session!(), add_events!());
 /// A session that has changed; its amount, call and agent never do.
-const ALTER: Sql = sql!(alter_session!(), add_events!());
-/// The same with an attempt that has no answer.
-const ALTER_ATTEMPT: Sql = sql!(alter_session!(), put_attempt!("NULL"), add_events!());
-/// The same with an attempt that has been answered.
+const ALTER: Sql = sql!(alter_session!(), add_events!(), add_delivery!());
+/// The same with operations.
+const ALTER_OPERATIONS: Sql = sql!(alter_session!(), put_operations!("$14"), add_events!(), add_delivery!());
+/// A session with an attempt of whose answer nothing is held.
+const ALTER_ATTEMPT: Sql = sql!(alter_session!(), put_attempt!("NULL"), add_events!(), add_delivery!());
+/// The same where something may have been held before.
+const ALTER_ATTEMPT_AGAIN: Sql =
+    sql!(forget_answer!(), alter_session!(), put_attempt!("NULL"), add_events!(), add_delivery!());
+/// The same with operations.
+const ALTER_ATTEMPT_OPERATIONS: Sql = sql!(
+    forget_answer!(),
+    alter_session!(),
+    put_attempt!("NULL"),
+    put_operations!("$23"),
+    add_events!(),
+    add_delivery!()
+);
+/// A session with an attempt that has been answered.
 const ALTER_ANSWERED: Sql = sql!(
     alter_session!(),
-    "INSERT INTO held (data) SELECT $21 WHERE changes() > 0;",
+    hold_answer!(),
     put_attempt!("last_insert_rowid()"),
-    add_events!()
+    add_events!(),
+    add_delivery!()
+);
+/// The same where something may have been held before.
+const ALTER_ANSWERED_AGAIN: Sql = sql!(
+    forget_answer!(),
+    alter_session!(),
+    hold_answer!(),
+    put_attempt!("last_insert_rowid()"),
+    add_events!(),
+    add_delivery!()
+);
+/// The same with operations.
+const ALTER_ANSWERED_OPERATIONS: Sql = sql!(
+    forget_answer!(),
+    alter_session!(),
+    hold_answer!(),
+    put_attempt!("last_insert_rowid()"),
+    put_operations!("$24"),
+    add_events!(),
+    add_delivery!()
 );
 
 /// Applies one change inside the writer's transaction. A refused change writes nothing and leaves the
@@ -155,24 +247,39 @@ struct Statement {
 
 fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnavailable> {
     let attempt = changed_attempt(change)?;
+    let operations = changed_operations(change)?;
     let mut query = Arguments::default();
     bind_session(&mut query, change, epoch)?;
-    let sql = match (change.before, attempt) {
-        (None, None) => {
-            bind_new_session(&mut query, &change.after)?;
-            OPEN
+    if change.before.is_none() {
+        if attempt.is_some() {
+            return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
-        (None, Some(_)) => return Err(StoreUnavailable("a new session cannot have an attempt".to_owned())),
-        (Some(_), None) => ALTER,
-        (Some(_), Some(attempt)) => {
+        bind_new_session(&mut query, &change.after)?;
+        return Ok(Statement { sql: OPEN, arguments: query.0 });
+    }
+    query.add(StateColumns::of(&change.after.state).kept_until)?;
+    let held = match attempt {
+        Some(attempt) => {
             bind_attempt(&mut query, attempt)?;
-            if let Some(answer) = attempt.answer() {
-                query.add(StoredAnswer::of(answer).text()?.into_bytes())?;
-                ALTER_ANSWERED
-            } else {
-                ALTER_ATTEMPT
-            }
+            attempt.answer().and_then(StoredAnswer::of)
         }
+        None => None,
+    };
+    if let Some(held) = &held {
+        query.add(held.text()?.into_bytes())?;
+    }
+    if !operations.is_empty() {
+        query.add(operations_text(&operations)?)?;
+    }
+    let sql = match (attempt.map(Rewrite::of), held.is_some(), operations.is_empty()) {
+        (None, _, true) => ALTER,
+        (None, _, false) => ALTER_OPERATIONS,
+        (Some(Rewrite::First), false, true) => ALTER_ATTEMPT,
+        (Some(Rewrite::Again), false, true) => ALTER_ATTEMPT_AGAIN,
+        (Some(Rewrite::First | Rewrite::Again), false, false) => ALTER_ATTEMPT_OPERATIONS,
+        (Some(Rewrite::First), true, true) => ALTER_ANSWERED,
+        (Some(Rewrite::Again), true, true) => ALTER_ANSWERED_AGAIN,
+        (Some(Rewrite::First | Rewrite::Again), true, false) => ALTER_ANSWERED_OPERATIONS,
     };
     Ok(Statement { sql, arguments: query.0 })
 }
@@ -191,11 +298,11 @@ fn bind_session(query: &mut Arguments, change: &Change, epoch: Option<i64>) -> R
     query.add(state.ending)?;
     query.add(session.updated_on.as_micros())?;
     query.add(session.events)?;
-    query.add(events_text(&change.events)?)?;
+    query.add(events_text(change)?)?;
     query.add(epoch)
 }
 
-/// Parameters 13 to 20 of [`OPEN`].
+/// Parameters 13 to 21 of [`OPEN`].
 fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0.as_bytes().as_slice())?;
@@ -205,33 +312,62 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())
+    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
+    query.add(session.webhook)
 }
 
-/// Parameters 13 to 20 of [`ALTER_ATTEMPT`] and [`ALTER_ANSWERED`].
+/// Parameters 14 to 22 of the statements with an attempt.
 fn bind_attempt(query: &mut Arguments, attempt: &Attempt) -> Result<(), StoreUnavailable> {
     query.add(attempt.no.0)?;
     query.add(attempt.id.0.as_bytes().as_slice())?;
     query.add(attempt.amount.minor())?;
     query.add(attempt.amount.currency().code())?;
+    query.add(purpose_word(attempt.purpose))?;
     query.add(attempt.gateway.as_str())?;
     query.add(attempt.intended_on.as_micros())?;
     query.add(attempt.updated_on.as_micros())?;
     query.add(attempt_state_text(&attempt.state)?)
 }
 
-fn events_text(events: &[Event]) -> Result<String, StoreUnavailable> {
+fn events_text(change: &Change) -> Result<String, StoreUnavailable> {
     #[derive(serde::Serialize)]
     struct NewEvent<'a> {
         seq: u32,
         at: i64,
         kind: &'a EventKind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delivery: Option<String>,
     }
-    let events: Vec<NewEvent<'_>> = events
+    let mut events: Vec<NewEvent<'_>> = change
+        .events
         .iter()
-        .map(|event| NewEvent { seq: event.seq, at: event.at.as_micros(), kind: &event.kind })
+        .map(|Event { seq, at, kind }| NewEvent { seq: *seq, at: at.as_micros(), kind, delivery: None })
         .collect();
+    if let Some(last) = events.last_mut() {
+        last.delivery = change.delivery.map(|id| id.0.simple().to_string());
+    }
     serde_json::to_string(&events).map_err(|error| StoreUnavailable(format!("an event: {error}")))
+}
+
+fn operations_text(operations: &[OperationColumns]) -> Result<String, StoreUnavailable> {
+    let operations: Vec<_> = operations
+        .iter()
+        .map(|operation| {
+            serde_json::json!({
+                "attempt": operation.attempt,
+                "no": operation.no,
+                "id": operation.id.simple().to_string(),
+                "kind": operation.kind,
+                "amount_minor": operation.amount_minor,
+                "currency": operation.currency,
+                "intended_on": operation.intended_on,
+                "updated_on": operation.updated_on,
+                "state": operation.state,
+                "awaited": u8::from(operation.awaited),
+            })
+        })
+        .collect();
+    serde_json::to_string(&operations).map_err(|error| StoreUnavailable(format!("an operation: {error}")))
 }
 
 /// Numbered parameters, in order.

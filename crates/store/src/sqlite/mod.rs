@@ -6,6 +6,8 @@ mod migrate;
 mod purge;
 mod replays;
 mod sessions;
+mod settlements;
+mod webhooks;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -17,11 +19,15 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, StoreUnavailable};
+use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::operation::Settlement;
+use hushpad_domain::ports::{
+    Clients, CommitError, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
@@ -162,6 +168,10 @@ impl Sessions for SqliteStore {
         sessions::unfinished(&self.readers).await
     }
 
+    async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        sessions::unsettled(&self.readers, not_charged_after).await
+    }
+
     async fn events(
         &self,
         account: &AccountId,
@@ -196,6 +206,17 @@ impl Clients for SqliteStore {
 }
 
 #[async_trait]
+impl Settlements for SqliteStore {
+    async fn settle(&self, settlement: Settlement) -> Result<(), StoreUnavailable> {
+        self.queue.ask(Box::new(settlement), Job::Settle).await
+    }
+
+    async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
+        settlements::find(&self.readers, attempt).await
+    }
+}
+
+#[async_trait]
 impl Replays for SqliteStore {
     async fn begin(&self, request: FirstRequest, now: Timestamp) -> Result<Begun, StoreUnavailable> {
         self.queue.ask(Box::new((request, now)), Job::BeginReplay).await
@@ -207,6 +228,52 @@ impl Replays for SqliteStore {
 
     async fn abandon(&self, key: ReplayKey) -> Result<(), StoreUnavailable> {
         self.queue.ask(Box::new((key, None)), Job::EndReplay).await
+    }
+}
+
+#[async_trait]
+impl Webhooks for SqliteStore {
+    async fn due(
+        &self,
+        receiver: &Receiver,
+        now: Timestamp,
+        except: &[SessionGuid],
+        limit: u32,
+    ) -> Result<Vec<(Delivery, Session)>, StoreUnavailable> {
+        webhooks::due(&self.readers, receiver, now, except, limit).await
+    }
+
+    async fn next_due(
+        &self,
+        receiver: &Receiver,
+        except: &[SessionGuid],
+    ) -> Result<Option<Timestamp>, StoreUnavailable> {
+        webhooks::next_due(&self.readers, receiver, except).await
+    }
+
+    async fn receivers(&self) -> Result<Vec<Receiver>, StoreUnavailable> {
+        webhooks::receivers(&self.readers).await
+    }
+
+    async fn settle(&self, tried: Vec<Tried>) -> Result<(), StoreUnavailable> {
+        self.queue.ask(tried, Job::SettleDeliveries).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreUnavailable> {
+        webhooks::backlog(&self.readers).await
+    }
+
+    async fn deliveries(&self, list: DeliveryList) -> Result<Vec<Delivery>, StoreUnavailable> {
+        webhooks::list(&self.readers, &list).await
+    }
+
+    async fn replay(
+        &self,
+        account: &AccountId,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreUnavailable> {
+        self.queue.ask(Box::new((account.clone(), id, now)), Job::ReplayDelivery).await
     }
 }
 

@@ -5,11 +5,10 @@
 //! wiped in place at the same length, and removed only once no live row can share or neighbour their page.
 
 use hushpad_domain::replay::REPLAY_RETENTION;
-use hushpad_domain::session::RESULT_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::replays;
+use super::{replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -23,10 +22,11 @@ const LIVE_DISTANCE: i64 = 2_000;
 
 /// Forgets one batch of what is past its retention at `now`. Inside the writer's transaction.
 pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> Result<Batch, sqlx::Error> {
-    let (results, sessions) = (before(now, RESULT_RETENTION), before(now, SESSION_RETENTION));
-    let (wiped, staying) = wipe(connection, results, sessions).await?;
+    let sessions = before(now, SESSION_RETENTION);
+    let (wiped, staying) = wipe(connection, now.as_micros(), sessions).await?;
     let removed = remove(connection, sessions).await?;
     let swept = sweep(connection).await?;
+    settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
@@ -45,23 +45,19 @@ pub(super) async fn empty_log(connection: &mut SqliteConnection) -> Result<bool,
     Ok(hindered == 0)
 }
 
-/// Overwrites payment data and gateway results of sessions that ended at or before `ended_on`. Says how many,
+/// Overwrites payment data and gateway results of sessions whose result was kept until `now`. Says how many,
 /// and how many of them ended after `removed` and so stay without their data.
-async fn wipe(
-    connection: &mut SqliteConnection,
-    ended_on: i64,
-    removed: i64,
-) -> Result<(i64, i64), sqlx::Error> {
+async fn wipe(connection: &mut SqliteConnection, now: i64, removed: i64) -> Result<(i64, i64), sqlx::Error> {
     let (count, staying, sessions): (i64, i64, String) = sqlx::query_as(
         "SELECT count(*), count(*) FILTER (WHERE ended_on > $3), json_group_array(id)
            FROM (SELECT id, ended_on
                    FROM session
                   WHERE held IS NOT NULL
-                    AND ended_on <= $1
-                  ORDER BY held
+                    AND kept_until <= $1
+                  ORDER BY kept_until
                   LIMIT $2)",
     )
-    .bind(ended_on)
+    .bind(now)
     .bind(BATCH_SESSIONS)
     .bind(removed)
     .fetch_one(&mut *connection)
@@ -104,7 +100,9 @@ async fn remove(connection: &mut SqliteConnection, ended_on: i64) -> Result<i64,
     .await?;
     if count > 0 {
         sqlx::query(
-            "DELETE FROM event WHERE session IN (SELECT value FROM json_each($1));
+            "DELETE FROM operation WHERE session IN (SELECT value FROM json_each($1));
+             DELETE FROM delivery WHERE session IN (SELECT value FROM json_each($1));
+             DELETE FROM event WHERE session IN (SELECT value FROM json_each($1));
              DELETE FROM attempt WHERE session IN (SELECT value FROM json_each($1));
              DELETE FROM session WHERE id IN (SELECT value FROM json_each($1));",
         )

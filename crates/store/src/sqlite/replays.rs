@@ -22,7 +22,8 @@ pub(super) async fn begin(
             AND (begun_on <= $4
                  OR (status IS NULL
                      AND epoch <> $5
-                     AND NOT EXISTS (SELECT 1 FROM session WHERE guid = replay.session)));
+                     AND NOT EXISTS (SELECT 1 FROM session WHERE guid = replay.session)
+                     AND NOT EXISTS (SELECT 1 FROM operation WHERE operation.id = replay.session)));
          INSERT INTO replay (account, client, key_hash, fingerprint, session, epoch, begun_on)
          VALUES ($1, $2, $3, $6, $7, $5, $8)
              ON CONFLICT (account, client, key_hash) DO NOTHING;

@@ -15,13 +15,24 @@ macro_rules! read_session {
     ($condition:literal) => {
         concat!(
             "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
-                    state, attempt, ended_on, ending, created_on, updated_on, version, events,
+                    state, attempt, ended_on, ending, kept_until, webhook, created_on, updated_on, version, events,
                     held.data AS payment_data,
                     (SELECT json_group_array(json_object(
                                 'id', lower(hex(attempt.id)), 'no', no, 'amount_minor', amount_minor,
-                                'currency', currency, 'gateway', gateway, 'intended_on', intended_on,
-                                'updated_on', updated_on, 'state', state,
-                                'held', CAST(answer.data AS TEXT)))
+                                'currency', currency, 'purpose', purpose, 'gateway', gateway,
+                                'intended_on', intended_on, 'updated_on', updated_on, 'state', state,
+                                'held', CAST(answer.data AS TEXT),
+                                'operations', json((
+                                    SELECT json_group_array(json_object(
+                                               'id', lower(hex(operation.id)), 'no', operation.no,
+                                               'kind', kind, 'amount_minor', operation.amount_minor,
+                                               'currency', operation.currency,
+                                               'intended_on', operation.intended_on,
+                                               'updated_on', operation.updated_on,
+                                               'state', operation.state))
+                                      FROM operation
+                                     WHERE operation.session = attempt.session
+                                       AND operation.attempt = attempt.no))))
                        FROM attempt
                        LEFT JOIN held AS answer ON answer.id = attempt.held
                       WHERE attempt.session = session.id) AS attempts
@@ -61,12 +72,45 @@ pub(super) async fn by_provider(
     row.map(SessionRow::read).transpose()
 }
 
+/// The sessions with these guids, of any account: only for what goes to their own account's webhook.
+pub(super) async fn by_guids(readers: &SqlitePool, guids: &str) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> =
+        sqlx::query_as(read_session!("session.guid IN (SELECT unhex(value) FROM json_each($1))"))
+            .bind(guids)
+            .fetch_all(readers)
+            .await
+            .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
+}
+
 /// Every session that has not ended, oldest first.
 pub(super) async fn unfinished(readers: &SqlitePool) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> = sqlx::query_as(read_session!("session.ended_on IS NULL ORDER BY session.id"))
         .fetch_all(readers)
         .await
         .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
+}
+
+/// Every session that has ended and still has something to see to, oldest first.
+pub(super) async fn unsettled(
+    readers: &SqlitePool,
+    not_charged_after: Timestamp,
+) -> Result<Vec<Session>, StoreUnavailable> {
+    let rows: Vec<SessionRow> = sqlx::query_as(read_session!(
+        "session.ended_on IS NOT NULL
+         AND session.id IN (SELECT operation.session FROM operation WHERE awaited = 1
+                            UNION
+                            SELECT attempt.session
+                              FROM attempt
+                             WHERE substr(attempt.state, 1, 22) = '{\"state\":\"not_charged\"'
+                               AND attempt.updated_on > $1)
+         ORDER BY session.id"
+    ))
+    .bind(not_charged_after.as_micros())
+    .fetch_all(readers)
+    .await
+    .map_err(unavailable)?;
     rows.into_iter().map(SessionRow::read).collect()
 }
 

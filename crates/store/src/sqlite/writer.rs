@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tracing::{info, warn};
 
-use super::{PAGE_BYTES, changes, clients, purge, replays};
+use super::{PAGE_BYTES, changes, clients, purge, replays, settlements, webhooks};
+use crate::deliveries::DeliveryRow;
 use crate::queue::{Failure, Job};
 use crate::unavailable;
 use crate::writer::{Batch, Engine, Role};
@@ -131,6 +132,10 @@ impl SqliteEngine {
                     let (id, at) = &ask.question;
                     ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
                 }
+                Job::Settle(ask) => {
+                    settlements::settle(connection, &ask.question).await?;
+                    ask.answer = Some(Ok(()));
+                }
                 Job::BeginReplay(ask) => {
                     let (request, now) = &*ask.question;
                     ask.answer = Some(match role {
@@ -144,6 +149,18 @@ impl SqliteEngine {
                         Role::Owner { .. } => Ok(replays::end(connection, key, answer.as_ref()).await?),
                         Role::Guest => Err(Failure::Fenced.into()),
                     });
+                }
+                Job::SettleDeliveries(ask) => {
+                    ask.answer = Some(match (role, webhooks::tried_text(&ask.question)) {
+                        (Role::Owner { .. }, Ok(tried)) => Ok(webhooks::settle(connection, &tried).await?),
+                        (Role::Owner { .. }, Err(error)) => Err(error),
+                        (Role::Guest, _) => Err(Failure::Fenced.into()),
+                    });
+                }
+                Job::ReplayDelivery(ask) => {
+                    let (account, id, now) = &*ask.question;
+                    let row = webhooks::replay(connection, account, *id, *now).await?;
+                    ask.answer = Some(row.map(DeliveryRow::read).transpose());
                 }
                 // Set aside before.
                 Job::Purge(_) | Job::Close(_) => {}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Verdict};
+use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::change::Change;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
@@ -42,13 +42,14 @@ pub(crate) fn opened_on(call: Option<CallGuid>, account: &str, reference: &str, 
             agent: AgentId("agent1234".to_owned()),
             call,
             payment_data: PaymentData::new(data).unwrap(),
+            webhook: false,
         },
         at,
     )
 }
 
 pub(crate) fn intended(session: Session, at: Timestamp) -> Change {
-    session.intend(AttemptId(Uuid::new_v4()), GatewayName("sandbox".to_owned()), at).unwrap()
+    session.intend(AttemptId(Uuid::new_v4()), GatewayName("sandbox".to_owned()), Purpose::Sale, at).unwrap()
 }
 
 pub(crate) fn approved(session: Session, reference: &str, at: Timestamp) -> Change {
@@ -60,7 +61,7 @@ pub(crate) fn declined(session: Session, reference: &str, at: Timestamp) -> Chan
     session.answered(answer(verdict, reference), Retry::Possible, at).unwrap()
 }
 
-fn answer(verdict: Verdict, reference: &str) -> GatewayAnswer {
+pub(crate) fn answer(verdict: Verdict, reference: &str) -> GatewayAnswer {
     let result = [("decision", "ACCEPT"), ("reasonCode", "100"), ("MerchantReferenceCode", reference)];
     let result = result.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     let card = Some(MaskedCard::new(Some(Brand::Visa), 411_111, 1_111));

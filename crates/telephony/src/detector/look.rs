@@ -2,23 +2,40 @@
 
 use std::f32::consts::PI;
 
-use super::spectrum::{BLOCK, Block, FREQUENCIES_HZ, Lanes, Pair, RATE_HZ, SHORT, Spectrum};
+use super::spectrum::{BLOCK, Block, FREQUENCIES_HZ, Lanes, Pair, RATE_HZ, SHORT, Spectrum, is_quiet};
 
 /// Sums of 10 ms remembered, one per block.
 const DEPTH: usize = 32;
 /// Blocks between the two sums whose phases are compared: 5 ms resolves ±100 Hz without ambiguity.
 const LAG: usize = 2;
-/// 10 ms sums in the longest look (60 ms), one every [`LAG`] blocks.
-const MAX_SUMS: usize = 11;
+/// 10 ms sums in the longest look (80 ms), one every [`LAG`] blocks.
+const MAX_SUMS: usize = 15;
 /// A look may see this much less share by the quick estimate than by the exact one.
 const ESTIMATE_SLACK: f32 = 0.12;
 
+/// The power of the oldest 10 ms of a look against the mean: with less, the tone began inside of the
+/// window, and the look would end as not steady.
+const FAINTEST_OLDEST: f32 = 0.15;
+/// The two strongest tones must hold so much of 10 ms, by the quick estimate, for a look to be worth its time.
+const WORTH_A_LOOK: f32 = 0.2;
+
 /// The correlation over 10 ms (four blocks) with the eight frequencies, for each of the last blocks.
 pub(crate) struct Sums {
-    ring: [Block; DEPTH],
-    next: usize,
+    ring: [Sum; DEPTH],
+    newest: usize,
+    /// Whether there is anything to look at.
+    worth: bool,
+    /// Whether `power` is that of the newest sum.
+    prepared: bool,
     /// Powers of the frequencies and energy, summed over the newest one, two, … sums.
     power: [(Lanes, f32); MAX_SUMS],
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+struct Sum {
+    power: Lanes,
+    block: Block,
 }
 
 /// What a look saw.
@@ -58,54 +75,106 @@ impl Tone {
     }
 }
 
+/// What makes a look worth finishing: a share of the energy, and how far off the tones may then be.
+pub(crate) struct Limit {
+    share: f32,
+    /// The cosine of the largest turn per [`LAG`] blocks, by frequency: to compare without an arc tangent.
+    least_cos: Lanes,
+}
+
+impl Limit {
+    /// At least `share` explained by tones at most `deviation` (a fraction) off their frequencies.
+    pub(crate) fn new(share: f32, deviation: f32) -> Self {
+        let turn = 2.0 * PI * (LAG * BLOCK) as f32 / RATE_HZ as f32;
+        let least_cos = |lane: usize| (turn * deviation * FREQUENCIES_HZ[lane] as f32).min(PI).cos();
+        Self { share, least_cos: std::array::from_fn(least_cos) }
+    }
+}
+
 impl Sums {
     pub(crate) fn new() -> Self {
-        Self { ring: [Block::QUIET; DEPTH], next: 0, power: [([0.0; 8], 0.0); MAX_SUMS] }
+        let nothing = Sum { block: Block::QUIET, power: [0.0; 8] };
+        Self {
+            ring: [nothing; DEPTH],
+            newest: 0,
+            worth: false,
+            prepared: false,
+            power: [([0.0; 8], 0.0); MAX_SUMS],
+        }
     }
 
+    /// Takes the sum of the newest 10 ms.
+    #[inline]
     pub(crate) fn push(&mut self, short: &Block) {
-        self.ring[self.next] = *short;
-        self.next = (self.next + 1) % DEPTH;
+        self.newest = (self.newest + 1) % DEPTH;
+        self.prepared = false;
+        let sum = &mut self.ring[self.newest];
+        sum.block = *short;
+        for lane in 0..8 {
+            sum.power[lane] = short.re[lane] * short.re[lane] + short.im[lane] * short.im[lane];
+        }
+        let [a, b, c, d, e, f, g, h] = sum.power;
+        let tones = larger(larger(a, b), larger(c, d)) + larger(larger(e, f), larger(g, h));
+        self.worth = !is_quiet(short) && estimate(tones) >= WORTH_A_LOOK * short.energy;
+    }
+
+    /// The sum of the newest 10 ms.
+    #[inline]
+    pub(crate) fn newest(&self) -> &Block {
+        &self.ring[self.newest].block
+    }
+
+    /// Whether a look at what ends with the newest sum is worth its time.
+    #[inline]
+    pub(crate) fn is_worth_a_look(&self) -> bool {
+        self.worth
+    }
+
+    /// Whether the strongest tones of the newest sum turn no faster than ±50 Hz off their frequencies.
+    #[inline]
+    pub(crate) fn is_near_a_pair(&self) -> bool {
+        let (new, old) = (&self.ring[self.newest], self.back(LAG));
+        let slow = |lane: usize| new.block.re[lane] * old.re[lane] + new.block.im[lane] * old.im[lane] > 0.0;
+        slow(strongest(&new.power, 0)) && slow(strongest(&new.power, 4))
     }
 
     /// Makes ready for looks at the newest sum.
     pub(crate) fn prepare(&mut self) {
+        if std::mem::replace(&mut self.prepared, true) {
+            return;
+        }
         let (mut power, mut energy): (Lanes, f32) = ([0.0; 8], 0.0);
         for index in 0..MAX_SUMS {
-            let sum = &self.ring[(self.next + DEPTH - 1 - index * LAG) % DEPTH];
-            for (lane, total) in power.iter_mut().enumerate() {
-                *total += sum.re[lane] * sum.re[lane] + sum.im[lane] * sum.im[lane];
+            let sum = &self.ring[(self.newest + DEPTH - index * LAG) % DEPTH];
+            for (total, own) in power.iter_mut().zip(&sum.power) {
+                *total += own;
             }
-            energy += sum.energy;
+            energy += sum.block.energy;
             self.power[index] = (power, energy);
         }
     }
 
+    #[inline]
     fn back(&self, age: usize) -> &Block {
-        &self.ring[(self.next + 2 * DEPTH - 1 - age) % DEPTH]
+        &self.ring[(self.newest + 2 * DEPTH - age) % DEPTH].block
     }
 
-    /// Looks at the newest `count` blocks; `None` when quick estimates show that the share will be under
-    /// `least_share` or the deviation over `most_deviation`. Needs [`Sums::prepare`].
-    pub(crate) fn look(
-        &self,
-        spectrum: &Spectrum,
-        count: usize,
-        least_share: f32,
-        most_deviation: f32,
-    ) -> Option<Look> {
+    /// Looks at the newest `count` blocks; `None` when quick estimates show that no limit will be kept. The
+    /// limits are in order of share, the largest and with it the largest deviation first. Needs
+    /// [`Sums::prepare`].
+    pub(crate) fn look(&self, spectrum: &Spectrum, count: usize, limits: &[Limit]) -> Option<Look> {
         let sums = ((count.saturating_sub(SHORT)) / LAG + 1).min(MAX_SUMS);
         let (power, energy) = &self.power[sums - 1];
         let (low, high) = (strongest(power, 0), strongest(power, 4));
-        let estimate = (power[low] + power[high]) * 2.0 / (SHORT * BLOCK) as f32;
-        if estimate < (least_share - ESTIMATE_SLACK) * energy {
+        let tones = estimate(power[low] + power[high]);
+        let limit = limits.iter().find(|limit| tones >= (limit.share - ESTIMATE_SLACK) * energy)?;
+        let oldest = &self.ring[(self.newest + DEPTH - (sums - 1) * LAG) % DEPTH].power;
+        let least = FAINTEST_OLDEST / sums as f32;
+        if oldest[low] < power[low] * least || oldest[high] < power[high] * least {
             return None;
         }
-        let low = Tone { lane: low, step: self.phase_step(sums, low) };
-        let high = Tone { lane: high, step: self.phase_step(sums, high) };
-        if low.deviation() > most_deviation || high.deviation() > most_deviation {
-            return None;
-        }
+        let low = self.tone(sums, low, limit)?;
+        let high = self.tone(sums, high, limit)?;
         Some(self.look_at(spectrum, count, sums, &low, &high))
     }
 
@@ -116,18 +185,18 @@ impl Sums {
         }
         let energy: f32 = (0..count).map(|age| spectrum.back(age).energy).sum();
         let samples = (count * BLOCK) as f32;
-        let (re, im) = spectrum.centred(&coherent, 0, count);
+        let (a, b) = spectrum.centred(&coherent, low.lane, 0, count);
+        let (c, d) = spectrum.centred(&coherent, high.lane, 0, count);
+        let (a, b, c, d) = (a / samples, b / samples, c / samples, d / samples);
         let low_hz = low.nominal_hz() + low.off_hz();
         let apart = PI * (high.nominal_hz() + high.off_hz() - low_hz) / RATE_HZ as f32;
         // The two sinusoids' overlap in a window of this length (a Dirichlet kernel).
         let overlap = (samples * apart).sin() / (samples * apart.sin());
-        let (a, b) = (re[low.lane] / samples, im[low.lane] / samples);
-        let (c, d) = (re[high.lane] / samples, im[high.lane] / samples);
         let rest = 1.0 - overlap * overlap;
         let explained =
             2.0 * samples * (a * a + b * b + c * c + d * d - 2.0 * overlap * (a * c + b * d)) / rest;
-        let low_amplitude = 2.0 * (a - overlap * c).hypot(b - overlap * d) / rest;
-        let high_amplitude = 2.0 * (c - overlap * a).hypot(d - overlap * b) / rest;
+        let low_amplitude = 2.0 * length(a - overlap * c, b - overlap * d) / rest;
+        let high_amplitude = 2.0 * length(c - overlap * a, d - overlap * b) / rest;
         let weakest = self.weakest(sums, low.lane, low_amplitude);
         Look {
             pair: Pair { low: low.lane, high: high.lane },
@@ -140,27 +209,35 @@ impl Sums {
         }
     }
 
-    /// The mean turn of phase per [`LAG`] blocks against the nominal frequency, in radians.
-    fn phase_step(&self, sums: usize, lane: usize) -> f32 {
+    /// The tone near a frequency, by the mean turn of its phase; `None` when it is too far off.
+    fn tone(&self, sums: usize, lane: usize, limit: &Limit) -> Option<Tone> {
         let (mut re, mut im) = (0.0_f32, 0.0_f32);
+        let mut new = self.back(0);
         for index in 1..sums {
-            let (new, old) = (self.back((index - 1) * LAG), self.back(index * LAG));
+            let old = self.back(index * LAG);
             re += new.re[lane] * old.re[lane] + new.im[lane] * old.im[lane];
             im += new.im[lane] * old.re[lane] - new.re[lane] * old.im[lane];
+            new = old;
         }
-        if re == 0.0 && im == 0.0 { 0.0 } else { im.atan2(re) }
+        let length = (re * re + im * im).sqrt();
+        if re < limit.least_cos[lane] * length {
+            return None;
+        }
+        Some(Tone { lane, step: if length > 0.0 { im.atan2(re) } else { 0.0 } })
     }
 
     /// How much of the 10 ms sums' power is in their mean, once each is turned back by its age.
     fn coherence(&self, sums: usize, tone: &Tone) -> f32 {
         let (mut mean_re, mut mean_im, mut power) = (0.0_f32, 0.0_f32, 0.0_f32);
         let lane = tone.lane;
+        let (turn_sin, turn_cos) = tone.step.sin_cos();
+        let (mut sin, mut cos) = (0.0_f32, 1.0_f32);
         for index in 0..sums {
             let sum = self.back(index * LAG);
-            let (sin, cos) = (tone.step * index as f32).sin_cos();
             mean_re += sum.re[lane] * cos - sum.im[lane] * sin;
             mean_im += sum.re[lane] * sin + sum.im[lane] * cos;
             power += sum.re[lane] * sum.re[lane] + sum.im[lane] * sum.im[lane];
+            (cos, sin) = (cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin);
         }
         (mean_re * mean_re + mean_im * mean_im) / (sums as f32 * power).max(1.0)
     }
@@ -190,6 +267,23 @@ fn add_aligned(spectrum: &Spectrum, count: usize, tone: &Tone, into: &mut Block)
     }
 }
 
+/// The energy that tones of so much correlated power have in 10 ms.
+#[inline]
+fn estimate(power: f32) -> f32 {
+    power * (2.0 / (SHORT * BLOCK) as f32)
+}
+
+fn length(x: f32, y: f32) -> f32 {
+    (x * x + y * y).sqrt()
+}
+
+/// `f32::max` without its care for what is not a number: one instruction.
+#[inline]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+#[inline]
 fn strongest(power: &Lanes, from: usize) -> usize {
     (from..from + 4).fold(from, |best, lane| if power[lane] > power[best] { lane } else { best })
 }

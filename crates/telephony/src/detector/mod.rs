@@ -9,12 +9,13 @@
 //! The press that is heard belongs to whoever calls: this module keeps no key after its end is told,
 //! but for the one it needs to tell a drop-out from a second press.
 
+mod bank;
 pub(crate) mod look;
 pub(crate) mod spectrum;
 
 use crate::key::Key;
-use look::{Look, Sums};
-use spectrum::{BLOCK, Fit, Pair, SHORT, Spectrum};
+use look::{Limit, Look, Sums};
+use spectrum::{BLOCK, Block, Pair, Spectrum};
 
 /// Which edge of a key press was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +42,14 @@ pub struct Heard {
 pub struct Detector {
     spectrum: Spectrum,
     sums: Sums,
+    /// Of each of [`RULES`].
+    limits: [[Limit; 2]; RULES.len()],
     state: State,
     last: Last,
 }
 
-/// What one block brought, for the guard, which watches every block.
+/// What one block brought.
 pub(crate) struct Turn {
-    /// The pair that best explains the last 10 ms.
-    pub(crate) fit: Fit,
     pub(crate) ended: Option<Heard>,
     pub(crate) begun: Option<Heard>,
 }
@@ -108,22 +109,22 @@ struct Rule {
     share: f32,
     /// The same when both tones are exact.
     exact_share: f32,
+    /// How far off exact tones are at most, as a fraction: a longer window tells it better.
+    exact_deviation: f32,
     /// How closely the phases keep to a straight line.
     coherence: f32,
 }
-const RULES: [Rule; 3] = [
-    Rule { blocks: 10, share: 0.88, exact_share: 0.88, coherence: 0.9 },
-    Rule { blocks: 16, share: 0.86, exact_share: 0.76, coherence: 0.97 },
-    Rule { blocks: 24, share: 0.86, exact_share: 0.5, coherence: 0.985 },
+const RULES: [Rule; 5] = [
+    Rule { blocks: 10, share: 0.94, exact_share: 0.88, exact_deviation: 0.003, coherence: 0.9 },
+    Rule { blocks: 16, share: 0.93, exact_share: 0.76, exact_deviation: 0.0022, coherence: 0.971 },
+    Rule { blocks: 20, share: 0.93, exact_share: 0.62, exact_deviation: 0.0015, coherence: 0.975 },
+    Rule { blocks: 24, share: 0.93, exact_share: 0.42, exact_deviation: 0.0012, coherence: 0.975 },
+    Rule { blocks: 32, share: 0.93, exact_share: 0.32, exact_deviation: 0.0008, coherence: 0.968 },
 ];
 /// Q.24: up to 1.5 % off must be heard, 3.5 % and more must not. Speech fills what lies between.
 const MOST_DEVIATION: f32 = 0.0175;
-/// Senders run on a crystal: they are off by 0.1 % or so.
-const EXACT_DEVIATION: f32 = 0.003;
 /// The weakest 10 ms of a tone against its mean, at least.
 const LEAST_STEADINESS: f32 = 0.5;
-/// Explained less than this in 10 ms, no look is worth its time.
-pub(crate) const WORTH_A_LOOK: f32 = 0.25;
 
 impl Default for Detector {
     fn default() -> Self {
@@ -135,7 +136,13 @@ impl Detector {
     /// A detector that has heard nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { spectrum: Spectrum::new(), sums: Sums::new(), state: State::Idle, last: Last::None }
+        Self {
+            spectrum: Spectrum::new(),
+            sums: Sums::new(),
+            limits: std::array::from_fn(|index| RULES[index].limits()),
+            state: State::Idle,
+            last: Last::None,
+        }
     }
 
     /// Listens to the next samples; `heard` is called for each edge of a press, in order.
@@ -155,15 +162,17 @@ impl Detector {
         if !finished {
             return (taken, None);
         }
-        let short = self.spectrum.sum(0, SHORT);
-        self.sums.push(&short);
-        let fit = self.spectrum.best_short_fit(&short);
-        if fit.share >= WORTH_A_LOOK {
+        self.sums.push(&self.spectrum.short_sum());
+        let ended = self.end();
+        let begun = if self.is_on() { None } else { self.begin() };
+        (taken, Some(Turn { ended, begun }))
+    }
+
+    /// Makes ready for looks at the newest block.
+    pub(crate) fn prepare(&mut self) {
+        if self.sums.is_worth_a_look() {
             self.sums.prepare();
         }
-        let ended = self.end();
-        let begun = if self.is_on() { None } else { self.begin(&fit) };
-        (taken, Some(Turn { fit, ended, begun }))
     }
 
     pub(crate) fn spectrum(&self) -> &Spectrum {
@@ -183,7 +192,7 @@ impl Detector {
     /// The end of the press that is on, when the newest block brought it.
     fn end(&mut self) -> Option<Heard> {
         let State::On(press) = &mut self.state else { return None };
-        if press.still_on(&self.spectrum) {
+        if press.still_on(&self.spectrum, self.sums.newest()) {
             return None;
         }
         let at_block = self.spectrum.blocks().saturating_sub(u64::from(press.absent));
@@ -196,15 +205,19 @@ impl Detector {
     }
 
     /// The beginning of a press, when the newest block made it sure.
-    fn begin(&mut self, fit: &Fit) -> Option<Heard> {
-        if fit.share < WORTH_A_LOOK || fit.low.min(fit.high) < LEAST_AMPLITUDE / 2.0 {
+    fn begin(&mut self) -> Option<Heard> {
+        if !self.sums.is_worth_a_look() || !self.sums.is_near_a_pair() {
             return None;
         }
-        RULES.iter().find_map(|rule| {
-            let least_share = rule.share.min(rule.exact_share);
-            let look = self.sums.look(&self.spectrum, rule.blocks, least_share, MOST_DEVIATION)?;
-            if rule.accepts(&look) { self.begin_with(&look, rule.blocks) } else { None }
-        })
+        self.sums.prepare();
+        RULES
+            .iter()
+            .zip(&self.limits)
+            .find_map(|(rule, limits)| {
+                let look = self.sums.look(&self.spectrum, rule.blocks, limits)?;
+                if rule.accepts(&look) { Some((look, rule.blocks)) } else { None }
+            })
+            .and_then(|(look, blocks)| self.begin_with(&look, blocks))
     }
 
     fn begin_with(&mut self, look: &Look, blocks: usize) -> Option<Heard> {
@@ -240,8 +253,8 @@ impl Detector {
 
 impl Press {
     /// Takes note of the newest block; false once the press is over.
-    fn still_on(&mut self, spectrum: &Spectrum) -> bool {
-        let fit = spectrum.fit(self.pair, 0, SHORT);
+    fn still_on(&mut self, spectrum: &Spectrum, newest: &Block) -> bool {
+        let fit = spectrum.fit_short(newest, self.pair);
         if fit.low > self.low * PRESENT && fit.high > self.high * PRESENT {
             (self.absent, self.quiet) = (0, true);
             return true;
@@ -254,8 +267,12 @@ impl Press {
 }
 
 impl Rule {
+    fn limits(&self) -> [Limit; 2] {
+        [Limit::new(self.share, MOST_DEVIATION), Limit::new(self.exact_share, self.exact_deviation)]
+    }
+
     fn accepts(&self, look: &Look) -> bool {
-        let share = if look.deviation <= EXACT_DEVIATION { self.exact_share } else { self.share };
+        let share = if look.deviation <= self.exact_deviation { self.exact_share } else { self.share };
         look.share >= share
             && look.low >= LEAST_AMPLITUDE
             && look.high >= LEAST_AMPLITUDE

@@ -309,9 +309,10 @@ impl Guard {
             rest = &rest[taken..];
             let Some(turn) = turn else { continue };
             let block_end = self.lookback.head() - rest.len() as u64;
+            self.detector.prepare();
             let (spectrum, sums) = (self.detector.spectrum(), self.detector.sums());
             let heard_samples = spectrum.blocks() * BLOCK as u64;
-            if let Some(hide) = self.suspicion.observe(spectrum, sums, &turn.fit) {
+            if let Some(hide) = self.suspicion.observe(spectrum, sums) {
                 let from = block_end.saturating_sub(hide.from_back as u64);
                 self.lookback.hide(from, block_end + hide.beyond as u64);
             }

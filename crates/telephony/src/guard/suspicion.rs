@@ -4,13 +4,14 @@
 //! sample of the tone leaves the look-back, so nothing here looks at more than 40 ms, and a
 //! clear tone is seen in 10.
 
-use crate::detector::WORTH_A_LOOK;
-use crate::detector::look::{Look, Sums};
+use crate::detector::look::{Limit, Look, Sums};
 use crate::detector::spectrum::{BLOCK, Fit, Pair, SHORT, Spectrum};
 
 /// Watches the blocks and names the samples to hide.
 pub(super) struct Suspicion {
     state: State,
+    /// Of each case of each of [`WINDOWS`].
+    limits: [[Limit; CASES]; WINDOWS.len()],
 }
 
 enum State {
@@ -66,12 +67,16 @@ const WINDOWS: [Window; 6] = [
     },
 ];
 
+/// Cases of a window at most.
+const CASES: usize = 5;
+
 /// A length of window, and what raises a suspicion in it.
 struct Window {
     blocks: usize,
     cases: &'static [Case],
 }
 
+#[derive(Clone, Copy)]
 struct Case {
     share: f32,
     coherence: f32,
@@ -89,10 +94,16 @@ impl Case {
 }
 
 impl Window {
-    fn suspects(&self, spectrum: &Spectrum, sums: &Sums) -> Option<Fit> {
-        let share = self.cases.iter().map(|case| case.share).fold(1.0, f32::min);
-        let deviation = self.cases.iter().map(|case| case.deviation).fold(0.0, f32::max);
-        let look = sums.look(spectrum, self.blocks, share, deviation)?;
+    /// Windows of fewer cases repeat their last one.
+    fn limits(&self) -> [Limit; CASES] {
+        std::array::from_fn(|index| {
+            let case = self.cases[index.min(self.cases.len() - 1)];
+            Limit::new(case.share, case.deviation)
+        })
+    }
+
+    fn suspects(&self, spectrum: &Spectrum, sums: &Sums, limits: &[Limit]) -> Option<Fit> {
+        let look = sums.look(spectrum, self.blocks, limits)?;
         let holds = self.cases.iter().any(|case| case.holds(&look))
             && look.steadiness >= LEAST_STEADINESS
             && plausible(look.low, look.high);
@@ -118,12 +129,12 @@ const WARY_BLOCKS: u32 = 80;
 
 impl Suspicion {
     pub(super) fn new() -> Self {
-        Self { state: State::Calm }
+        Self { state: State::Calm, limits: std::array::from_fn(|index| WINDOWS[index].limits()) }
     }
 
     /// What the newest block says must be hidden.
-    pub(super) fn observe(&mut self, spectrum: &Spectrum, sums: &Sums, fit: &Fit) -> Option<Hide> {
-        let fresh = suspect(spectrum, sums, fit);
+    pub(super) fn observe(&mut self, spectrum: &Spectrum, sums: &Sums) -> Option<Hide> {
+        let fresh = self.suspect(spectrum, sums);
         if let Some((seen, blocks)) = fresh {
             let traced = match self.state {
                 // What came before is hidden already, up to what speech may have covered since.
@@ -151,26 +162,29 @@ impl Suspicion {
     /// Whether a tone could have begun in the last 10 ms, by the little there is: asked when what follows
     /// is lost and nothing more will be known.
     pub(super) fn could_begin(spectrum: &Spectrum) -> bool {
-        let fit = spectrum.best_short_fit(&spectrum.sum(0, SHORT));
+        let fit = spectrum.best_short_fit(&spectrum.short_sum());
         let newest = spectrum.fit(fit.pair, 0, 2);
         plausible(newest.low, newest.high) && fit.share.max(newest.share) >= SHARE_BEFORE_GAP
+    }
+
+    /// A suspicion without any memory: the fit that raised it and how many blocks it covers. Needs
+    /// [`Sums::prepare`].
+    fn suspect(&self, spectrum: &Spectrum, sums: &Sums) -> Option<(Fit, usize)> {
+        if !sums.is_worth_a_look() {
+            return None;
+        }
+        let fit = spectrum.best_short_fit(sums.newest());
+        if fit.share >= SHARE_10_MS && plausible(fit.low, fit.high) {
+            return Some((fit, SHORT));
+        }
+        let mut windows = WINDOWS.iter().zip(&self.limits);
+        windows.find_map(|(window, limits)| Some((window.suspects(spectrum, sums, limits)?, window.blocks)))
     }
 
     /// Whether the newest block still belongs to a suspected tone.
     pub(super) fn is_on(&self) -> bool {
         matches!(self.state, State::Wary { absent: 0..=3, .. })
     }
-}
-
-/// A suspicion without any memory: the fit that raised it and how many blocks it covers.
-fn suspect(spectrum: &Spectrum, sums: &Sums, fit: &Fit) -> Option<(Fit, usize)> {
-    if fit.share < WORTH_A_LOOK {
-        return None;
-    }
-    if fit.share >= SHARE_10_MS && plausible(fit.low, fit.high) {
-        return Some((*fit, SHORT));
-    }
-    WINDOWS.iter().find_map(|window| Some((window.suspects(spectrum, sums)?, window.blocks)))
 }
 
 fn plausible(low: f32, high: f32) -> bool {

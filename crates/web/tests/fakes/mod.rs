@@ -12,7 +12,7 @@ use axum::body::Body;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
-use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Verdict};
+use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
@@ -223,8 +223,9 @@ impl Desk {
     pub(crate) async fn attempt(&self, guid: &str, verdict: Verdict) {
         let now = self.world.now();
         let change = self.stored(guid).await;
-        let change =
-            change.intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), now).unwrap();
+        let change = change
+            .intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), Purpose::Sale, now)
+            .unwrap();
         self.store.commit(change).await.unwrap();
         let result = BTreeMap::from([
             ("decision".to_owned(), "ACCEPT".to_owned()),
@@ -369,6 +370,7 @@ fn account(id: &str) -> Account {
         },
         gateway: GatewayName("sandbox".to_owned()),
         allowed_origins: vec![SHOP.to_owned()],
+        webhook: false,
     };
     Account {
         id: AccountId(id.to_owned()),

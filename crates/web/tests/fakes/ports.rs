@@ -82,6 +82,10 @@ impl Sessions for FakeStore {
         Ok(self.all().into_iter().find(|session| session.provider == guid))
     }
 
+    async fn unsettled(&self, _: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
+        Ok(Vec::new())
+    }
+
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
         Ok(self.all().into_iter().filter(|session| !session.has_ended()).collect())
     }

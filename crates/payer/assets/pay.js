@@ -1,0 +1,84 @@
+// @ts-check
+// The payer page's only script. The page works without it. It shows the card's brand while the number is typed, tells
+// the agent how far the payer is (a field's name and a count, no digit), and shows the outcome without a reload.
+
+/** From, to, brand, whether it is taken, lengths, length of the security code. @typedef {[string, string, string, boolean, number[], number]} Range */
+
+/** How often the agent hears of typing, at most. */
+const TELL_EVERY_MS = 400;
+const LOOK_AGAIN_MS = 1500;
+
+const form = document.getElementById("pay");
+if (form instanceof HTMLFormElement) fillIn(form);
+const waits = document.querySelector("[data-waits]");
+if (waits instanceof HTMLElement) wait(waits.dataset.waits ?? "");
+document.querySelector(".mistake")?.closest(".field")?.querySelector("input")?.focus();
+
+/** @param {HTMLFormElement} form */
+function fillIn(form) {
+  /** @type {Range[]} */
+  const ranges = JSON.parse(form.dataset.brands ?? "[]");
+  const tell = teller(form.action);
+  form.addEventListener("input", (event) => {
+    const input = event.target;
+    if (!(input instanceof HTMLInputElement)) return;
+    const digits = input.value.replace(/\D/g, "");
+    if (input.name === "card_number") showBrand(ranges, digits);
+    tell(input.name, digits.length);
+  });
+  form.addEventListener("submit", (event) => {
+    const button = document.getElementById("submit");
+    if (!(button instanceof HTMLButtonElement)) return;
+    if (button.disabled) event.preventDefault();
+    button.disabled = true;
+    button.textContent = "Paying…";
+  });
+  // A page that the browser kept must not come back with a card in it, or with its button off.
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+}
+
+/** @param {Range[]} ranges @param {string} digits */
+function showBrand(ranges, digits) {
+  const holds = (/** @type {Range} */ [from, to]) => {
+    const start = digits.slice(0, from.length);
+    return start.length === from.length && from <= start && start <= to;
+  };
+  const found = ranges.filter(holds).sort((a, b) => b[0].length - a[0].length)[0];
+  const box = document.getElementById("brand");
+  const text = found ? found[2] + (found[3] ? "" : " (not taken here)") : "";
+  if (box && box.textContent !== text) box.textContent = text;
+}
+
+/** Sends counts now and then; what is lost does no harm. @param {string} action */
+function teller(action) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let last = "";
+  return (/** @type {string} */ field, /** @type {number} */ typed) => {
+    last = new URLSearchParams({ field, typed: String(typed) }).toString();
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      void fetch(`${action}/typing`, {
+        method: "POST",
+        body: last,
+        headers: { "content-type": "application/x-www-form-urlencoded" },
+        keepalive: true,
+      }).catch(() => undefined);
+    }, TELL_EVERY_MS);
+  };
+}
+
+/** Looks again until something else is to be seen. @param {string} path */
+function wait(path) {
+  setTimeout(async () => {
+    try {
+      const answer = await fetch(`${path}/state`);
+      if ((await answer.json()).waits === false) return location.reload();
+    } catch {
+      // The line is bad: look again.
+    }
+    wait(path);
+  }, LOOK_AGAIN_MS);
+}

@@ -1,0 +1,33 @@
+//! The payer page: where a consumer types a card into a browser. The one page that takes a card.
+//!
+//! It is opened by a payment link, and lives on a listener and an origin of its own. The link's code is the
+//! only key: who has it may pay this one bill, once, until it expires. The page works on a phone, with a
+//! screen reader, and without scripts: the script only shows the brand while the number is typed, and tells
+//! the agent how far the payer is.
+//!
+//! What is needed from the secure side comes in as [`PaymentLinks`]. [`payer_router`] is the page.
+//!
+//! ```text
+//! GET  /pay/{code}            what the link shows now: the form, or what became of the payment
+//! POST /pay/{code}            the card; answered with a redirect, so that a reload pays nothing
+//! GET  /pay/{code}/state      whether it may still change, for the script
+//! POST /pay/{code}/typing     how far the payer is: a field's name and a count, no digit
+//! GET/POST /pay/{code}/back   where the bank's own check sends the payer back to
+//! POST /csp-report            what a browser refused to load
+//! GET  /inventory.json        every script, why it is there, and its hash (PCI DSS 6.4.3)
+//! ```
+//!
+//! Read in this order: `links.rs` (the port), `page.rs` (the routes), `form.rs` (how a card is read),
+//! `view.rs` (the words), `assets.rs` (the files and their hashes).
+
+mod assets;
+mod form;
+mod links;
+mod page;
+mod report;
+mod view;
+
+pub use links::{
+    Bill, Challenge, Form, LinkCode, LinkRefused, Outcome, PayRefused, PaymentLinks, Sight, Typing,
+};
+pub use page::{PayerParts, payer_router};

@@ -1,0 +1,33 @@
+-- Webhook deliveries: the outbox. A row is a reference: what is sent is the session as it stands when it is sent.
+ALTER TABLE session ADD COLUMN webhook BOOLEAN NOT NULL DEFAULT FALSE;
+-- Until when its result is given out; NULL before the end. What ended before this migration has no webhook: 15 minutes.
+ALTER TABLE session ADD COLUMN kept_until BIGINT;
+UPDATE session SET kept_until = ended_on + 900000000 WHERE ended_on IS NOT NULL;
+-- The next to be wiped.
+DROP INDEX session_held;
+CREATE INDEX session_kept ON session (kept_until) WHERE holds AND kept_until IS NOT NULL;
+
+CREATE TABLE delivery (
+    session       UUID   NOT NULL REFERENCES session (guid),
+    -- The event that caused it.
+    event         BIGINT NOT NULL CHECK (event > 0),
+    id            UUID   NOT NULL UNIQUE,
+    -- Whom it goes to.
+    account       TEXT   NOT NULL,
+    configuration BIGINT NOT NULL,
+    created_on    BIGINT NOT NULL,
+    -- Where its tries are counted from.
+    since         BIGINT NOT NULL,
+    tries         BIGINT NOT NULL DEFAULT 0,
+    -- What became of the last try, as JSON.
+    last          TEXT,
+    state         TEXT   NOT NULL CHECK (state IN ('due', 'delivered', 'dead')),
+    -- When it is due, or since when it is what it is.
+    at            BIGINT NOT NULL,
+    PRIMARY KEY (session, event)
+);
+
+-- What waits, receiver by receiver; also how old it is.
+CREATE INDEX delivery_due ON delivery (account, configuration, at, created_on) WHERE state = 'due';
+-- Dead letters, as they are listed.
+CREATE INDEX delivery_dead ON delivery (account, created_on, id) WHERE state = 'dead';
