@@ -135,6 +135,10 @@ pub enum Notice {
     AttemptsUsedUp,
     /// The call ended while the payment was at the gateway.
     CallEnded,
+    /// Much of the customer's sound is lost: keys may be missing.
+    PoorLine,
+    /// Keys come so shortly one after the other that some may be doubled.
+    SlowKeys,
 }
 
 /// What the agent does on the page.

@@ -34,6 +34,7 @@ pub struct Gauges {
     pub sessions: Gauge,
     pub pages: Gauge,
     pub redacted_lines: Gauge<u64, AtomicU64>,
+    rtp: Family<LegLabels, Gauge<u64, AtomicU64>>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -52,6 +53,19 @@ enum AttemptResult {
     Answered,
     NotSent,
     Unknown,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LegLabels {
+    leg: String,
+    what: String,
+}
+
+impl Gauges {
+    /// Sets one of the sums about the RTP of calls that ended.
+    pub fn set_rtp(&self, leg: &str, what: &str, sum: u64) {
+        self.rtp.get_or_create(&LegLabels { leg: leg.to_owned(), what: what.to_owned() }).set(sum);
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -79,6 +93,11 @@ impl Metrics {
         registry.register("keys", "Keys taken for entry", keys.clone());
         registry.register("entry_alarms", "Entries stopped, by reason", alarms.clone());
         registry.register("calls", "Live calls", live.calls.clone());
+        registry.register(
+            "rtp_of_ended_calls",
+            "RTP packets by leg: expected, lost, rejected",
+            live.rtp.clone(),
+        );
         registry.register("sessions", "Provider sessions with a task", live.sessions.clone());
         registry.register("pages", "Live agent pages", live.pages.clone());
         registry.register(

@@ -13,6 +13,7 @@ mod port;
 mod routes;
 mod table;
 mod task;
+mod totals;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use handle::{BindRefused, CallGone, CallHandle, CallStats};
 pub use port::CallTable;
 pub use routes::{Dialled, Route, RouteRefused, Routes};
 pub use table::Standing;
+pub use totals::{LegTotals, LineTotals};
 
 use codes::{Codes, Linked};
 use table::Table;
@@ -111,6 +113,7 @@ struct Inner {
     media: MediaPlane,
     table: Arc<Table>,
     codes: Arc<Codes>,
+    totals: Arc<LineTotals>,
     room: Arc<Semaphore>,
     draining: AtomicBool,
 }
@@ -142,6 +145,7 @@ impl Calls {
             media,
             table: Arc::new(Table::default()),
             codes: Arc::default(),
+            totals: Arc::default(),
             room,
             draining: AtomicBool::new(false),
         });
@@ -185,6 +189,12 @@ impl Calls {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         self.inner.stack.addresses()
+    }
+
+    /// How sound travelled in the calls that ended.
+    #[must_use]
+    pub fn totals(&self) -> &LineTotals {
+        &self.inner.totals
     }
 
     /// What was dropped on the wire.
@@ -273,7 +283,7 @@ impl Inner {
         let codes = Arc::clone(&self.codes);
         let start =
             task::Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table };
-        task::run(start, call).await;
+        task::run(start, call, &self.totals).await;
     }
 
     fn route(&self, call: &IncomingCall) -> Result<Route, RouteRefused> {

@@ -23,7 +23,7 @@ use super::handle::{BindRefused, Binding, CallGone, CallHandle, Command, Facts};
 use super::link::{Link, heard};
 use super::routes::{is_encrypted, settle};
 use super::table::Table;
-use super::{Dialled, Route, Routes};
+use super::{Dialled, LineTotals, Route, Routes};
 
 /// Commands that wait; a session tells a call one thing at a time.
 const WAITING_COMMANDS: usize = 8;
@@ -55,7 +55,7 @@ pub(super) struct Nat {
 }
 
 /// Runs a call from its INVITE to its end.
-pub(super) async fn run(start: Start, incoming: IncomingCall) {
+pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotals) {
     let Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table } = start;
     let local = |leg| media.local(side_of(&route, leg));
     let addresses = Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) };
@@ -109,6 +109,9 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
     };
     task.perform(first).await;
     task.run(told).await;
+    if let Ok(stats) = task.media.stats().await {
+        totals.add(&stats);
+    }
 }
 
 /// Everything one call owns.
@@ -471,6 +474,8 @@ fn leg_params(agreed: &Negotiated, nat: bool) -> LegParams {
             Direction::Inactive => Flow::Nothing,
         },
         nat,
+        rtcp: agreed.remote_rtcp,
+        rtcp_mux: agreed.rtcp_mux,
         srtp: agreed.srtp,
     }
 }

@@ -238,5 +238,10 @@ fn start_worker(number: usize, max_calls: usize) -> io::Result<WorkerHandle> {
 }
 
 fn seed() -> StreamSeed {
-    StreamSeed { ssrc: rand::random(), sequence: rand::random(), timestamp: rand::random() }
+    StreamSeed {
+        ssrc: rand::random(),
+        sequence: rand::random(),
+        timestamp: rand::random(),
+        name: rand::random(),
+    }
 }

@@ -1,6 +1,7 @@
 //! One side of the bridge: what signalling agreed for it, who may send, what we heard and sent.
 
 use super::outgoing::{Outgoing, StreamSeed};
+use super::report::Reporting;
 use super::source::Source;
 use super::stats::LegStats;
 use crate::g711::Law;
@@ -31,6 +32,10 @@ pub struct LegParams {
     /// The peer is behind a NAT: its address is learned from its first packets, then fixed. Otherwise only
     /// packets from `remote` are taken.
     pub nat: bool,
+    /// Where RTCP goes; nowhere while nothing is known.
+    pub rtcp: Option<SocketAddr>,
+    /// RTCP goes over the port of RTP, both ways.
+    pub rtcp_mux: bool,
     /// How packets are sealed, both ways; nothing when they are plain.
     pub srtp: Option<Crypto>,
 }
@@ -47,6 +52,8 @@ impl LegParams {
             comfort_noise: false,
             flow: Flow::Both,
             nat: false,
+            rtcp: remote.and_then(|remote| Some(SocketAddr::new(remote.ip(), remote.port().checked_add(1)?))),
+            rtcp_mux: false,
             srtp: None,
         }
     }
@@ -109,6 +116,7 @@ pub(super) struct Leg {
     pub(super) outgoing: Outgoing,
     pub(super) stats: LegStats,
     sealing: Option<Box<Sealing>>,
+    pub(super) reporting: Reporting,
 }
 
 /// SRTP of a leg.
@@ -126,6 +134,7 @@ impl Leg {
             outgoing: Outgoing::new(seed),
             stats: LegStats::default(),
             sealing: None,
+            reporting: Reporting::new(seed),
         }
     }
 
@@ -150,6 +159,22 @@ impl Leg {
             })),
         };
         self.source.set(params.remote, params.nat)
+    }
+
+    /// A report as its peer wrote it.
+    pub(super) fn open_report<'a>(&mut self, bytes: &'a mut [u8]) -> Result<&'a [u8], Refused> {
+        let Some(sealing) = &mut self.sealing else { return Ok(bytes) };
+        let length = sealing.opener.open_rtcp(bytes)?;
+        bytes.get(..length).ok_or(Refused)
+    }
+
+    /// As [`Leg::seal`], for a report.
+    pub(super) fn seal_report<'a>(&mut self, buffer: &'a mut [u8], length: usize) -> Option<&'a [u8]> {
+        let length = match &mut self.sealing {
+            Some(sealing) => sealing.sealer.seal_rtcp(buffer, length)?,
+            None => length,
+        };
+        buffer.get(..length)
     }
 
     /// The packet as its peer wrote it.

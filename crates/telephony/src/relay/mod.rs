@@ -12,6 +12,7 @@ mod leg;
 mod listener;
 mod outgoing;
 mod rate;
+mod report;
 mod secure;
 mod source;
 mod stats;
@@ -22,8 +23,9 @@ pub use leg::{Flow, LegParams};
 pub use listener::KeyListener;
 pub use outgoing::StreamSeed;
 pub use rate::KeyRate;
+pub use report::{Channel, EmitReport};
 pub use secure::SecureMode;
-pub use stats::{BridgeStats, Dropped, LegStats};
+pub use stats::{BridgeStats, Dropped, LegStats, Quality};
 
 use crate::g711::Law;
 use crate::key_queue::Alarm;
@@ -149,7 +151,7 @@ impl Bridge {
     /// it. `now_us` is a monotonic clock, the one of the key reports.
     pub fn packet(&mut self, now_us: u64, side: Side, from: SocketAddr, bytes: &mut [u8], emit: Emit<'_>) {
         if is_rtcp(bytes) {
-            self.rtcp(side);
+            self.rtcp(now_us, side, from, bytes);
             return;
         }
         let leg = self.leg_mut(side);
@@ -172,11 +174,6 @@ impl Bridge {
                 (Side::Customer, Mode::Failed(_)) => self.silence(now_us, &packet, emit),
             }
         }
-    }
-
-    /// An RTCP packet arrived: it is counted, never passed on.
-    pub fn rtcp(&mut self, side: Side) {
-        self.leg_mut(side).stats.rtcp += 1;
     }
 
     /// When [`deadline`](Self::deadline) wants to be called next, if no packet comes before.
@@ -207,8 +204,8 @@ impl Bridge {
             Mode::Secured(secure) | Mode::Failed(secure) => (true, secure.reported()),
         };
         BridgeStats {
-            customer: self.customer.stats,
-            agent: self.agent.stats,
+            customer: self.customer.stats(),
+            agent: self.agent.stats(),
             keys: self.keys_before + keys,
             secured,
             faults: self.faults,
@@ -268,6 +265,7 @@ impl Bridge {
             }
             return false;
         }
+        leg.reporting.arrived(now_us, header);
         leg.stats.received += 1;
         leg.stats.last_packet_us = Some(now_us);
         let continuity = leg.arrived(now_us, header);
@@ -332,6 +330,7 @@ impl Bridge {
         let length = write(&mut self.scratch, header, packet.payload, sound).map(|bytes| bytes.len());
         if let Some(bytes) = length.and_then(|length| other.seal(&mut self.scratch, length)) {
             other.stats.sent += 1;
+            other.reporting.sent(packet.payload.len());
             emit(side.other(), destination, bytes);
         }
     }
@@ -386,6 +385,7 @@ impl Bridge {
             let length = bytes.len();
             if let Some(bytes) = agent.seal(&mut self.scratch, length) {
                 agent.stats.sent += 1;
+                agent.reporting.sent(length - HEADER_BYTES);
                 emit(Side::Agent, destination, bytes);
             }
         }
@@ -408,6 +408,7 @@ impl Bridge {
             let length = bytes.len();
             if let Some(bytes) = agent.seal(&mut self.scratch, length) {
                 agent.stats.sent += 1;
+                agent.reporting.sent(length - HEADER_BYTES);
                 emit(Side::Agent, destination, bytes);
             }
         }

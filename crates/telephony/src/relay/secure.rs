@@ -5,7 +5,7 @@ use crate::detector::Phase;
 use crate::g711::Law;
 use crate::guard::{Guard, GuardConfig, Held, MAX_PACKET_SAMPLES};
 use crate::key::{Carrier, Key, KeyReport};
-use crate::key_queue::{Alarm, KeyQueue, Lane};
+use crate::key_queue::{Alarm, Hint, KeyQueue, Lane};
 use crate::rtp::Header;
 use crate::telephone_event::{Receiver, events};
 use std::sync::Arc;
@@ -110,6 +110,10 @@ impl SecureMode {
 
     pub(super) fn raise(&self, alarm: Alarm) {
         self.keys.raise(alarm);
+    }
+
+    pub(super) fn hint(&self, hint: Hint) {
+        self.keys.raise_hint(hint);
     }
 
     /// Another stream begins. Its tones are hidden, its keys do not count.

@@ -7,8 +7,10 @@ pub struct LegStats {
     pub received: u64,
     /// RTP packets sent to its peer.
     pub sent: u64,
-    /// RTCP packets: counted, not passed on.
+    /// RTCP packets: read, not passed on.
     pub rtcp: u64,
+    /// How its stream arrives, and ours at the peer.
+    pub quality: Quality,
     /// When its peer was last heard, in microseconds of the caller's clock.
     pub last_packet_us: Option<u64>,
     /// Packets of telephone-events received.
@@ -25,6 +27,19 @@ impl LegStats {
     pub fn quiet_for_us(&self, now_us: u64) -> Option<u64> {
         self.last_packet_us.map(|last_us| now_us.saturating_sub(last_us))
     }
+}
+
+/// How the sound of one leg travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quality {
+    /// Packets of the peer that should have come.
+    pub expected: u64,
+    /// Of them, those that did not.
+    pub lost: u64,
+    /// Jitter of what comes, in microseconds.
+    pub jitter_us: u64,
+    /// What the peer says of our stream: lost lately, in 256ths.
+    pub far_fraction_lost: Option<u8>,
 }
 
 /// Why packets were not passed on.

@@ -111,6 +111,8 @@ pub struct Negotiated {
     pub direction: Direction,
     /// Packet time the far end asked for, in milliseconds.
     pub ptime_ms: Option<u8>,
+    /// Whether RTP and RTCP share a port on this leg (RFC 5761).
+    pub rtcp_mux: bool,
     /// How packets are sealed; nothing when they are not.
     pub srtp: Option<Crypto>,
 }

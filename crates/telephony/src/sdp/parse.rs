@@ -26,6 +26,7 @@ pub struct Described {
     pub(super) comfort_noise: bool,
     pub(super) direction: Direction,
     pub(super) ptime_ms: Option<u8>,
+    pub(super) rtcp_mux: bool,
     /// Whether the line says `RTP/SAVP`.
     pub(super) savp: bool,
     /// Its crypto lines that we can use; none unless SRTP is wanted.
@@ -73,6 +74,7 @@ impl Described {
             // An unspecified address means: I do not receive (RFC 3264 section 8.4).
             direction: if held { Direction::new(stated.sends(), false) } else { stated },
             ptime_ms: ptime(media),
+            rtcp_mux: media.has_attribute("rtcp-mux"),
             savp: is_audio(media, SAVP),
             crypto: if srtp == Srtp::Off { Vec::new() } else { crypto::lines(media) },
             lines: session

@@ -250,3 +250,14 @@ fn our_offer_names_both_suites_and_an_answer_without_a_key_means_plain_or_nothin
     let agreed = answered.accepted(&mut Layout::default(), Direction::SendRecv, srtp_wanted()).unwrap();
     assert_eq!(agreed.srtp.unwrap().suite, Suite::Sha1_32);
 }
+
+#[test]
+fn a_shared_port_is_taken_where_it_is_offered_and_kept() {
+    let theirs = described("m=audio 5004 RTP/AVP 0\r\na=rtcp-mux\r\n").unwrap();
+    let (text, agreed) = answer(&theirs, &ours(), None).unwrap();
+    assert!(agreed.rtcp_mux && String::from_utf8(text).unwrap().contains("a=rtcp-mux\r\n"));
+    assert!(String::from_utf8(offer(&ours(), &theirs.layout(), Law::A)).unwrap().contains("a=rtcp-mux\r\n"));
+    assert!(!String::from_utf8(offer(&ours(), &Layout::default(), Law::A)).unwrap().contains("rtcp-mux"));
+    let accepted = theirs.accepted(&mut Layout::default(), Direction::SendRecv, Srtp::Off).unwrap();
+    assert!(!accepted.rtcp_mux, "we did not offer it");
+}

@@ -37,6 +37,7 @@ pub struct Ours {
 pub struct Layout {
     lines: Vec<Option<Refused>>,
     event: u8,
+    rtcp_mux: bool,
     sealing: Sealing,
 }
 
@@ -58,7 +59,7 @@ const OFFERED: [(u32, Suite); 2] = [(1, Suite::Sha1_80), (2, Suite::Sha1_32)];
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { lines: vec![None], event: EVENT, sealing: Sealing::Open }
+        Self { lines: vec![None], event: EVENT, rtcp_mux: false, sealing: Sealing::Open }
     }
 }
 
@@ -80,8 +81,14 @@ pub fn offer(ours: &Ours, layout: &Layout, first: Law) -> Vec<u8> {
         Sealing::Plain => vec![],
         Sealing::Sealed { tag, suite, .. } => vec![(tag, suite)],
     };
-    let line_of =
-        |laws| Line { savp, crypto: &crypto, laws, event: Some(layout.event), comfort_noise: false };
+    let line_of = |laws| Line {
+        savp,
+        rtcp_mux: layout.rtcp_mux,
+        crypto: &crypto,
+        laws,
+        event: Some(layout.event),
+        comfort_noise: false,
+    };
     let mut text = head(ours);
     for line in &layout.lines {
         match line {
@@ -111,6 +118,7 @@ pub fn answer(
     let crypto: Vec<_> = sealed.map(|line| (line.tag, line.suite)).into_iter().collect();
     let taken = Line {
         savp: offered.savp,
+        rtcp_mux: offered.rtcp_mux,
         crypto: &crypto,
         laws: &[(law, payload_type)],
         event: offered.event,
@@ -125,7 +133,7 @@ pub fn answer(
     }
     let agreed = offered.settled(law, payload_type, offered.event, ours.direction);
     let srtp = offered.sealed_with(ours.srtp, sealed.map(|line| line.suite));
-    Ok((text.into_bytes(), Negotiated { srtp, ..agreed }))
+    Ok((text.into_bytes(), Negotiated { srtp, rtcp_mux: offered.rtcp_mux, ..agreed }))
 }
 
 impl Described {
@@ -137,7 +145,12 @@ impl Described {
             tag: line.tag,
             suite: line.suite,
         });
-        Layout { lines: self.lines.clone(), event: self.event.unwrap_or(EVENT), sealing }
+        Layout {
+            lines: self.lines.clone(),
+            event: self.event.unwrap_or(EVENT),
+            rtcp_mux: self.rtcp_mux,
+            sealing,
+        }
     }
 
     /// The crypto line that counts: their first one that we can use.
@@ -171,7 +184,9 @@ impl Described {
             (Some(line), Some(_)) => Sealing::Sealed { savp: self.savp, tag: line.tag, suite: line.suite },
             _ => Sealing::Plain,
         };
-        Ok(Negotiated { srtp, ..agreed })
+        // Shared only if we offered it, which we do when they did before.
+        layout.rtcp_mux &= self.rtcp_mux;
+        Ok(Negotiated { srtp, rtcp_mux: layout.rtcp_mux, ..agreed })
     }
 
     fn settled(&self, law: Law, payload_type: u8, event_receive: Option<u8>, ours: Direction) -> Negotiated {
@@ -185,6 +200,7 @@ impl Described {
             comfort_noise: self.comfort_noise,
             direction: ours,
             ptime_ms: self.ptime_ms,
+            rtcp_mux: false,
             srtp: None,
         }
     }
@@ -208,6 +224,7 @@ fn head(ours: &Ours) -> String {
 /// What stands on the audio line and below it.
 struct Line<'a> {
     savp: bool,
+    rtcp_mux: bool,
     crypto: &'a [(u32, Suite)],
     laws: &'a [(Law, u8)],
     event: Option<u8>,
@@ -215,7 +232,7 @@ struct Line<'a> {
 }
 
 fn audio(text: &mut String, ours: &Ours, line: &Line<'_>) {
-    let Line { savp, crypto, laws, event, comfort_noise } = *line;
+    let Line { savp, rtcp_mux, crypto, laws, event, comfort_noise } = *line;
     let profile = if savp { "RTP/SAVP" } else { "RTP/AVP" };
     let _ = write!(text, "m=audio {} {profile}", ours.address.port());
     for (_, payload_type) in laws {
@@ -239,6 +256,9 @@ fn audio(text: &mut String, ours: &Ours, line: &Line<'_>) {
     }
     if let Some(ptime_ms) = ours.ptime_ms {
         let _ = write!(text, "a=ptime:{ptime_ms}\r\n");
+    }
+    if rtcp_mux {
+        text.push_str("a=rtcp-mux\r\n");
     }
     if let Some(key) = ours.srtp.key() {
         crypto.iter().for_each(|(tag, suite)| crypto::write(text, *tag, *suite, key));

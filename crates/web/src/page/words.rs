@@ -99,6 +99,8 @@ pub(super) fn notice(notice: Notice) -> &'static str {
             "This payment has been tried too often. Cancel it and take another way to pay."
         }
         Notice::CallEnded => "The call has ended. The bank's answer is still awaited.",
+        Notice::PoorLine => "The line is poor: keys may get lost. Ask the customer to type slowly.",
+        Notice::SlowKeys => "The keys come very fast, or twice. Ask the customer to type slowly.",
     }
 }
 

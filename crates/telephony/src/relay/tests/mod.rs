@@ -1,6 +1,7 @@
 //! The bridge, by script: a phone on either side, and what each of them hears.
 
 mod joined;
+mod reports;
 mod sealed;
 mod secured;
 
@@ -75,7 +76,7 @@ struct Call {
 
 impl Call {
     fn new() -> Self {
-        let seed = |ssrc| StreamSeed { ssrc, sequence: 65_530, timestamp: 7 };
+        let seed = |ssrc| StreamSeed { ssrc, sequence: 65_530, timestamp: 7, name: 1 };
         let mut call = Self {
             bridge: Bridge::new(seed(0xc), seed(0xa)),
             customer: Phone::new(1),
