@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test where it stands")]
 
+#[path = "sip_calls/bounds.rs"]
+mod bounds;
 #[path = "sip_calls/desk.rs"]
 mod desk;
 #[path = "sip_calls/digest.rs"]

@@ -219,6 +219,7 @@ impl Calls {
     /// closes the listeners.
     pub async fn shut_down(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.stack.drain();
         let table = &self.inner.table;
         drop(tokio::time::timeout(self.inner.config.drain_time_out, table.empty()).await);
         for call in table.all() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use hushpad_telephony::call::{
@@ -15,7 +15,7 @@ use hushpad_telephony::relay::{Flow, KeyRate, LegParams, Side};
 use hushpad_telephony::sdp::{Direction, Negotiated};
 use hushpad_telephony::srtp::KeySource;
 
-use crate::media::{MediaSession, now_ms};
+use crate::media::{Leaving, MediaGone, MediaSession, now_ms};
 use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
 
 use super::codes::{Codes, is_code};
@@ -102,6 +102,7 @@ pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotal
         routes,
         codes,
         without_tls,
+        releasing: None,
         link: LinkState::Off,
         next_route: None,
         answered_ms: None,
@@ -125,6 +126,7 @@ struct Task {
     routes: Arc<dyn Routes>,
     codes: Arc<Codes>,
     without_tls: bool,
+    releasing: Option<Releasing>,
     link: LinkState,
     /// Where the call is being transferred, and the call to take over there.
     next_route: Option<(Route, Option<String>)>,
@@ -170,9 +172,34 @@ impl LinkState {
     }
 }
 
+/// Secure mode is to end as soon as no key is down.
+struct Releasing {
+    leaving: Leaving,
+    done: oneshot::Sender<Result<(), CallGone>>,
+    warn_at_ms: u64,
+}
+
+/// A key that is down for longer than this is worth a line in the log, in milliseconds.
+const LONG_KEY_MS: u64 = 10_000;
+
+async fn left(releasing: Option<&mut Releasing>) -> Turn {
+    let Some(releasing) = releasing else { return std::future::pending().await };
+    let warn_at_ms = Some(releasing.warn_at_ms).filter(|at_ms| *at_ms < u64::MAX);
+    tokio::select! {
+        left = releasing.leaving.left() => Turn::Released(left),
+        () = sleep_until(warn_at_ms) => {
+            releasing.warn_at_ms = u64::MAX;
+            Turn::LongKey
+        }
+    }
+}
+
 enum Turn {
     Leg(LegEvent),
     LinkKeys,
+    Released(Result<(), MediaGone>),
+    /// A key is down for long.
+    LongKey,
     Command(Option<Command>),
     Time,
 }
@@ -184,6 +211,7 @@ impl Task {
                 event = self.legs.next() => Turn::Leg(event),
                 command = told.recv() => Turn::Command(command),
                 () = heard(self.link.on()) => Turn::LinkKeys,
+                left = left(self.releasing.as_mut()) => left,
                 () = sleep_until(self.core.deadline_ms()) => Turn::Time,
             };
             match turn {
@@ -198,6 +226,11 @@ impl Task {
                     self.input(event.as_input()).await;
                 }
                 Turn::LinkKeys => self.link_keys().await,
+                Turn::Released(left) => self.released(left).await,
+                Turn::LongKey => {
+                    let call = self.place.facts.guid;
+                    tracing::warn!(call.id = %call, "a key is down for long: the agent's sound stays guarded");
+                }
                 Turn::Command(Some(command)) => self.command(command).await,
                 // The table holds a sender as long as the call is in it.
                 Turn::Command(None) => self.input(Input::HangUp).await,
@@ -305,9 +338,7 @@ impl Task {
             Command::Secure(keys, done) => {
                 let _ = done.send(self.secure(keys).await);
             }
-            Command::Release(done) => {
-                let _ = done.send(self.release().await);
-            }
+            Command::Release(done) => self.begin_release(done),
             Command::Stats(done) => {
                 let _ = done.send(self.media.stats().await.map_err(|_| CallGone));
             }
@@ -323,6 +354,7 @@ impl Task {
         if !self.core.has_callee() {
             return Err(CallGone);
         }
+        self.releasing = None;
         self.input(Input::Secure(true)).await;
         let before = self.place.keys.replace(Arc::clone(&keys));
         // The same queue again: the session starts anew on a stream that was replaced.
@@ -332,11 +364,21 @@ impl Task {
         self.media.secure(keys).await.map_err(|_| CallGone)
     }
 
-    async fn release(&mut self) -> Result<(), CallGone> {
-        self.media.release().await.map_err(|_| CallGone)?;
-        self.input(Input::Secure(false)).await;
-        self.place.keys = None;
-        Ok(())
+    /// The call goes on meanwhile: a key may be down for as long as somebody leans on it.
+    fn begin_release(&mut self, done: oneshot::Sender<Result<(), CallGone>>) {
+        match self.media.begin_release() {
+            Ok(leaving) => self.releasing = Some(Releasing { leaving, done, warn_at_ms: now_ms() + LONG_KEY_MS }),
+            Err(_) => drop(done.send(Err(CallGone))),
+        }
+    }
+
+    async fn released(&mut self, left: Result<(), MediaGone>) {
+        let Some(releasing) = self.releasing.take() else { return };
+        if left.is_ok() {
+            self.input(Input::Secure(false)).await;
+            self.place.keys = None;
+        }
+        let _ = releasing.done.send(left.map_err(|_| CallGone));
     }
 
     async fn perform(&mut self, outputs: Vec<Output>) {

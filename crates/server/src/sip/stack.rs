@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -44,6 +45,7 @@ pub struct Stack {
     endpoint: Endpoint,
     transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
+    draining: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -104,6 +106,7 @@ impl Stack {
             endpoint,
             transports,
             addresses,
+            draining: AtomicBool::new(false),
             stop,
         });
         let (calls, incoming) = mpsc::channel(WAITING_CALLS);
@@ -152,6 +155,15 @@ impl Stack {
     pub fn transactions(&self) -> usize {
         let stats = self.endpoint.inner.get_stats();
         stats.running_transactions + stats.finished_transactions
+    }
+
+    /// From now on OPTIONS are answered with 503, so that whoever asks sends its calls elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Closes the listeners. Nothing is said on the dialogs that are left.

@@ -93,15 +93,21 @@ impl Desk {
 
     /// A desk that can tell the agents' phones who calls.
     pub(crate) async fn start_known(user: &str, password: &str) -> Self {
-        Self::start_as(Some(Credential::new(user, password)), |_| {}).await.unwrap()
+        Self::start_as(Some(Credential::new(user, password)), PORTS, |_| {}).await.unwrap()
     }
 
     pub(crate) async fn try_start_with(change: impl FnOnce(&mut CallsConfig)) -> anyhow::Result<Self> {
-        Self::start_as(None, change).await
+        Self::start_as(None, PORTS, change).await
+    }
+
+    /// A desk with media ports for one call.
+    pub(crate) async fn start_for_one_call() -> Self {
+        Self::start_as(None, 4, |_| {}).await.unwrap()
     }
 
     async fn start_as(
         credential: Option<Credential>,
+        ports: u16,
         change: impl FnOnce(&mut CallsConfig),
     ) -> anyhow::Result<Self> {
         let knows_phones = credential.is_some();
@@ -121,7 +127,7 @@ impl Desk {
         change(&mut config);
         let next = free_address();
         let phones = Phones { agent, next, credential };
-        let calls = Calls::start(config, Arc::new(phones), media()).await?;
+        let calls = Calls::start(config, Arc::new(phones), media_with(ports)).await?;
         Ok(Self { calls, agent, next, knows_phones })
     }
 
@@ -251,15 +257,18 @@ impl Running {
     }
 }
 
-/// Ports for a few calls; tests that run at once have others.
-fn media() -> MediaPlane {
+/// Ports for a few calls.
+const PORTS: u16 = 20;
+
+/// Tests that run at once have other ports.
+fn media_with(ports: u16) -> MediaPlane {
     let loopback = "127.0.0.1".parse().unwrap();
     let port_min = 10_000 + u16::try_from(std::process::id() % 1000).unwrap() * 20;
     MediaPlane::start(MediaConfig {
         bind_address: loopback,
         advertised_address: loopback,
         port_min,
-        port_max: port_min + 19,
+        port_max: port_min + ports - 1,
         workers: 1,
         guard: GuardConfig::default(),
     })

@@ -87,7 +87,7 @@ impl Reporting {
         let due = self.due_us.is_some_and(|due_us| now_us >= due_us);
         if due || self.due_us.is_none() {
             self.chance = self.chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let spread_us = INTERVAL_US * u64::from(self.chance >> 8) >> 24;
+            let spread_us = (INTERVAL_US * u64::from(self.chance >> 8)) >> 24;
             self.due_us = Some(now_us + INTERVAL_US / 2 + spread_us);
         }
         due

@@ -64,7 +64,7 @@ impl Ntp {
     #[must_use]
     pub fn from_unix_us(unix_us: u64) -> Self {
         let seconds = (unix_us / 1_000_000 + NTP_OFFSET_S) & 0xffff_ffff;
-        let fraction = (unix_us % 1_000_000 << 32) / 1_000_000;
+        let fraction = ((unix_us % 1_000_000) << 32) / 1_000_000;
         Self(seconds << 32 | fraction)
     }
 

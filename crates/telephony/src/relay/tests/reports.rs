@@ -82,7 +82,7 @@ fn a_shared_port_carries_reports_both_ways_and_the_end_is_told() {
     let mut bytes = [0; MAX_REPORT_BYTES];
     let reporter = Reporter { ssrc: 2, name: [b'x'; 16] };
     let length = reporter.write(&mut bytes, Ntp::from_unix_us(0), None, None, false).unwrap();
-    call.arrives(Side::Agent, address(Side::Agent), &bytes[..length].to_vec());
+    call.arrives(Side::Agent, address(Side::Agent), &bytes[..length]);
     assert_eq!(call.agent_stats().rtcp, 1);
     let mut ends = Vec::new();
     let mut emit = |side, channel, to: SocketAddr, bytes: &[u8]| {
