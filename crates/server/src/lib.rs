@@ -2,6 +2,7 @@
 //!
 //! [`serve`] puts the parts together. A call lives in [`calls`] over [`sip`] and [`media`]; a payment session
 //! in [`capture`], which alone holds the card; an attempt in [`payments`]. [`config`] reads the one file,
+//! [`webhooks`] tells back ends of results,
 //! [`world`] is time and chance, [`demo`] plays the main job on one machine, `bench` measures it.
 
 pub mod admin;
@@ -20,6 +21,8 @@ pub mod log;
 pub mod media;
 pub mod metrics;
 pub mod payments;
+pub mod recorder;
 pub mod serve;
 pub mod sip;
+pub mod webhooks;
 pub mod world;

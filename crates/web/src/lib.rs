@@ -34,7 +34,7 @@ mod page;
 mod rate;
 mod tokens;
 
-pub use api::api_router;
+pub use api::{api_router, status_body};
 pub use keys::{TokenKeys, hash_client_secret};
 pub use page::page_router;
 

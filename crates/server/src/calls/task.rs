@@ -316,7 +316,8 @@ impl Task {
         let facts = &self.place.facts;
         let next = target.and_then(|target| {
             let route = self.route_to(&target.user)?;
-            (route.account == facts.account).then_some((route, target.replaces))
+            let replaces = target.replaces.map(|call| self.legs.replaces_toward_target(call));
+            (route.account == facts.account).then_some((route, replaces))
         });
         let allowed = next.as_ref().and_then(|(route, _)| {
             let wish = route.srtp.unwrap_or_else(|| self.legs.srtp_toward(&route.uri));
@@ -367,7 +368,9 @@ impl Task {
     /// The call goes on meanwhile: a key may be down for as long as somebody leans on it.
     fn begin_release(&mut self, done: oneshot::Sender<Result<(), CallGone>>) {
         match self.media.begin_release() {
-            Ok(leaving) => self.releasing = Some(Releasing { leaving, done, warn_at_ms: now_ms() + LONG_KEY_MS }),
+            Ok(leaving) => {
+                self.releasing = Some(Releasing { leaving, done, warn_at_ms: now_ms() + LONG_KEY_MS })
+            }
             Err(_) => drop(done.send(Err(CallGone))),
         }
     }

@@ -244,6 +244,7 @@ pub(super) struct Account {
     pub(super) default_phone: Option<String>,
     #[serde(default)]
     pub(super) show_callers: bool,
+    pub(super) recorder: Option<Recorder>,
     pub(super) credential: Option<Credential>,
     #[serde(default)]
     pub(super) agents: Vec<Agent>,
@@ -270,6 +271,7 @@ pub(super) struct Configuration {
     pub(super) test: bool,
     #[serde(default)]
     pub(super) allowed_origins: Vec<String>,
+    pub(super) webhook: Option<Webhook>,
     #[serde(default = "fields")]
     pub(super) fields: Vec<String>,
     #[serde(default = "brands")]
@@ -280,6 +282,42 @@ pub(super) struct Configuration {
     pub(super) between_keys_time_out_s: u64,
     #[serde(default = "session_time_out_s")]
     pub(super) session_time_out_s: u64,
+}
+
+/// Where results are pushed to.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub(super) url: String,
+    pub(super) secrets: Vec<SecretRef>,
+    pub(super) oauth: Option<Oauth>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+/// Whom to tell that recording is to pause.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recorder {
+    pub(super) url: String,
+    pub(super) secrets: Vec<SecretRef>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Oauth {
+    pub(super) token_url: String,
+    pub(super) client_id: String,
+    pub(super) client_secret: SecretRef,
+    pub(super) scope: Option<String>,
 }
 
 fn max_calls() -> usize {

@@ -172,6 +172,20 @@ impl CallLegs {
         {
             self.stack.forget(&before.line.dialog.id());
         }
+        self.join();
+    }
+
+    /// Both dialogs stand: they are one call.
+    fn join(&self) {
+        if let Some(agent) = &self.agent {
+            self.stack.pairs.join(&self.customer.dialog.id(), &agent.line.dialog.id());
+        }
+    }
+
+    /// The call to take over as the target of a transfer knows it.
+    #[must_use]
+    pub fn replaces_toward_target(&self, replaces: String) -> String {
+        self.stack.pairs.across(&replaces).unwrap_or(replaces)
     }
 
     /// Tells the agent's phone how its REFER goes.
@@ -379,6 +393,7 @@ impl CallLegs {
             DialogState::Confirmed(_, answer) if !agent.answered => {
                 agent.answered = true;
                 let (sdp, timer) = (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
+                self.join();
                 Some(LegEvent::Answered(sdp, timer))
             }
             DialogState::Terminated(_, TerminatedReason::UasBye) => Some(LegEvent::Bye(Leg::Callee)),

@@ -25,8 +25,10 @@ mod legs;
 mod limits;
 mod lines;
 mod network;
+pub mod probe;
 mod refer;
 mod reliable;
+mod replaces;
 mod socket;
 mod stack;
 

@@ -25,6 +25,7 @@ use super::identity::Identity;
 use super::incoming::IncomingCall;
 use super::limits::Limits;
 use super::reliable::Pracks;
+use super::replaces::Pairs;
 use super::socket::PeersOnly;
 use super::{Counters, Listener, SipConfig, Tls, Transport, USER_AGENT};
 
@@ -42,6 +43,7 @@ pub struct Stack {
     pub(super) dialogs: Arc<DialogLayer>,
     pub(super) identity: Identity,
     pub(super) pracks: Pracks,
+    pub(super) pairs: Pairs,
     endpoint: Endpoint,
     transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
@@ -103,6 +105,7 @@ impl Stack {
             dialogs,
             identity,
             pracks: Pracks::default(),
+            pairs: Pairs::default(),
             endpoint,
             transports,
             addresses,
@@ -198,6 +201,7 @@ impl Stack {
 
     pub(super) fn forget(&self, dialog: &DialogId) {
         self.identity.end(&dialog.call_id);
+        self.pairs.part(dialog);
         self.pracks.end(&dialog.to_string());
         self.dialogs.remove_dialog(dialog);
     }

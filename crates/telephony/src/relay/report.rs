@@ -132,7 +132,7 @@ impl Bridge {
             return;
         }
         let Ok(bytes) = leg.open_report(bytes) else {
-            leg.stats.dropped.unauthentic += 1;
+            leg.stats.dropped.unauthentic_reports += 1;
             return;
         };
         if !leg.reports_come_from(from) {

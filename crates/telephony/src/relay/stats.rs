@@ -59,6 +59,8 @@ pub struct Dropped {
     pub held: u64,
     /// SRTP that is not genuine, or was there before.
     pub unauthentic: u64,
+    /// SRTCP that is not genuine. Some phones send a plain packet to open a pinhole before they seal.
+    pub unauthentic_reports: u64,
     /// Came after its number was used up.
     pub late: u64,
     /// Silenced because the guard or the reader of the keys is gone.

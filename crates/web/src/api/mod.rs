@@ -27,6 +27,8 @@ mod json;
 mod status;
 mod token;
 
+pub use status::status_body;
+
 /// Both prefixes are in use by clients of the published API.
 const PREFIXES: [&str; 3] = ["", "/globalpci", "/api"];
 /// The published path of the token endpoint; clients write it in any case.

@@ -15,6 +15,7 @@ use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::page::AgentAction;
 use hushpad_domain::ports::{ActError, CommitError, StoreUnavailable};
 use hushpad_domain::session::{Session, WrongState};
+use hushpad_domain::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -30,7 +31,7 @@ pub(super) async fn session_status(
     SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
     let session = find(&api, &principal, guid).await?;
-    Ok(reply(&status(&session, session.result_is_kept(api.parts.world.now()))))
+    Ok(reply(status_body(&session, api.parts.world.now())))
 }
 
 /// Where to go on reading events.
@@ -53,7 +54,7 @@ pub(super) async fn session_events(
     let session = find(&api, &principal, guid).await?;
     let events = api.parts.sessions.events(&principal.account, session.guid, query.after).await?;
     let events: Vec<Value> = events.iter().map(event).collect();
-    Ok(reply(&json!({ "sessionGuid": session.guid, "events": events })))
+    Ok(reply(json!({ "sessionGuid": session.guid, "events": events }).to_string()))
 }
 
 /// Ends a session that has sent nothing to a gateway.
@@ -76,7 +77,7 @@ pub(super) async fn cancel_session(
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
     let session = find(&api, &principal, guid).await?;
-    let mut response = reply(&status(&session, session.result_is_kept(api.parts.world.now())));
+    let mut response = reply(status_body(&session, api.parts.world.now()));
     // A kept answer outlives paymentResultData, and so must not hold it.
     response.extensions_mut().insert(KeptBody(status(&session, false).to_string()));
     Ok(response)
@@ -111,6 +112,12 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
     let found = api.parts.sessions.session(&principal.account, guid).await?;
     found.ok_or(ApiError::NoSuchSession)
+}
+
+/// The body of `GET /v1/session/{guid}` at `now`. A webhook carries the same.
+#[must_use]
+pub fn status_body(session: &Session, now: Timestamp) -> String {
+    status(session, session.result_is_kept(now)).to_string()
 }
 
 /// The published reply; without what is past its retention unless that is still `kept`.
@@ -191,6 +198,6 @@ fn event(event: &Event) -> Value {
     body
 }
 
-fn reply(body: &Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+fn reply(body: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }

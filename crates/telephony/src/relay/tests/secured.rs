@@ -73,7 +73,9 @@ fn a_phone_that_sends_tone_and_event_presses_one_key() {
 #[test]
 fn end_packets_that_come_bunched_leave_no_gap_at_the_agent() {
     // When the three end packets come after the last one of the press, each in microseconds.
-    for ends_us in [[20_000, 20_500, 21_000], [1_000, 2_000, 59_000], [39_000, 40_000, 41_000], [58_000, 59_000, 59_500]] {
+    for ends_us in
+        [[20_000, 20_500, 21_000], [1_000, 2_000, 59_000], [39_000, 40_000, 41_000], [58_000, 59_000, 59_500]]
+    {
         let mut call = Call::secured();
         call.customer_says(speech(10));
         for _ in 0..3 {
