@@ -11,7 +11,9 @@ use crate::connector::Connector;
 use crate::cybersource::{Auth, CyberSource, Settings};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::generic::Generic;
+use crate::mpgs::Mpgs;
 use crate::stripe::Stripe;
+use crate::worldpay::{self, Worldpay};
 
 /// One gateway, as the operator configures it.
 #[derive(Clone, Debug)]
@@ -82,6 +84,21 @@ impl GatewayConfig {
                 });
                 Box::new(made.ok_or_else(bad_key)?)
             }
+            GatewayKind::Worldpay { url, entity, narrative, user, password } => {
+                let made = Worldpay::new(worldpay::Settings {
+                    base: endpoint(&url)?,
+                    entity: &entity,
+                    narrative: &narrative,
+                    user: &user,
+                    password: &password,
+                    settle_time,
+                });
+                Box::new(made.ok_or_else(bad_key)?)
+            }
+            GatewayKind::Mpgs { url, merchant_id, password } => {
+                let made = Mpgs::new(&endpoint(&url)?, &merchant_id, &password, settle_time);
+                Box::new(made.ok_or_else(bad_key)?)
+            }
         })
     }
 }
@@ -133,6 +150,28 @@ pub enum GatewayKind {
         /// The key of its notifications, in hexadecimal; without it none is believed.
         hmac_key: Option<String>,
     },
+    /// Access Worldpay, Card Payments v7: see [`crate::worldpay`].
+    Worldpay {
+        /// The host, such as `https://try.access.worldpay.com`.
+        url: String,
+        /// The entity that payments are billed to.
+        entity: String,
+        /// What the customer reads on the statement.
+        narrative: String,
+        /// The user of HTTP Basic.
+        user: String,
+        /// The password of HTTP Basic.
+        password: String,
+    },
+    /// Mastercard Payment Gateway Services: see [`crate::mpgs`].
+    Mpgs {
+        /// The host, such as `https://eu-gateway.mastercard.com`.
+        url: String,
+        /// The merchant id, without `merchant.`.
+        merchant_id: String,
+        /// The API password.
+        password: String,
+    },
 }
 
 impl GatewayKind {
@@ -140,7 +179,7 @@ impl GatewayKind {
     #[must_use]
     pub fn needs_clock(&self) -> bool {
         match self {
-            Self::Generic { .. } | Self::Adyen { .. } => false,
+            Self::Generic { .. } | Self::Adyen { .. } | Self::Worldpay { .. } | Self::Mpgs { .. } => false,
             Self::CyberSource { .. } | Self::Stripe { .. } => true,
         }
     }
@@ -170,6 +209,18 @@ impl fmt::Debug for GatewayKind {
                 .debug_struct("Adyen")
                 .field("url", url)
                 .field("merchant_account", merchant_account)
+                .finish_non_exhaustive(),
+            Self::Worldpay { url, entity, narrative, user, password: _ } => f
+                .debug_struct("Worldpay")
+                .field("url", url)
+                .field("entity", entity)
+                .field("narrative", narrative)
+                .field("user", user)
+                .finish_non_exhaustive(),
+            Self::Mpgs { url, merchant_id, password: _ } => f
+                .debug_struct("Mpgs")
+                .field("url", url)
+                .field("merchant_id", merchant_id)
                 .finish_non_exhaustive(),
         }
     }

@@ -30,6 +30,11 @@ pub trait Connector: Send + Sync {
         true
     }
 
+    /// Where an order begins.
+    fn first_step(&self, _: &Order<'_>, _: &Source<'_>) -> Step {
+        Step::default()
+    }
+
     /// The request of one step of an order. Called again for every try, so that no body is kept. `now` is for
     /// requests that are signed with a time.
     ///

@@ -158,7 +158,7 @@ impl Gateways {
             Source::Stored(_) => None,
         };
         let until = Instant::now() + route.patience.whole;
-        let mut step = Step::default();
+        let mut step = route.connector.first_step(order, source);
         let mut exposure = Exposure::None;
         for _ in 0..STEPS_MAX {
             let reply = match self.run_step(route, &step, order, source, until, exposure).await {

@@ -8,7 +8,7 @@
 //!   patience. Anything else without a readable answer is [`Submission::Unknown`] (G1, G3).
 //!
 //! [`Gateways`] puts both together. [`generic`] is the JSON of the pay connectors that voice platforms speak;
-//! [`cybersource`], [`stripe`] and [`adyen`] speak to those gateways; [`sandbox`] is a gateway that takes no
+//! [`cybersource`], [`stripe`], [`adyen`], [`worldpay`] and [`mpgs`] speak to those gateways; [`sandbox`] is a gateway that takes no
 //! money and speaks as the generic one.
 //!
 //! No card digit leaves here but in the request itself: request bodies are wiped, replies are kept only as
@@ -21,6 +21,8 @@ mod caps;
 mod checks;
 mod config;
 mod connector;
+#[cfg(test)]
+mod contract;
 mod counted_io;
 pub mod cybersource;
 mod endpoint;
@@ -30,12 +32,14 @@ mod fixtures;
 mod follow_up;
 mod gateways;
 pub mod generic;
+pub mod mpgs;
 mod notification;
 mod order;
 pub mod sandbox;
 pub mod stripe;
 mod wire;
 mod wire_text;
+pub mod worldpay;
 
 pub use amounts::Currencies;
 pub use caps::{Caps, Replay};

@@ -196,4 +196,4 @@ impl Connector for Adyen {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@ use hushpad_domain::field::Field;
 use proptest::prelude::*;
 
 use super::*;
+use crate::contract::Sheet;
 use crate::fixtures::{self, header_lines, verdict};
 use crate::notification::Told;
 
@@ -296,4 +297,111 @@ proptest! {
         let changed = PUBLISHED.replace("coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0=", &signature.replace(['"', '\\'], ""));
         prop_assert!(shop("TestMerchant").notification(changed.as_bytes()).is_err());
     }
+}
+
+pub(crate) fn sheet() -> Sheet {
+    let said = |code: &str, more: &str| {
+        let reference = "00000000-0000-0000-0000-000000000007";
+        (
+            200,
+            format!(
+                r#"{{"pspReference":"NC6HT9CRT65ZGN82","merchantReference":"{reference}","resultCode":"{code}"{more}}}"#
+            ),
+        )
+    };
+    Sheet {
+        name: "adyen",
+        connector: Box::new(adyen()),
+        pay: Step::default(),
+        approved: said("Authorised", r#","amount":{"currency":"GBP","value":1240}"#),
+        partial: Some(said("PartiallyAuthorised", r#","amount":{"currency":"GBP","value":620}"#)),
+        declined: said("Refused", r#","refusalReasonCode":"2""#),
+        challenge: said("ChallengeShopper", ""),
+        time_outs: vec![
+            (500, r#"{"status":500,"errorCode":"000","errorType":"internal"}"#.to_owned()),
+            (422, r#"{"status":422,"errorCode":"704","errorType":"validation"}"#.to_owned()),
+        ],
+        not_ours: vec![
+            said("Authorised", r#","amount":{"currency":"GBP","value":1241}"#),
+            said("Authorised", r#","amount":{"currency":"USD","value":1240}"#),
+            said("PartiallyAuthorised", r#","amount":{"currency":"GBP","value":1240}"#),
+            said("PartiallyAuthorised", ""),
+            (
+                200,
+                r#"{"pspReference":"X","merchantReference":"another","resultCode":"Authorised"}"#.to_owned(),
+            ),
+        ],
+        moto: "\"shopperInteraction\":\"Moto\"",
+        untaken: Some("MGA"),
+        token: "shopper1:STORED1",
+    }
+}
+
+#[test]
+fn what_follows_is_taken_and_its_end_is_told_later() {
+    use FollowUpKind::{Capture, Refund, Reverse, Void};
+    let wire = |purpose, kind| {
+        let attempt = Attempt { purpose, ..fixtures::attempt("12.40", "GBP") };
+        let asked = fixtures::follow_up(&attempt, "NC6HT9CRT65ZGN82", kind);
+        let wire = adyen().follow_up(&Step::default(), &asked, fixtures::now()).unwrap();
+        let has_amount = std::str::from_utf8(wire.body.as_ref()).unwrap().contains("amount");
+        (wire.endpoint.target.rsplit('/').next().unwrap().to_owned(), has_amount)
+    };
+    for (purpose, kind, what, has_amount) in [
+        (Purpose::Authorise, Capture, "captures", true),
+        (Purpose::Sale, Refund, "refunds", true),
+        (Purpose::Authorise, Void, "cancels", false),
+        (Purpose::Sale, Void, "reversals", false),
+        (Purpose::Sale, Reverse, "reversals", false),
+        (Purpose::Authorise, Reverse, "reversals", false),
+    ] {
+        assert_eq!(wire(purpose, kind), (what.to_owned(), has_amount), "{purpose:?} {kind:?}");
+    }
+    let read = |status, body: &str| {
+        let attempt = fixtures::attempt("12.40", "GBP");
+        let asked = fixtures::follow_up(&attempt, "NC6HT9CRT65ZGN82", Refund);
+        fixtures::told(&adyen().parse_follow_up(
+            &Step::default(),
+            &asked,
+            &fixtures::reply(status, body.as_bytes()),
+        ))
+    };
+    let id = "00000000-0000-0000-0000-000000000008";
+    let taken = format!(r#"{{"pspReference":"R1","status":"received","reference":"{id}"}}"#);
+    assert_eq!(read(201, &taken), "accepted R1");
+    assert_eq!(read(201, &taken.replace(id, "another")), "unknown");
+    assert_eq!(read(201, &taken.replace("received", "brandnew")), "unknown");
+    assert_eq!(read(200, &taken), "unknown");
+    assert_eq!(read(422, r#"{"errorCode":"167","errorType":"validation"}"#), "refused 167");
+    assert_eq!(read(422, r#"{"errorCode":"704","errorType":"validation"}"#), "unknown");
+    assert_eq!(read(401, "{}"), "not processed");
+    assert_eq!(read(500, &taken), "unknown");
+}
+
+#[test]
+fn an_attempt_without_an_answer_is_cancelled_by_our_reference_and_told_of_later() {
+    let attempt = fixtures::attempt("12.40", "GBP");
+    let wire = adyen().reverse_unknown(&Step::default(), &attempt, fixtures::now()).unwrap();
+    assert_eq!(wire.endpoint.target, "/v72/cancels");
+    let body: serde_json::Value = serde_json::from_slice(wire.body.as_ref()).unwrap();
+    assert_eq!(body["paymentReference"], attempt.id.to_string());
+    let read = |status, body: &str| {
+        adyen().parse_reverse_unknown(&Step::default(), &attempt, &fixtures::reply(status, body.as_bytes()))
+    };
+    assert_eq!(read(201, r#"{"pspReference":"C1","status":"received"}"#), ParsedReversal::Accepted);
+    for (status, body) in [(201, "{}"), (422, "{}"), (500, ""), (200, r#"{"status":"received"}"#)] {
+        assert!(matches!(read(status, body), ParsedReversal::Indeterminate(_)), "{status} {body}");
+    }
+}
+
+#[test]
+fn checks_and_kept_cards_are_read_where_the_account_returns_them() {
+    use hushpad_domain::attempt::{Check, Checks};
+    let body = r#"{"pspReference":"P1","resultCode":"Authorised","additionalData":{"avsResult":"1 Address matches, but the postal code doesn't match","cvcResult":"2 Doesn't match","recurring.recurringDetailReference":"R1","networkTxReference":"N1"}}"#;
+    let Parsed::Answer(answer) = parsed(200, body.as_bytes()) else { panic!("no answer") };
+    let checks = Checks { address: Check::Match, postcode: Check::NoMatch, security_code: Check::NoMatch };
+    assert_eq!(answer.checks, checks);
+    let stored = answer.stored.unwrap();
+    assert_eq!(stored.token, "00000000-0000-0000-0000-000000000007:R1");
+    assert_eq!(stored.network_transaction_id.as_deref(), Some("N1"));
 }

@@ -123,7 +123,8 @@ pub(super) fn read_reversal_of_unknown(step: &Step, attempt: &Attempt, reply: &R
         (false, true) => ParsedReversal::NothingThere,
         (false, false) => ParsedReversal::Reversed,
     };
-    if reply.status == 404 {
+    // A bare 404 may be a wrong URL, and proves nothing.
+    if reply.status == 404 && reply.json::<Answer>().is_some_and(|answer| answer.status.is_some()) {
         return nothing();
     }
     match Outcome::of(reply) {

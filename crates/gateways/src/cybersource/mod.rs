@@ -205,4 +205,4 @@ fn is_id(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -198,4 +198,4 @@ fn reversal_id(attempt: &Attempt) -> Uuid {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

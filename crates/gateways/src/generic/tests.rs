@@ -2,6 +2,7 @@ use hushpad_domain::attempt::{DeclineClass, Verdict};
 use proptest::prelude::*;
 
 use super::*;
+use crate::contract::Sheet;
 use crate::fixtures::{self, verdict};
 
 fn connector() -> Generic {
@@ -114,5 +115,104 @@ proptest! {
             Some(Verdict::Review | Verdict::Partial { .. } | Verdict::Pending) => prop_assert!(false),
             None => {}
         }
+    }
+}
+
+pub(crate) fn sheet() -> Sheet {
+    let said = |status, body: &str| (status, format!(r#"{{"transaction_id":"{OURS}",{body}}}"#));
+    Sheet {
+        name: "generic",
+        connector: Box::new(connector()),
+        pay: Step::default(),
+        approved: said(200, r#""charge_id":"ch_1","amount":"12.40","currency_code":"GBP""#),
+        partial: Some(said(
+            200,
+            r#""charge_id":"ch_1","amount":"6.20","currency_code":"GBP","partial":true"#,
+        )),
+        declined: said(402, r#""error_code":"card_declined""#),
+        challenge: said(402, r#""error_code":"authentication_required""#),
+        time_outs: vec![said(200, r#""error_code":"processor_timeout""#), (500, String::new())],
+        not_ours: vec![
+            said(200, r#""charge_id":"ch_1","amount":"6.20""#),
+            said(200, r#""charge_id":"ch_1","amount":"12.41""#),
+            said(200, r#""charge_id":"ch_1","currency_code":"USD""#),
+            (200, r#"{"transaction_id":"another","charge_id":"ch_1"}"#.to_owned()),
+        ],
+        // The pay connectors of telephone systems know nothing else.
+        moto: "cardnumber",
+        untaken: None,
+        token: "tok_1",
+    }
+}
+
+#[test]
+fn what_follows_names_its_own_id_and_the_first_one() {
+    let mut lines = Vec::new();
+    for kind in FollowUpKind::ALL {
+        let attempt = fixtures::attempt("12.40", "GBP");
+        let wire = connector().follow_up(
+            &Step::default(),
+            &fixtures::follow_up(&attempt, "ch_1", kind),
+            fixtures::now(),
+        );
+        lines.push(std::str::from_utf8(wire.unwrap().body.as_ref()).unwrap().to_owned());
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    {"amount":"12.40","charge_id":"ch_1","currency_code":"GBP","method":"capture","original_transaction_id":"00000000-0000-0000-0000-000000000007","transaction_id":"00000000-0000-0000-0000-000000000008"}
+    {"charge_id":"ch_1","method":"void","original_transaction_id":"00000000-0000-0000-0000-000000000007","transaction_id":"00000000-0000-0000-0000-000000000008"}
+    {"amount":"12.40","charge_id":"ch_1","currency_code":"GBP","method":"refund","original_transaction_id":"00000000-0000-0000-0000-000000000007","transaction_id":"00000000-0000-0000-0000-000000000008"}
+    {"method":"reverse","original_transaction_id":"00000000-0000-0000-0000-000000000007","transaction_id":"00000000-0000-0000-0000-000000000008"}
+    "#);
+}
+
+#[test]
+fn what_follows_is_done_refused_or_unknown() {
+    let id = "00000000-0000-0000-0000-000000000008";
+    let parsed = |status, body: &str| {
+        let attempt = fixtures::attempt("12.40", "GBP");
+        let asked = fixtures::follow_up(&attempt, "ch_1", FollowUpKind::Refund);
+        fixtures::told(&connector().parse_follow_up(
+            &Step::default(),
+            &asked,
+            &fixtures::reply(status, body.as_bytes()),
+        ))
+    };
+    assert_eq!(parsed(200, &format!(r#"{{"transaction_id":"{id}","charge_id":"ch_2"}}"#)), "done ch_2");
+    assert_eq!(parsed(402, r#"{"error_code":"amount_too_large"}"#), "refused amount_too_large");
+    assert_eq!(parsed(429, ""), "not processed");
+    assert_eq!(parsed(200, r#"{"transaction_id":"another","charge_id":"ch_2"}"#), "unknown");
+    assert_eq!(parsed(200, r#"{"charge_id":"ch_2"}"#), "unknown");
+    assert_eq!(parsed(402, r#"{"error_code":"timeout"}"#), "unknown");
+    assert_eq!(parsed(500, &format!(r#"{{"transaction_id":"{id}","charge_id":"ch_2"}}"#)), "unknown");
+    assert_eq!(parsed(200, ""), "unknown");
+}
+
+#[test]
+fn an_attempt_without_an_answer_is_undone_by_its_reference() {
+    let attempt = fixtures::attempt("12.40", "GBP");
+    let wire = connector().reverse_unknown(&Step::default(), &attempt, fixtures::now()).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(wire.body.as_ref()).unwrap();
+    assert_eq!(
+        (body["method"].as_str(), body["original_transaction_id"].as_str()),
+        (Some("reverse"), Some(OURS))
+    );
+    let id = body["transaction_id"].as_str().unwrap();
+    let read = |status, body: &str| {
+        connector().parse_reverse_unknown(
+            &Step::default(),
+            &attempt,
+            &fixtures::reply(status, body.as_bytes()),
+        )
+    };
+    assert_eq!(
+        read(200, &format!(r#"{{"transaction_id":"{id}","charge_id":"ch_2"}}"#)),
+        ParsedReversal::Reversed
+    );
+    assert_eq!(
+        read(404, &format!(r#"{{"transaction_id":"{id}","error_code":"not_found"}}"#)),
+        ParsedReversal::NothingThere
+    );
+    for (status, body) in [(404, "{}"), (404, ""), (200, "{}"), (500, ""), (402, r#"{"error_code":"x"}"#)] {
+        assert!(matches!(read(status, body), ParsedReversal::Indeterminate(_)), "{status} {body}");
     }
 }

@@ -257,6 +257,7 @@ fn decided(turn: &Turn<'_>, payment: &Payment) -> Reply {
         "cvv_result": payment.code,
         "avs_result": payment.address,
         "review": payment.ruling == Ruling::Review,
+        "partial": payment.ruling == Ruling::Partial,
         "parameters": {},
     });
     Reply::json(status, &reply)

@@ -25,6 +25,8 @@ const GIVE_BACK: u8 = 2;
 /// The same, of an attempt without an answer.
 const CANCEL_UNKNOWN: u8 = 10;
 const GIVE_BACK_UNKNOWN: u8 = 11;
+/// Nothing was taken or held: it is cancelled so that it stays so.
+const CANCEL_UNUSED: u8 = 12;
 
 pub(super) fn build(
     stripe: &Stripe,
@@ -107,7 +109,7 @@ pub(super) fn build_reversal(
             let body = refund(intent, None, &attempt.id.to_string()).ok()?;
             Some(stripe.post("/v1/refunds", idempotency_key(attempt.id.0, "reverse"), body))
         }
-        (CANCEL_UNKNOWN, [intent]) => stripe.cancel(attempt, intent).ok(),
+        (CANCEL_UNKNOWN | CANCEL_UNUSED, [intent]) => stripe.cancel(attempt, intent).ok(),
         _ => stripe.query(step, attempt, now),
     }
 }
@@ -126,13 +128,20 @@ pub(super) fn read_reversal(step: &Step, attempt: &Attempt, reply: &Reply) -> Pa
                 "canceled" => ParsedReversal::NothingThere,
                 "succeeded" => ParsedReversal::Next(Step { no: GIVE_BACK_UNKNOWN, ids: vec![intent.id] }),
                 "processing" => unreadable,
+                "requires_payment_method" | "requires_confirmation" => {
+                    ParsedReversal::Next(Step { no: CANCEL_UNUSED, ids: vec![intent.id] })
+                }
                 _ => ParsedReversal::Next(Step { no: CANCEL_UNKNOWN, ids: vec![intent.id] }),
             },
             None => unreadable,
         },
-        CANCEL_UNKNOWN => match reply.json::<Intent>() {
+        CANCEL_UNKNOWN | CANCEL_UNUSED => match reply.json::<Intent>() {
             Some(intent) if reply.status == 200 && intent.is_of(attempt) && intent.status == "canceled" => {
-                ParsedReversal::Reversed
+                if step.no == CANCEL_UNUSED {
+                    ParsedReversal::NothingThere
+                } else {
+                    ParsedReversal::Reversed
+                }
             }
             _ => unreadable,
         },

@@ -282,4 +282,4 @@ impl Connector for Stripe {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -75,6 +75,18 @@ impl Settings<'_> {
                 api_key: self.secret("secret", raw.secret.as_ref()),
                 hmac_key: raw.hmac_key.as_ref().map(|key| self.secret("hmac_key", Some(key))),
             },
+            raw::GatewayKind::Worldpay => GatewayKind::Worldpay {
+                url,
+                entity: self.text("entity", raw.entity.as_ref()),
+                narrative: self.text("narrative", raw.narrative.as_ref()),
+                user: self.text("user", raw.user.as_ref()),
+                password: self.secret("password", raw.password.as_ref()),
+            },
+            raw::GatewayKind::Mpgs => GatewayKind::Mpgs {
+                url,
+                merchant_id: self.text("merchant_id", raw.merchant_id.as_ref()),
+                password: self.secret("password", raw.password.as_ref()),
+            },
         }
     }
 

@@ -219,6 +219,8 @@ pub(super) struct Gateway {
     pub(super) auth: hushpad_gateways::CyberSourceAuth,
     pub(super) merchant_account: Option<String>,
     pub(super) hmac_key: Option<SecretRef>,
+    pub(super) entity: Option<String>,
+    pub(super) narrative: Option<String>,
     pub(super) secret: Option<SecretRef>,
     #[serde(default = "time_out_s")]
     pub(super) time_out_s: u64,
@@ -233,6 +235,8 @@ pub(super) enum GatewayKind {
     Cybersource,
     Stripe,
     Adyen,
+    Worldpay,
+    Mpgs,
 }
 
 #[derive(Deserialize)]
