@@ -147,6 +147,10 @@ pub enum Notice {
     GivenBack(ReverseCause),
     /// The gateway approved only part, which stands: the rest is asked of another card.
     PartApproved,
+    /// Much of the customer's sound is lost: keys may be missing.
+    PoorLine,
+    /// Keys come so shortly one after the other that some may be doubled.
+    SlowKeys,
 }
 
 /// What the agent does on the page.

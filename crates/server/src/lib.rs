@@ -24,6 +24,7 @@ pub mod log;
 pub mod media;
 pub mod metrics;
 pub mod payments;
+pub mod recorder;
 pub mod serve;
 pub mod sip;
 pub mod webhooks;

@@ -26,6 +26,7 @@ use crate::log::Redactor;
 use crate::media::MediaPlane;
 use crate::metrics::Metrics;
 use crate::payments::{Books, Payments, PaymentsParts, recovery};
+use crate::recorder::Recorders;
 use crate::webhooks::{Dispatcher, Told};
 use crate::world::RealWorld;
 
@@ -69,11 +70,13 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
+    let recorders = Recorders::new(config.recorders, world.clone(), Arc::clone(&metrics));
     let secure_side = SecureDesk::new(
         calls.clone(),
         payments.clone(),
         world.clone(),
         Arc::clone(&metrics),
+        recorders,
         config.max_sessions,
     );
     let web = Arc::new(WebParts {

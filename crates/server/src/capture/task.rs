@@ -11,7 +11,7 @@ use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
 use hushpad_domain::ports::{ActError, Launch, World};
 use hushpad_domain::session::{ATTEMPTS_MAX, Session};
 use hushpad_domain::time::Tick;
-use hushpad_telephony::key_queue::Alarm;
+use hushpad_telephony::key_queue::{Alarm, Hint};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
@@ -224,6 +224,13 @@ impl ProviderSession {
             if matches!(self.stage, Stage::Entry(_)) {
                 self.key(report.key.ascii());
             }
+        }
+        let hint = std::iter::from_fn(|| keys.take_hint()).last();
+        if let (Some(hint), None, Stage::Entry(_)) = (hint, self.notice, self.stage) {
+            self.notice = Some(match hint {
+                Hint::PoorLine => Notice::PoorLine,
+                Hint::HastyKeys => Notice::SlowKeys,
+            });
         }
     }
 

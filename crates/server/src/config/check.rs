@@ -9,13 +9,14 @@ use hushpad_domain::attempt::Purpose;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
-use hushpad_telephony::call::Leg;
+use hushpad_telephony::call::{Leg, Wish};
 use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
 use super::field_map::field_map;
 use super::gateways::gateways;
+use super::recorders::recorders;
 use super::routes::{RouteTable, Trunk};
 use super::webhooks::webhooks;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
@@ -40,6 +41,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let (accounts, mut routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
     add_trunks(&mut mistakes, &raw, &mut routes);
     let webhooks = webhooks(&mut mistakes, &raw.accounts);
+    let recorders = recorders(&mut mistakes, &raw.accounts);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -56,6 +58,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             directory: Directory::new(accounts),
             routes,
             webhooks,
+            recorders,
         }),
         _ => Err(ConfigMistakes(mistakes.0)),
     }
@@ -138,9 +141,18 @@ fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
     if tls.is_none() && listeners.iter().any(|listener| listener.transport == Transport::Tls) {
         mistakes.add("sip.tls", "must name certificate and key for a tls listener");
     }
+    for (index, peer) in raw.peers.iter().enumerate() {
+        if tls.is_none() && !raw.sdes_without_tls && !matches!(peer.srtp, raw::Srtp::Off) {
+            mistakes.add(
+                &format!("sip.peers[{index}].srtp"),
+                "needs sip.tls: SRTP keys go over SIP; or set sip.sdes_without_tls = true",
+            );
+        }
+    }
     CallsConfig {
         listeners,
         tls,
+        sdes_without_tls: raw.sdes_without_tls,
         advertised: Some(raw.advertised_address),
         max_calls: raw.max_calls,
         ring_time_out: Duration::from_secs(raw.ring_time_out_s),
@@ -170,7 +182,21 @@ fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {
         let network = text.parse::<Network>().map_err(|error| error.to_string());
         mistakes.take(&format!("sip.peers[{index}].networks[{n}]"), network)
     });
-    Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx, nat: raw.nat }
+    Peer {
+        name: raw.name.clone(),
+        networks: networks.collect(),
+        kind: PeerKind::Pbx,
+        nat: raw.nat,
+        srtp: wish(raw.srtp),
+    }
+}
+
+fn wish(raw: raw::Srtp) -> Wish {
+    match raw {
+        raw::Srtp::Off => Wish::Off,
+        raw::Srtp::Optional => Wish::Optional,
+        raw::Srtp::Required => Wish::Required,
+    }
 }
 
 fn login(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Option<Login> {
@@ -302,7 +328,8 @@ fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, route
         if !phone.starts_with("sip:") || !phone.contains('@') {
             mistakes.add(&path("phone"), "must be a SIP URI, such as \"sip:1234@10.0.0.5:5060\"");
         }
-        let route = Route::to_agent(&account.id, &agent.id, phone.clone());
+        let srtp = agent.srtp.map(wish);
+        let route = Route { srtp, ..Route::to_agent(&account.id, &agent.id, phone.clone()) };
         if !routes.add(user, route) {
             mistakes.add(&path("user"), "is dialled for another agent already");
         }

@@ -121,6 +121,8 @@ pub(super) fn notice(notice: Notice) -> &'static str {
         Notice::PartApproved => {
             "The bank approved part of the payment, and that part stands. Ask for another card for the rest."
         }
+        Notice::PoorLine => "The line is poor: keys may get lost. Ask the customer to type slowly.",
+        Notice::SlowKeys => "The keys come very fast, or twice. Ask the customer to type slowly.",
     }
 }
 
