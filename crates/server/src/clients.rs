@@ -87,8 +87,17 @@ pub async fn create(
     let secret = URL_SAFE_NO_PAD.encode(world.secret());
     let secret_hash = hash_client_secret(&TokenKeys::from_master(master_key), &secret);
     let created_on = world.now();
-    let client =
-        ApiClient { id: id.clone(), account, agent, secret_hash, label, created_on, revoked_on: None };
+    let client = ApiClient {
+        id: id.clone(),
+        account,
+        agent,
+        secret_hash,
+        old_secret_hash: None,
+        public_key: None,
+        label,
+        created_on,
+        revoked_on: None,
+    };
     store.add(client).await.context("the client could not be stored")?;
     Ok(NewClient { id, secret })
 }

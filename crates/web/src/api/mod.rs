@@ -28,6 +28,7 @@ mod endpoint;
 mod events;
 mod idempotency;
 mod json;
+mod list;
 mod openapi;
 mod schemas;
 mod status;
@@ -100,6 +101,7 @@ fn endpoints() -> Vec<Endpoint> {
         token::endpoints(),
         docs::endpoints(),
         create::endpoints(),
+        list::endpoints(),
         status::endpoints(),
         events::endpoints(),
         calls::endpoints(),

@@ -107,7 +107,7 @@ pub(super) async fn find(api: &Api, principal: &Principal, guid: SessionGuid) ->
 }
 
 /// The published reply; without what is past its retention unless that is still `kept`.
-fn status(session: &Session, kept: bool) -> Value {
+pub(super) fn status(session: &Session, kept: bool) -> Value {
     let mut body = json!({
         "sessionGuid": session.guid,
         "providerSessionGuid": session.provider,

@@ -364,6 +364,8 @@ fn client(id: &str, account: &str, agent: Option<&str>, secret_hash: [u8; 32]) -
         account: AccountId(account.to_owned()),
         agent: agent.map(|agent| AgentId(agent.to_owned())),
         secret_hash,
+        old_secret_hash: None,
+        public_key: None,
         label: id.to_owned(),
         created_on: FakeWorld::default().now(),
         revoked_on: None,

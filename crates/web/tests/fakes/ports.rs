@@ -11,6 +11,7 @@ use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::listing::{Place, SessionQuery};
 use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
 use hushpad_domain::ports::{
     ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Launch, LaunchError, LinkCode,
@@ -103,6 +104,31 @@ impl Sessions for FakeStore {
         let found = sessions.get(&guid).filter(|(session, _)| session.account == *account);
         let events = found.map(|(_, events)| events.clone()).unwrap_or_default();
         Ok(events.into_iter().filter(|event| event.seq > after).collect())
+    }
+
+    async fn list(
+        &self,
+        account: &AccountId,
+        query: &SessionQuery,
+    ) -> Result<Vec<Session>, StoreUnavailable> {
+        self.works()?;
+        let mut all = self.all();
+        all.retain(|session| {
+            session.account == *account
+                && query.agent.as_ref().is_none_or(|agent| *agent == session.agent)
+                && query.call.is_none_or(|call| session.call == Some(call))
+                && query.state.is_none_or(|state| state.name() == session.state_name())
+                && query.outcome.is_none_or(|outcome| outcome == session.outcome())
+                && query.from.is_none_or(|from| session.created_on >= from)
+                && query.until.is_none_or(|until| session.created_on < until)
+                && query.after.is_none_or(|after| Place::of(session) < after)
+                && query.reference.as_deref().is_none_or(|reference| {
+                    session.payment_data.reference() == Some(reference) && session.result_is_kept(query.now)
+                })
+        });
+        all.sort_by_key(|session| std::cmp::Reverse(Place::of(session)));
+        all.truncate(query.limit as usize);
+        Ok(all)
     }
 
     async fn purge(&self, _: Timestamp) -> Result<u64, StoreUnavailable> {
