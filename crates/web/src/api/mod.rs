@@ -22,6 +22,7 @@ use crate::verified::VerifiedTokens;
 
 mod caller;
 mod calls;
+mod client_proof;
 mod create;
 mod docs;
 mod endpoint;
@@ -29,6 +30,7 @@ mod events;
 mod idempotency;
 mod json;
 mod list;
+mod oauth;
 mod openapi;
 mod schemas;
 mod status;
@@ -99,6 +101,7 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
 fn endpoints() -> Vec<Endpoint> {
     [
         token::endpoints(),
+        oauth::endpoints(),
         docs::endpoints(),
         create::endpoints(),
         list::endpoints(),

@@ -101,6 +101,7 @@ impl Desk {
             sessions: store.clone(),
             clients: clients.clone(),
             replays: replays.clone(),
+            credentials: clients.clone(),
             changes: store.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use futures_util::stream;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
+use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::listing::{Place, SessionQuery};
 use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
 use hushpad_domain::ports::{
-    ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Launch, LaunchError, LinkCode,
-    LiveCall, NoLiveCall, PageStream, SecureSide, Sessions, StoreUnavailable, World,
+    ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Credentials, Launch, LaunchError,
+    LinkCode, LiveCall, NoLiveCall, PageStream, SecureSide, Sessions, StoreUnavailable, World,
 };
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -146,7 +147,49 @@ impl Changes for FakeStore {
 }
 
 #[derive(Default)]
-pub(crate) struct FakeClients(Mutex<BTreeMap<ClientId, ApiClient>>);
+pub(crate) struct FakeClients(
+    Mutex<BTreeMap<ClientId, ApiClient>>,
+    Mutex<Vec<[u8; 32]>>,
+    Mutex<Vec<SigningKeyNumber>>,
+);
+
+#[async_trait]
+impl Credentials for FakeClients {
+    async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
+        let mut clients = self.0.lock().unwrap();
+        let (ClientProof::NewSecret(id, _) | ClientProof::DropOldSecret(id) | ClientProof::PublicKey(id, _)) =
+            &proof;
+        let Some(client) = clients.get_mut(id) else { return Ok(false) };
+        match proof {
+            ClientProof::NewSecret(_, hash) => {
+                client.old_secret_hash = Some(std::mem::replace(&mut client.secret_hash, hash));
+            }
+            ClientProof::DropOldSecret(_) => client.old_secret_hash = None,
+            ClientProof::PublicKey(_, key) => client.public_key = key,
+        }
+        Ok(true)
+    }
+
+    async fn spend(&self, spent: Spent) -> Result<bool, StoreUnavailable> {
+        let mut all = self.1.lock().unwrap();
+        let new = !all.contains(&spent.hash);
+        all.push(spent.hash);
+        Ok(new)
+    }
+
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreUnavailable> {
+        Ok(self.1.lock().unwrap().contains(&hash))
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable> {
+        Ok(self.2.lock().unwrap().clone())
+    }
+
+    async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
+        self.2.lock().unwrap().push(key);
+        Ok(true)
+    }
+}
 
 impl FakeClients {
     pub(crate) fn put(&self, client: ApiClient) {
