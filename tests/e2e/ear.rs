@@ -39,8 +39,7 @@ impl Sound {
 
     /// The audio of one packet.
     pub(crate) fn from_payload(rtp: &Rtp<'_>) -> Self {
-        let decode = if rtp.payload_type == 8 { a_law } else { mu_law };
-        let samples = rtp.payload.iter().map(|byte| decode(*byte)).collect();
+        let samples = rtp.payload.iter().map(|byte| decode(rtp.payload_type, *byte)).collect();
         if is_g711(rtp.payload_type) { Self { samples } } else { Self::default() }
     }
 
@@ -98,6 +97,11 @@ impl Sound {
 /// Static payload types of G.711 µ-law and A-law (RFC 3551, table 4).
 pub(crate) fn is_g711(payload_type: u8) -> bool {
     matches!(payload_type, 0 | 8)
+}
+
+/// The sample that a byte of this payload type stands for: 8 is A-law, anything else µ-law.
+pub(crate) fn decode(payload_type: u8, byte: u8) -> i16 {
+    if payload_type == 8 { a_law(byte) } else { mu_law(byte) }
 }
 
 fn mu_law(byte: u8) -> i16 {

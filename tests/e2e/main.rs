@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "a failing story shows what its programs said last")]
 
 mod cards;
+mod crowd;
 mod desk;
 mod ear;
 mod http;
@@ -20,6 +21,7 @@ mod phones;
 mod process;
 mod sound;
 mod stories;
+mod verdict;
 mod wire;
 
 use std::time::{Duration, Instant};

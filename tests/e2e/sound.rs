@@ -64,7 +64,8 @@ pub(crate) fn write_wav(sound: &Sound, file: &Path) {
     fs::write(file, wav).unwrap();
 }
 
-fn frequencies_hz(key: char) -> (f64, f64) {
+/// The two frequencies of a key, in Hz.
+pub(crate) fn frequencies_hz(key: char) -> (f64, f64) {
     let place = "123A456B789C*0#D".find(key).expect("a key of the keypad");
     ([697.0, 770.0, 852.0, 941.0][place / 4], [1209.0, 1336.0, 1477.0, 1633.0][place % 4])
 }

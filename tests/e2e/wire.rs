@@ -105,13 +105,19 @@ impl Drop for Wire {
 impl Packet {
     /// The packet read as RTP; `None` for RTCP, SIP, and what is too short.
     pub(crate) fn rtp(&self) -> Option<Rtp<'_>> {
-        let bytes = &self.payload;
+        Rtp::read(&self.payload).filter(|_| self.to.port().is_multiple_of(2))
+    }
+}
+
+impl<'a> Rtp<'a> {
+    /// Reads a packet; `None` for RTCP and what is too short.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         let is_rtcp = matches!(bytes.get(1)?, 200..=207);
-        if bytes.len() < 12 || bytes[0] >> 6 != 2 || is_rtcp || !self.to.port().is_multiple_of(2) {
+        if bytes.len() < 12 || bytes[0] >> 6 != 2 || is_rtcp {
             return None;
         }
         let sources = usize::from(bytes[0] & 0x0f) * 4;
-        Some(Rtp {
+        Some(Self {
             payload_type: bytes[1] & 0x7f,
             sequence: u16::from_be_bytes([bytes[2], bytes[3]]),
             timestamp: u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),

@@ -62,7 +62,10 @@ impl Change {
 
     /// Names the delivery, which is of the last event.
     fn deliver(&mut self) {
-        let told = self.after.webhook && self.events.iter().any(|event| event.kind.is_told());
+        let told = self.after.webhook
+            && self.events.iter().any(|event| {
+                event.kind.is_told() || (self.after.has_ended() && event.kind.is_told_after_the_end())
+            });
         self.delivery = told.then(|| DeliveryId::of(self.after.guid, self.after.events));
     }
 }

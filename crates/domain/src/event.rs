@@ -193,6 +193,33 @@ impl EventKind {
         }
     }
 
+    /// Whether it is told when the session has ended before: until then its end tells it.
+    #[must_use]
+    pub fn is_told_after_the_end(&self) -> bool {
+        match self {
+            Self::LateSuccess { .. }
+            | Self::Settled { .. }
+            | Self::OperationDone { .. }
+            | Self::OperationRefused { .. } => true,
+            Self::Created
+            | Self::InProgress
+            | Self::Intent { .. }
+            | Self::NotSent { .. }
+            | Self::Unknown { .. }
+            | Self::Approved { .. }
+            | Self::Review { .. }
+            | Self::Partial { .. }
+            | Self::Pending { .. }
+            | Self::Declined { .. }
+            | Self::NotCharged { .. }
+            | Self::TurnedBack { .. }
+            | Self::OperationIntent { .. }
+            | Self::OperationNotSent { .. }
+            | Self::OperationUnknown { .. }
+            | Self::Ended { .. } => false,
+        }
+    }
+
     /// The attempt whose own state this event changed.
     #[must_use]
     pub fn changed_attempt(&self) -> Option<AttemptNo> {

@@ -427,6 +427,16 @@ fn a_webhook_is_told_once_for_each_answer_and_for_an_end_without_one() {
         (vec![Step::Intend, Step::Unknown, Step::Resolve(None, Retry::Possible.into())], vec![4]),
         (vec![Step::Intend, Step::NotSent(Retry::Possible), Step::Cancel], vec![4]),
         (vec![Step::TimeOut], vec![2]),
+        // What comes after the end is told too, as something new.
+        (
+            vec![
+                Step::Intend,
+                Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),
+                Step::Operate(Asked::Refund, None, None),
+                done(),
+            ],
+            vec![4, 6],
+        ),
     ] {
         let mut session = open_with_webhook();
         let mut deliveries = Vec::new();

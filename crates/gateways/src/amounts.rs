@@ -98,6 +98,18 @@ pub(crate) fn minor(amount: Money, own: &[Unit]) -> Result<i64, BuildError> {
     minor.filter(|minor| minor % unit.multiple == 0).ok_or(BuildError::Currency)
 }
 
+/// What an amount in the gateway's smallest unit is; `None` where it is not whole in ours, or not positive.
+pub(crate) fn from_minor(minor: i64, currency: Currency, own: &[Unit]) -> Option<Money> {
+    let (ours, theirs) = (currency.exponent(), unit(currency, own)?.decimals);
+    let scale = 10_i64.checked_pow(u32::from(ours.abs_diff(theirs)))?;
+    let minor = if ours >= theirs {
+        minor.checked_mul(scale)?
+    } else {
+        (minor % scale == 0).then_some(minor / scale)?
+    };
+    Money::from_minor(minor, currency).ok()
+}
+
 /// The amount as decimal text with ISO 4217's decimals, for gateways that take those.
 ///
 /// # Errors
@@ -142,6 +154,11 @@ mod tests {
         assert_eq!(minor(money("1.230", "KWD"), &own), Ok(1230));
         assert_eq!(minor(money("1.234", "KWD"), &own), Err(BuildError::Currency));
         assert_eq!(minor(money("1.00", "MGA"), &own), Err(BuildError::Currency));
+        for text in ["12.40 GBP", "1240 JPY", "1240 CLP", "1240.00 IDR", "1.230 KWD"] {
+            let (amount, code) = text.split_once(' ').unwrap();
+            let amount = money(amount, code);
+            assert_eq!(from_minor(minor(amount, &own).unwrap(), amount.currency(), &own), Some(amount));
+        }
     }
 
     #[test]

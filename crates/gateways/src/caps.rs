@@ -66,7 +66,8 @@ pub enum Replay {
         /// For how long.
         window: Duration,
     },
-    /// The reference is the thing's own name: a second one is refused for ever.
+    /// The reference is the thing's own name: it is done once, and a second one gets the first answer or is
+    /// refused.
     NaturalKey,
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 use hushpad_domain::ids::GatewayName;
 use thiserror::Error;
 
-use crate::adyen::Adyen;
+use crate::adyen::{self, Adyen};
 use crate::connector::Connector;
-use crate::cybersource::CyberSource;
+use crate::cybersource::{Auth, CyberSource, Settings};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::generic::Generic;
+use crate::mpgs::Mpgs;
 use crate::stripe::Stripe;
+use crate::worldpay::{self, Worldpay};
 
 /// One gateway, as the operator configures it.
 #[derive(Clone, Debug)]
@@ -48,23 +50,53 @@ impl GatewayConfig {
         };
         let bad_key = || GatewayConfigError::Key { gateway: gateway.clone() };
         Ok(match kind {
-            GatewayKind::Generic { url, query_url, user, password } => {
+            GatewayKind::Generic { url, operations_url, query_url, user, password } => {
+                let operations = operations_url.map(|url| endpoint(&url)).transpose()?;
                 let query_url = query_url
                     .map(|url| Endpoint::parse(&url, allow_plain_http))
                     .transpose()
                     .map_err(|error| GatewayConfigError::QueryUrl { gateway: gateway.clone(), error })?;
-                let made = Generic::new(endpoint(&url)?, query_url, &user, &password, settle_time);
+                let made =
+                    Generic::new(endpoint(&url)?, operations, query_url, &user, &password, settle_time);
                 Box::new(made.ok_or(GatewayConfigError::Credentials { gateway })?)
             }
-            GatewayKind::CyberSource { url, merchant_id, key_id, secret } => {
-                let made = CyberSource::new(endpoint(&url)?, &merchant_id, &key_id, &secret, settle_time);
+            GatewayKind::CyberSource { url, merchant_id, key_id, secret, auth } => {
+                let made = CyberSource::new(Settings {
+                    base: endpoint(&url)?,
+                    merchant_id: &merchant_id,
+                    key_id: &key_id,
+                    secret: &secret,
+                    auth,
+                    settle_time,
+                });
                 Box::new(made.ok_or_else(bad_key)?)
             }
             GatewayKind::Stripe { url, secret_key } => {
                 Box::new(Stripe::new(endpoint(&url)?, &secret_key, settle_time).ok_or_else(bad_key)?)
             }
-            GatewayKind::Adyen { url, merchant_account, api_key } => {
-                let made = Adyen::new(endpoint(&url)?, &merchant_account, &api_key, settle_time);
+            GatewayKind::Adyen { url, merchant_account, api_key, hmac_key } => {
+                let made = Adyen::new(adyen::Settings {
+                    base: endpoint(&url)?,
+                    merchant_account: &merchant_account,
+                    api_key: &api_key,
+                    hmac_key: hmac_key.as_deref(),
+                    settle_time,
+                });
+                Box::new(made.ok_or_else(bad_key)?)
+            }
+            GatewayKind::Worldpay { url, entity, narrative, user, password } => {
+                let made = Worldpay::new(worldpay::Settings {
+                    base: endpoint(&url)?,
+                    entity: &entity,
+                    narrative: &narrative,
+                    user: &user,
+                    password: &password,
+                    settle_time,
+                });
+                Box::new(made.ok_or_else(bad_key)?)
+            }
+            GatewayKind::Mpgs { url, merchant_id, password } => {
+                let made = Mpgs::new(&endpoint(&url)?, &merchant_id, &password, settle_time);
                 Box::new(made.ok_or_else(bad_key)?)
             }
         })
@@ -78,6 +110,8 @@ pub enum GatewayKind {
     Generic {
         /// Where charges are posted.
         url: String,
+        /// Where authorisations and what follows an answer are posted, if the gateway can.
+        operations_url: Option<String>,
         /// Where attempts are looked up, if the gateway can.
         query_url: Option<String>,
         /// The user of HTTP Basic.
@@ -95,6 +129,8 @@ pub enum GatewayKind {
         key_id: String,
         /// The shared secret key, in base64 as CyberSource gives it.
         secret: String,
+        /// How requests are signed.
+        auth: Auth,
     },
     /// Stripe: see [`crate::stripe`].
     Stripe {
@@ -111,6 +147,30 @@ pub enum GatewayKind {
         merchant_account: String,
         /// The API key.
         api_key: String,
+        /// The key of its notifications, in hexadecimal; without it none is believed.
+        hmac_key: Option<String>,
+    },
+    /// Access Worldpay, Card Payments v7: see [`crate::worldpay`].
+    Worldpay {
+        /// The host, such as `https://try.access.worldpay.com`.
+        url: String,
+        /// The entity that payments are billed to.
+        entity: String,
+        /// What the customer reads on the statement.
+        narrative: String,
+        /// The user of HTTP Basic.
+        user: String,
+        /// The password of HTTP Basic.
+        password: String,
+    },
+    /// Mastercard Payment Gateway Services: see [`crate::mpgs`].
+    Mpgs {
+        /// The host, such as `https://eu-gateway.mastercard.com`.
+        url: String,
+        /// The merchant id, without `merchant.`.
+        merchant_id: String,
+        /// The API password.
+        password: String,
     },
 }
 
@@ -119,7 +179,7 @@ impl GatewayKind {
     #[must_use]
     pub fn needs_clock(&self) -> bool {
         match self {
-            Self::Generic { .. } | Self::Adyen { .. } => false,
+            Self::Generic { .. } | Self::Adyen { .. } | Self::Worldpay { .. } | Self::Mpgs { .. } => false,
             Self::CyberSource { .. } | Self::Stripe { .. } => true,
         }
     }
@@ -128,25 +188,39 @@ impl GatewayKind {
 impl fmt::Debug for GatewayKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Generic { url, query_url, user, password: _ } => f
+            Self::Generic { url, operations_url, query_url, user, password: _ } => f
                 .debug_struct("Generic")
                 .field("url", url)
+                .field("operations_url", operations_url)
                 .field("query_url", query_url)
                 .field("user", user)
                 .finish_non_exhaustive(),
-            Self::CyberSource { url, merchant_id, key_id, secret: _ } => f
+            Self::CyberSource { url, merchant_id, key_id, secret: _, auth } => f
                 .debug_struct("CyberSource")
                 .field("url", url)
                 .field("merchant_id", merchant_id)
                 .field("key_id", key_id)
+                .field("auth", auth)
                 .finish_non_exhaustive(),
             Self::Stripe { url, secret_key: _ } => {
                 f.debug_struct("Stripe").field("url", url).finish_non_exhaustive()
             }
-            Self::Adyen { url, merchant_account, api_key: _ } => f
+            Self::Adyen { url, merchant_account, api_key: _, hmac_key: _ } => f
                 .debug_struct("Adyen")
                 .field("url", url)
                 .field("merchant_account", merchant_account)
+                .finish_non_exhaustive(),
+            Self::Worldpay { url, entity, narrative, user, password: _ } => f
+                .debug_struct("Worldpay")
+                .field("url", url)
+                .field("entity", entity)
+                .field("narrative", narrative)
+                .field("user", user)
+                .finish_non_exhaustive(),
+            Self::Mpgs { url, merchant_id, password: _ } => f
+                .debug_struct("Mpgs")
+                .field("url", url)
+                .field("merchant_id", merchant_id)
                 .finish_non_exhaustive(),
         }
     }
@@ -231,6 +305,7 @@ mod tests {
     fn config(name: &str, url: &str, user: &str) -> GatewayConfig {
         let kind = GatewayKind::Generic {
             url: url.to_owned(),
+            operations_url: None,
             query_url: None,
             user: user.to_owned(),
             password: "hunter2".to_owned(),
@@ -258,9 +333,9 @@ mod tests {
             ("shop".to_owned(), "key".to_owned(), "shop".to_owned());
         for kind in [
             config("a", "https://pay.example/", "u").kind,
-            GatewayKind::CyberSource { url: url(), merchant_id, key_id, secret: secret() },
+            GatewayKind::CyberSource { url: url(), merchant_id, key_id, secret: secret(), auth: Auth::Jwt },
             GatewayKind::Stripe { url: url(), secret_key: secret() },
-            GatewayKind::Adyen { url: url(), merchant_account, api_key: secret() },
+            GatewayKind::Adyen { url: url(), merchant_account, api_key: secret(), hmac_key: Some(secret()) },
         ] {
             assert!(!format!("{kind:?}").contains("hunter2"));
         }
@@ -271,12 +346,19 @@ mod tests {
         let url = || "https://pay.example/".to_owned();
         let (merchant_id, key_id) = ("shop".to_owned(), "key".to_owned());
         for kind in [
-            GatewayKind::CyberSource { url: url(), merchant_id, key_id, secret: "not base64".to_owned() },
+            GatewayKind::CyberSource {
+                url: url(),
+                merchant_id,
+                key_id,
+                secret: "not base64".to_owned(),
+                auth: Auth::Jwt,
+            },
             GatewayKind::Stripe { url: url(), secret_key: String::new() },
             GatewayKind::Adyen {
                 url: url(),
                 merchant_account: "shop".to_owned(),
                 api_key: "a\nb".to_owned(),
+                hmac_key: None,
             },
         ] {
             let config = GatewayConfig::new(GatewayName("a".to_owned()), kind);

@@ -8,6 +8,7 @@ use hushpad_domain::time::Timestamp;
 use thiserror::Error;
 
 use crate::caps::Caps;
+use crate::notification::{Notification, NotificationError};
 use crate::order::{FollowUp, Order, Source};
 pub(crate) use crate::wire::BODY_BYTES_MAX;
 use crate::wire::{Reply, WireRequest};
@@ -27,6 +28,11 @@ pub trait Connector: Send + Sync {
     /// these proves that nothing was charged, and such a step may be sent again.
     fn may_charge(&self, _step: &Step) -> bool {
         true
+    }
+
+    /// Where an order begins.
+    fn first_step(&self, _: &Order<'_>, _: &Source<'_>) -> Step {
+        Step::default()
     }
 
     /// The request of one step of an order. Called again for every try, so that no body is kept. `now` is for
@@ -85,6 +91,14 @@ pub trait Connector: Send + Sync {
     /// Reads the reply to [`Self::reverse_unknown`]. Total.
     fn parse_reverse_unknown(&self, _: &Step, _: &Attempt, _: &Reply) -> ParsedReversal {
         ParsedReversal::Indeterminate(Unknown::Unreadable)
+    }
+
+    /// Reads the body of a request that the gateway made to us, and verifies that the gateway made it.
+    ///
+    /// # Errors
+    /// [`NotificationError`]: nothing of it is to be believed.
+    fn notification(&self, _: &[u8]) -> Result<Vec<Notification>, NotificationError> {
+        Err(NotificationError::NotExpected)
     }
 }
 
@@ -181,6 +195,8 @@ pub enum ParsedFollowUp {
 pub enum ParsedReversal {
     /// All that the attempt held or took is given back.
     Reversed,
+    /// The gateway has taken it, and will say by notification how it ended.
+    Accepted,
     /// The gateway has nothing of this reference that could be given back, for now.
     NothingThere,
     /// This step is done; go on with another.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::attempt::{Attempt, AttemptState, Purpose, Verdict};
 use hushpad_domain::field::Field;
-use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
+use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName, OperationId};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::payment_data::PaymentData;
@@ -14,8 +14,8 @@ use hushpad_domain::time::{Tick, Timestamp};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
-use crate::order::{Order, Source};
+use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, Step};
+use crate::order::{FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireRequest};
 
 /// 2026-08-21T00:00:00Z.
@@ -35,6 +35,7 @@ pub(crate) fn attempt(amount: &str, currency: &str) -> Attempt {
         intended_on: now(),
         updated_on: now(),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     }
 }
 
@@ -102,6 +103,31 @@ pub(crate) fn parse_query(connector: &dyn Connector, step: &Step, status: u16, b
 
 pub(crate) fn reply(status: u16, body: &[u8]) -> Reply {
     Reply { status, body: Zeroizing::new(body.to_vec()) }
+}
+
+pub(crate) fn follow_up<'a>(attempt: &'a Attempt, reference: &'a str, kind: FollowUpKind) -> FollowUp<'a> {
+    FollowUp {
+        attempt,
+        answer_reference: reference,
+        capture_reference: None,
+        id: OperationId(Uuid::from_u128(8)),
+        kind,
+        amount: attempt.amount,
+    }
+}
+
+/// What a reply to a follow-up says, in few words.
+pub(crate) fn told(parsed: &ParsedFollowUp) -> String {
+    match parsed {
+        ParsedFollowUp::Done { reference, .. } => format!("done {reference}"),
+        ParsedFollowUp::Accepted { reference, .. } => format!("accepted {reference}"),
+        ParsedFollowUp::Refused { reason, .. } => format!("refused {reason}"),
+        ParsedFollowUp::NotProcessed => "not processed".to_owned(),
+        ParsedFollowUp::Next(step) => {
+            format!("next {} {}", step.no, step.ids.join(" ")).trim_end().to_owned()
+        }
+        ParsedFollowUp::Indeterminate(_) => "unknown".to_owned(),
+    }
 }
 
 pub(crate) fn verdict(parsed: &Parsed) -> Option<Verdict> {

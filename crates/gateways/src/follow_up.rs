@@ -90,6 +90,8 @@ pub enum AskedFollowUp {
 pub enum Reversal {
     /// All that the attempt held or took is given back.
     Reversed,
+    /// The gateway has taken it, and says by notification how it ended. Until then the attempt stays unknown.
+    Accepted,
     /// The gateway has nothing of this reference. Final only after [`crate::Caps::settle_time`].
     NothingThere,
     /// It is still not known: [`NotKnown::NoQuery`] where the gateway cannot do this at all.
@@ -166,6 +168,7 @@ impl Gateways {
             match route.connector.parse_reverse_unknown(&step, attempt, &reply) {
                 ParsedReversal::Next(next) => step = next,
                 ParsedReversal::Reversed => return Reversal::Reversed,
+                ParsedReversal::Accepted => return Reversal::Accepted,
                 ParsedReversal::NothingThere => return Reversal::NothingThere,
                 ParsedReversal::Indeterminate(reason) => {
                     return Reversal::NotKnown(NotKnown::NoAnswer(reason));

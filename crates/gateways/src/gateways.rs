@@ -14,6 +14,7 @@ use crate::caps::Caps;
 use crate::config::{GatewayConfig, GatewayConfigError, Patience};
 use crate::connector::{Connector, Parsed, ParsedQuery, STEPS_MAX, Step};
 use crate::executor::{Exchange, Executor};
+use crate::notification::{Notification, NotificationError};
 use crate::order::{Order, Source};
 use crate::wire::{Reply, WireRequest};
 
@@ -139,13 +140,25 @@ impl Gateways {
         }
     }
 
+    /// Reads what a gateway told us, and verifies that it did. Nothing is done about it here.
+    ///
+    /// # Errors
+    /// [`NotificationError`]: nothing of it is to be believed.
+    pub fn notification(
+        &self,
+        name: &GatewayName,
+        body: &[u8],
+    ) -> Result<Vec<Notification>, NotificationError> {
+        self.routes.get(name).ok_or(NotificationError::NoGateway)?.connector.notification(body)
+    }
+
     async fn submit_on(&self, route: &Route, order: &Order<'_>, source: &Source<'_>) -> Submission {
         let masked = match source {
             Source::Keyed(card) => Some(card.masked()),
             Source::Stored(_) => None,
         };
         let until = Instant::now() + route.patience.whole;
-        let mut step = Step::default();
+        let mut step = route.connector.first_step(order, source);
         let mut exposure = Exposure::None;
         for _ in 0..STEPS_MAX {
             let reply = match self.run_step(route, &step, order, source, until, exposure).await {

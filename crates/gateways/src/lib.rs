@@ -8,7 +8,7 @@
 //!   patience. Anything else without a readable answer is [`Submission::Unknown`] (G1, G3).
 //!
 //! [`Gateways`] puts both together. [`generic`] is the JSON of the pay connectors that voice platforms speak;
-//! [`cybersource`], [`stripe`] and [`adyen`] speak to those gateways; [`sandbox`] is a gateway that takes no
+//! [`cybersource`], [`stripe`], [`adyen`], [`worldpay`] and [`mpgs`] speak to those gateways; [`sandbox`] is a gateway that takes no
 //! money and speaks as the generic one.
 //!
 //! No card digit leaves here but in the request itself: request bodies are wiped, replies are kept only as
@@ -18,8 +18,11 @@ pub mod adyen;
 mod amounts;
 mod breaker;
 mod caps;
+mod checks;
 mod config;
 mod connector;
+#[cfg(test)]
+mod contract;
 mod counted_io;
 pub mod cybersource;
 mod endpoint;
@@ -29,11 +32,14 @@ mod fixtures;
 mod follow_up;
 mod gateways;
 pub mod generic;
+pub mod mpgs;
+mod notification;
 mod order;
 pub mod sandbox;
 pub mod stripe;
 mod wire;
 mod wire_text;
+pub mod worldpay;
 
 pub use amounts::Currencies;
 pub use caps::{Caps, Replay};
@@ -41,8 +47,10 @@ pub use config::{GatewayConfig, GatewayConfigError, GatewayKind, Patience};
 pub use connector::{
     BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, STEPS_MAX, Step,
 };
+pub use cybersource::Auth as CyberSourceAuth;
 pub use endpoint::{Endpoint, EndpointError};
 pub use follow_up::{AskedFollowUp, FollowUpSubmission, Reversal};
 pub use gateways::{Asked, Clock, Gateways, NotKnown, Submission};
+pub use notification::{NOTIFICATIONS_MAX, Notification, NotificationError, Told};
 pub use order::{Channel, Credential, FollowUp, FollowUpKind, Order, Source};
 pub use wire::{BODY_BYTES_MAX, Reply, WireBody, WireRequest};

@@ -3,8 +3,10 @@
 use std::io;
 
 use http::{HeaderName, HeaderValue, Method};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::connector::BuildError;
 use crate::endpoint::Endpoint;
 
 /// No request or reply of a gateway comes near this; more is a mistake or an attack.
@@ -37,6 +39,16 @@ impl WireBody {
     #[must_use]
     pub fn room() -> Self {
         Self(Zeroizing::new(Vec::with_capacity(BODY_BYTES_MAX)))
+    }
+
+    /// A value as JSON. Made for requests without a card: the value itself is not wiped.
+    ///
+    /// # Errors
+    /// [`BuildError::TooLong`] above [`BODY_BYTES_MAX`].
+    pub fn json(value: &impl Serialize) -> Result<Self, BuildError> {
+        let mut body = Self::room();
+        serde_json::to_writer(&mut body, value).map_err(|_| BuildError::TooLong)?;
+        Ok(body)
     }
 
     /// How many bytes there are.
@@ -78,4 +90,12 @@ pub struct Reply {
     pub status: u16,
     /// The body, wiped when dropped.
     pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Reply {
+    /// The body as JSON; `None` when it is not of this shape.
+    #[must_use]
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
 }

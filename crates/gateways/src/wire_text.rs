@@ -1,7 +1,6 @@
 //! Text on the wire: what goes out of an attempt, and what may be kept of a reply.
 
 use http::HeaderValue;
-use hushpad_domain::ids::AttemptId;
 use hushpad_domain::text::holds_card_number;
 use uuid::Uuid;
 
@@ -11,15 +10,15 @@ const TEXT_CHARS_MAX: usize = 200;
 /// The namespace of our idempotency keys. Any fixed one will do.
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x6ac2_7f4e_0b65_4a0f_9d8e_31c5_5e20_77b1);
 
-/// The key of one step of an attempt: stable over restarts, new for every attempt. 36 characters.
-pub(crate) fn idempotency_key(attempt: AttemptId, step: &str) -> HeaderValue {
-    let key = derived(attempt, step);
+/// The key of one step of an attempt or an operation: stable over restarts, new for every id. 36 characters.
+pub(crate) fn idempotency_key(id: Uuid, step: &str) -> HeaderValue {
+    let key = derived(id, step);
     HeaderValue::try_from(key.to_string()).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// An id that follows from an attempt and a purpose.
-pub(crate) fn derived(attempt: AttemptId, purpose: &str) -> Uuid {
-    let mut name = attempt.0.as_bytes().to_vec();
+/// An id that follows from another and a purpose.
+pub(crate) fn derived(id: Uuid, purpose: &str) -> Uuid {
+    let mut name = id.as_bytes().to_vec();
     name.extend_from_slice(purpose.as_bytes());
     Uuid::new_v5(&KEY_NAMESPACE, &name)
 }

@@ -126,6 +126,7 @@ fn name() -> GatewayName {
 fn gateways(url: &str) -> Gateways {
     let kind = GatewayKind::Generic {
         url: url.to_owned(),
+        operations_url: None,
         query_url: Some(url.to_owned()),
         user: sandbox::USER.to_owned(),
         password: sandbox::PASSWORD.to_owned(),
@@ -149,6 +150,7 @@ async fn pay(gateways: Arc<Gateways>, index: usize, payment: Payment) -> (Attemp
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     };
     let order = Order::by_phone(&attempt, &payment_data);
     let submission = gateways.submit(&name(), &order, &Source::Keyed(&card(payment.card))).await;

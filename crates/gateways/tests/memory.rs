@@ -106,7 +106,13 @@ fn forgetful_gateway(reply: &'static str) -> String {
 
 async fn submit(search: &mut Search, reply: &'static str) -> Submission {
     let (user, password) = ("u".to_owned(), "p".to_owned());
-    let kind = GatewayKind::Generic { url: forgetful_gateway(reply), query_url: None, user, password };
+    let kind = GatewayKind::Generic {
+        url: forgetful_gateway(reply),
+        operations_url: None,
+        query_url: None,
+        user,
+        password,
+    };
     let name = GatewayName("main".to_owned());
     let gateways = Gateways::new(vec![GatewayConfig::new(name.clone(), kind)]).unwrap();
     let data = [("Amount", "12.40"), ("Currency", "GBP")];
@@ -121,6 +127,7 @@ async fn submit(search: &mut Search, reply: &'static str) -> Submission {
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     };
     let order = Order::by_phone(&attempt, &payment_data);
     let card = card();

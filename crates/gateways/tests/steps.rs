@@ -124,6 +124,7 @@ fn attempt() -> Attempt {
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     }
 }
 
@@ -204,11 +205,11 @@ async fn a_question_has_steps_too() {
     let stage = Stage::open(&[MADE, PAID]).await;
     let asked = stage.gateways.ask(&main(), &attempt()).await;
     assert!(matches!(asked, Asked::Found(answer) if answer.verdict == Verdict::Approved));
-    assert_eq!(stage.heard().await, [CREATE, "GET /v1/payment_intents/pi_1"]);
+    assert_eq!(stage.heard().await, [CREATE, "GET /v1/payment_intents/pi_1?expand[]=latest_charge"]);
 
     let stage = Stage::open(&[MADE, MADE, Act::Reply(200, Body::Intent("canceled"))]).await;
     assert_eq!(stage.gateways.ask(&main(), &attempt()).await, Asked::NotFound);
-    assert_eq!(stage.heard().await, [CREATE, "GET /v1/payment_intents/pi_1", CANCEL]);
+    assert_eq!(stage.heard().await, [CREATE, "GET /v1/payment_intents/pi_1?expand[]=latest_charge", CANCEL]);
 
     let stage = Stage::open(&[MADE, Act::Close]).await;
     let asked = stage.gateways.ask(&main(), &attempt()).await;

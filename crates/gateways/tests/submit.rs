@@ -80,6 +80,7 @@ fn main() -> GatewayName {
 fn gateways(base: &str, whole: Duration) -> Gateways {
     let kind = GatewayKind::Generic {
         url: format!("{base}/charges"),
+        operations_url: None,
         query_url: Some(format!("{base}/charges")),
         user: sandbox::USER.to_owned(),
         password: sandbox::PASSWORD.to_owned(),
@@ -101,6 +102,7 @@ async fn pay(gateways: &Gateways, keys: &str, amount: &str) -> (Attempt, Submiss
         intended_on: Timestamp::from_micros(0),
         updated_on: Timestamp::from_micros(0),
         state: AttemptState::Intent,
+        operations: Vec::new(),
     };
     let order = Order::by_phone(&attempt, &payment_data);
     let submission = gateways.submit(&main(), &order, &Source::Keyed(&card(keys))).await;
@@ -230,6 +232,7 @@ async fn a_wrong_password_is_refused_before_processing() {
     let shop = Shop::open().await;
     let kind = |base: String| GatewayKind::Generic {
         url: base,
+        operations_url: None,
         query_url: None,
         user: "x".into(),
         password: "y".into(),
@@ -304,7 +307,13 @@ async fn a_failed_handshake_shows_no_byte_of_the_request() {
         let _ = stream.read_to_end(&mut seen).await;
         seen
     });
-    let kind = GatewayKind::Generic { url, query_url: None, user: "u".into(), password: "p".into() };
+    let kind = GatewayKind::Generic {
+        url,
+        operations_url: None,
+        query_url: None,
+        user: "u".into(),
+        password: "p".into(),
+    };
     let patience = Patience { connect: Duration::from_secs(5), whole: Duration::from_millis(150) };
     let gateways =
         Gateways::new(vec![GatewayConfig { patience, ..GatewayConfig::new(main(), kind) }]).unwrap();
@@ -319,7 +328,13 @@ async fn the_request_is_the_published_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/pay?shop=1", listener.local_addr().unwrap());
     let server = tokio::spawn(async move { overhear(listener).await });
-    let kind = GatewayKind::Generic { url, query_url: None, user: "u".into(), password: "p".into() };
+    let kind = GatewayKind::Generic {
+        url,
+        operations_url: None,
+        query_url: None,
+        user: "u".into(),
+        password: "p".into(),
+    };
     let gateways = Gateways::new(vec![GatewayConfig::new(main(), kind)]).unwrap();
     let (_, submission) = pay(&gateways, VISA, "12.40").await;
     assert_eq!(answer(submission).gateway_reference, "ch_9");
@@ -363,7 +378,13 @@ async fn a_number_that_is_echoed_goes_no_further() {
         let body = r#"{"error_code":"x-4111111111111111","error_message":"card 4111 1111 1111 1111, code 123 wrong"}"#;
         reply_with(listener, body).await;
     });
-    let kind = GatewayKind::Generic { url, query_url: None, user: "u".into(), password: "p".into() };
+    let kind = GatewayKind::Generic {
+        url,
+        operations_url: None,
+        query_url: None,
+        user: "u".into(),
+        password: "p".into(),
+    };
     let gateways = Gateways::new(vec![GatewayConfig::new(main(), kind)]).unwrap();
     let (_, submission) = pay(&gateways, VISA, "12.40").await;
     let told = format!("{submission:?}");

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use hushpad_domain::ids::{AccountId, SessionGuid};
-use hushpad_domain::ports::Sessions;
+use hushpad_domain::ports::{Sessions, Webhooks, World};
 use uuid::Uuid;
 
 use crate::calls::Calls;
@@ -23,6 +23,8 @@ pub struct Admin {
     pub calls: Calls,
     pub secure_side: SecureDesk,
     pub sessions: Arc<dyn Sessions>,
+    pub webhooks: Arc<dyn Webhooks>,
+    pub world: Arc<dyn World>,
     pub redactor: Redactor,
 }
 
@@ -49,6 +51,15 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     admin.metrics.live().calls.set(count(admin.calls.count()));
     admin.metrics.live().sessions.set(count(admin.secure_side.count()));
     admin.metrics.live().redacted_lines.set(admin.redactor.hits());
+    // Without the store the last numbers stand; that it is gone is told by `ready`.
+    if let Ok(backlog) = admin.webhooks.backlog().await {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let now = admin.world.now();
+        let age_s = backlog.oldest.map_or(0, |oldest| now.as_seconds() - oldest.as_seconds());
+        admin.metrics.live().webhooks_due.set(number(backlog.due));
+        admin.metrics.live().webhooks_dead.set(number(backlog.dead));
+        admin.metrics.live().webhooks_oldest_s.set(age_s.max(0));
+    }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], admin.metrics.text())
 }

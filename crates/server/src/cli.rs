@@ -34,7 +34,11 @@ impl Cli {
             (None, Command::Demo(_) | Command::Bench(_)) => "warn",
             (
                 None,
-                Command::Serve(_) | Command::CheckConfig(_) | Command::Client(_) | Command::GatewaySim(_),
+                Command::Serve(_)
+                | Command::CheckConfig(_)
+                | Command::Client(_)
+                | Command::Webhooks(_)
+                | Command::GatewaySim(_),
             ) => "info",
         }
     }
@@ -50,9 +54,12 @@ pub enum Command {
     /// API clients: who may call the Payment API.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Webhooks: dead letters, replays, and a receiver to try with.
+    #[command(subcommand, alias = "webhook")]
+    Webhooks(WebhooksCommand),
     /// The main job on this machine: a customer's phone, an agent's phone, a shop, a gateway.
     Demo(DemoArgs),
-    /// A sandbox gateway with a ledger, for tests. It moves no money.
+    /// A simulator of six gateways with a ledger, for tests. It moves no money.
     GatewaySim(GatewaySimArgs),
     /// Measures this build on this machine: sessions and key presses. Calls: `./bench calls`.
     Bench(BenchArgs),
@@ -133,6 +140,51 @@ pub enum ClientCommand {
     },
 }
 
+/// What to do with webhooks.
+#[derive(Subcommand)]
+pub enum WebhooksCommand {
+    /// Lists the dead letters, oldest first.
+    List {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Of this account only.
+        #[arg(long)]
+        account: Option<String>,
+        /// Those that are still tried, in place of the dead ones.
+        #[arg(long)]
+        due: bool,
+    },
+    /// Sends a dead letter again: at once, and then by the schedule. The server must run.
+    Replay {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Of this account only.
+        #[arg(long)]
+        account: Option<String>,
+        /// The webhook's id.
+        #[arg(value_parser = crate::webhooks::cli::parse_id)]
+        id: uuid::Uuid,
+    },
+    /// Receives webhooks, prints them, and says whether they verify. For integrators.
+    Listen(ListenArgs),
+}
+
+/// How the receiver runs.
+#[derive(Args)]
+pub struct ListenArgs {
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    pub listen: std::net::SocketAddr,
+    /// A file with the secret (whsec_…) that the configuration signs with.
+    #[arg(long)]
+    pub secret_file: PathBuf,
+    /// Ends after so many; without it, when it is asked to stop.
+    #[arg(long)]
+    pub count: Option<u64>,
+}
+
 /// How the demo runs.
 #[derive(Args)]
 pub struct DemoArgs {
@@ -145,7 +197,7 @@ pub struct DemoArgs {
     pub port: u16,
 }
 
-/// How the sandbox gateway runs.
+/// How the gateway simulator runs.
 #[derive(Args)]
 pub struct GatewaySimArgs {
     /// Where it listens.
@@ -154,6 +206,12 @@ pub struct GatewaySimArgs {
     /// Keeps the ledger in this file, so that it survives a restart. It holds no card number.
     #[arg(long)]
     pub ledger: Option<PathBuf>,
+    /// Where Adyen's notifications are posted, such as `http://127.0.0.1:8443/adyen`.
+    #[arg(long)]
+    pub notify: Option<String>,
+    /// Takes keyed cards from web pages too, not only from telephone and mail orders.
+    #[arg(long)]
+    pub ecommerce: bool,
 }
 
 /// What is measured.

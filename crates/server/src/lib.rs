@@ -2,6 +2,7 @@
 //!
 //! [`serve`] puts the parts together. A call lives in [`calls`] over [`sip`] and [`media`]; a payment session
 //! in [`capture`], which alone holds the card; an attempt in [`payments`]. [`config`] reads the one file,
+//! [`webhooks`] tells back ends of results,
 //! [`world`] is time and chance, [`demo`] plays the main job on one machine, `bench` measures it.
 
 pub mod admin;
@@ -23,4 +24,5 @@ pub mod metrics;
 pub mod payments;
 pub mod serve;
 pub mod sip;
+pub mod webhooks;
 pub mod world;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use hushpad_domain::webhook::{DeliveryState, TryAnswer};
 use hushpad_gateways::Submission;
 use hushpad_telephony::key_queue::Alarm;
 use prometheus_client::encoding::text::encode;
@@ -22,6 +23,7 @@ pub struct Metrics {
     request_seconds: Histogram,
     attempts: Family<AttemptLabels, Counter>,
     keys: Counter,
+    webhooks: Family<WebhookLabels, Counter>,
     alarms: Family<AlarmLabels, Counter>,
     live: Gauges,
 }
@@ -34,6 +36,9 @@ pub struct Gauges {
     pub sessions: Gauge,
     pub pages: Gauge,
     pub redacted_lines: Gauge<u64, AtomicU64>,
+    pub webhooks_due: Gauge,
+    pub webhooks_oldest_s: Gauge,
+    pub webhooks_dead: Gauge,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -55,6 +60,12 @@ enum AttemptResult {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WebhookLabels {
+    answer: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AlarmLabels {
     alarm: String,
 }
@@ -73,11 +84,20 @@ impl Metrics {
             Gauges::default(),
         );
         let (requests, request_seconds, attempts, keys, alarms, live) = metrics;
+        let webhooks = Family::<WebhookLabels, Counter>::default();
         registry.register("http_requests", "HTTP requests by route and status", requests.clone());
         registry.register("http_request_seconds", "Time to answer a request", request_seconds.clone());
         registry.register("attempts", "Attempts by what came of the request", attempts.clone());
         registry.register("keys", "Keys taken for entry", keys.clone());
         registry.register("entry_alarms", "Entries stopped, by reason", alarms.clone());
+        registry.register("webhook_tries", "Tries of webhooks, by answer and what follows", webhooks.clone());
+        registry.register("webhooks_due", "Webhooks that wait", live.webhooks_due.clone());
+        registry.register(
+            "webhooks_oldest_seconds",
+            "Age of the oldest webhook that waits",
+            live.webhooks_oldest_s.clone(),
+        );
+        registry.register("webhooks_dead", "Dead letters", live.webhooks_dead.clone());
         registry.register("calls", "Live calls", live.calls.clone());
         registry.register("sessions", "Provider sessions with a task", live.sessions.clone());
         registry.register("pages", "Live agent pages", live.pages.clone());
@@ -86,7 +106,7 @@ impl Metrics {
             "Log lines that held a card number: must stay 0",
             live.redacted_lines.clone(),
         );
-        Self { registry, requests, request_seconds, attempts, keys, alarms, live }
+        Self { registry, requests, request_seconds, attempts, keys, webhooks, alarms, live }
     }
 
     /// A request was answered.
@@ -103,6 +123,16 @@ impl Metrics {
             Submission::Unknown(_) => AttemptResult::Unknown,
         };
         self.attempts.get_or_create(&AttemptLabels { result }).inc();
+    }
+
+    /// A webhook was tried.
+    pub fn webhook_tried(&self, answer: TryAnswer, state: DeliveryState) {
+        let answer = match answer {
+            // A receiver must not make a series of each status it can think of.
+            TryAnswer::Status(status) => format!("{}xx", status / 100),
+            word => word.word(),
+        };
+        self.webhooks.get_or_create(&WebhookLabels { answer, state: state.name().word() }).inc();
     }
 
     /// A key was taken for entry. How many, never which.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hushpad_domain::ports::{Sessions, World};
+use hushpad_domain::ports::{Sessions, Webhooks, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::Gateways;
 use hushpad_store::{Ownership, Store};
@@ -25,6 +25,7 @@ use crate::log::Redactor;
 use crate::media::MediaPlane;
 use crate::metrics::Metrics;
 use crate::payments::{Books, Payments, recovery};
+use crate::webhooks::{Dispatcher, Told};
 use crate::world::RealWorld;
 
 /// How often what is past its retention is wiped. The query hides it at once; this makes it gone.
@@ -35,6 +36,7 @@ pub struct Running {
     stop: CancellationToken,
     calls: Calls,
     store: Arc<Store>,
+    dispatcher: Dispatcher,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -53,8 +55,12 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways =
         Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
-    let announcer = Arc::new(Announcer::new(store.clone()));
-    let sessions: Arc<dyn Sessions> = announcer.clone();
+    let dispatcher =
+        Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
+            .context("webhooks")?;
+    let told = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
+    let announcer = Arc::new(Announcer::new(told.clone()));
+    let (sessions, webhooks): (Arc<dyn Sessions>, Arc<dyn Webhooks>) = (announcer.clone(), told);
     let books = Books::new(Arc::clone(&sessions), world.clone());
     let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
@@ -84,6 +90,8 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         calls: calls.clone(),
         secure_side,
         sessions: Arc::clone(&sessions),
+        webhooks,
+        world: Arc::new(world.clone()),
         redactor,
     });
     let stop = CancellationToken::new();
@@ -93,12 +101,12 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
-    Ok(Running { stop, calls, store, tasks })
+    Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
 impl Running {
     /// Ends it in order: no new calls, live calls finish (their sessions too) or are ended, then no more
-    /// requests, then the store is closed.
+    /// requests, then no more webhooks, then the store is closed.
     pub async fn shut_down(self) {
         self.calls.shut_down().await;
         self.stop.cancel();
@@ -107,6 +115,7 @@ impl Running {
                 warn!(%error, "a task did not end well");
             }
         }
+        self.dispatcher.shut_down().await;
         self.store.close().await;
     }
 }

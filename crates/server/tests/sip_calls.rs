@@ -164,6 +164,20 @@ async fn agents_are_called_over_tcp_too() {
     desk.is_quiet().await;
 }
 
+/// Found by fuzzing: the stack adds this length to another one, which must not end as a panic of its reader.
+#[tokio::test]
+async fn a_stream_with_an_impossible_length_is_closed() {
+    let bind = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _desk =
+        Desk::start_with(|config| config.listeners.push(Listener { transport: Transport::Tcp, bind })).await;
+    until("the listener is there", || std::net::TcpStream::connect(bind).is_ok()).await;
+    let mut stream = tokio::net::TcpStream::connect(bind).await.unwrap();
+    let message = format!("OPTIONS sip:{bind} SIP/2.0\r\nContent-Length: {}\r\n\r\n", u64::MAX);
+    stream.write_all(message.as_bytes()).await.unwrap();
+    let closed = tokio::time::timeout(desk::PATIENCE, stream.read(&mut [0; 64])).await;
+    assert!(matches!(closed.expect("the stream is closed"), Ok(0) | Err(_)));
+}
+
 #[tokio::test]
 async fn an_address_that_others_cannot_use_is_refused_at_the_start() {
     let bind = "0.0.0.0:0".parse().unwrap();

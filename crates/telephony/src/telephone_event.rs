@@ -16,6 +16,9 @@ const REMEMBERED: usize = 32;
 /// Packets whose press began this long before the newest one are ignored: no network reorders that far.
 const LATE_S: u32 = 2;
 
+/// The fastest clock of any audio (RFC 4733 section 2.1 ties events to it), in Hz.
+const MAX_CLOCK_RATE_HZ: u32 = 192_000;
+
 /// A duration field is full: the press goes on in a segment of its own (section 2.5.1.3).
 const FULL_DURATION: u32 = 0xffff;
 
@@ -78,11 +81,18 @@ struct Down {
 }
 
 impl Receiver {
-    /// A receiver for events whose clock runs at `clock_rate_hz` (8000 for G.711). Zero is taken as one.
+    /// A receiver for events whose clock runs at `clock_rate_hz` (8000 for G.711), from 1 to 192,000; other
+    /// values count as the nearer end.
     #[must_use]
     pub fn new(clock_rate_hz: u32) -> Self {
         let seen = [None; REMEMBERED];
-        Self { clock_rate_hz: clock_rate_hz.max(1), seen, next: 0, newest: None, down: None }
+        Self {
+            clock_rate_hz: clock_rate_hz.clamp(1, MAX_CLOCK_RATE_HZ),
+            seen,
+            next: 0,
+            newest: None,
+            down: None,
+        }
     }
 
     /// Forgets everything: another stream begins.

@@ -37,7 +37,7 @@ mod rate;
 mod tokens;
 mod verified;
 
-pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document};
+pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document, status_body};
 pub use keys::{TokenKeys, hash_client_secret};
 pub use page::page_router;
 

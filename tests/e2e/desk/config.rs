@@ -7,11 +7,22 @@ use std::path::Path;
 use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
 /// Writes it.
-pub(super) fn write(at: &Addresses, relay: &Range<u16>, agent_phone: &str, directory: &Path) {
+pub(super) fn write(
+    at: &Addresses,
+    relay: &Range<u16>,
+    agent_phone: &str,
+    more_agents: &[(String, String)],
+    directory: &Path,
+) {
     let Addresses { api, page, admin, gateway, sip, shop } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
     fs::create_dir_all(directory.join("data")).unwrap();
+    let agent = |(id, phone): &(String, String)| {
+        let user = phone.trim_start_matches("sip:").split('@').next().unwrap();
+        format!("[[accounts.agents]]\nid = \"{id}\"\nuser = \"{user}\"\nphone = \"{phone}\"\n")
+    };
+    let more_agents: String = more_agents.iter().map(agent).collect();
     let text = format!(
         r#"
 test_mode = true
@@ -56,7 +67,7 @@ phone = "{agent_phone}"
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-[[accounts.configurations]]
+{more_agents}[[accounts.configurations]]
 id = {CONFIGURATION}
 gateway = "sandbox"
 allowed_origins = ["http://localhost:{shop}"]

@@ -85,6 +85,11 @@ pub(crate) struct Session {
 impl Desk {
     /// Starts everything and waits until it is ready.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more agents: their ids, and their phones' SIP addresses.
+    pub(crate) fn start_with(agents: &[(String, String)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
         let http = ports.take(6);
@@ -99,10 +104,11 @@ impl Desk {
         };
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());
-        let relay = ports.take(32);
+        // A call has four ports.
+        let relay = ports.take(32.max(agents.len() as u16 * 4));
         let agent =
             PhoneParts::new("1234", directory.path(), &mut ports, &agent_speech, "PCMU/8000/1,PCMA/8000/1");
-        config::write(&at, &relay, &agent.uri(), directory.path());
+        config::write(&at, &relay, &agent.uri(), agents, directory.path());
         let agent = Baresip::start(agent);
         let gateway = start_gateway(&at, directory.path());
         let seen = Seen::default();
@@ -149,6 +155,18 @@ impl Desk {
     /// Opens a session of 12.40 GBP on the agent's call.
     pub(crate) fn open_session(&mut self) -> Session {
         self.open_session_of("12.40")
+    }
+
+    /// Opens a session of 12.40 GBP on the call of this agent.
+    pub(crate) fn open_session_for(&mut self, agent: &str) -> Session {
+        let body = json!({ "agentId": agent, "paymentData": payment("12.40") });
+        let reply = self.post_session(&body).expect(200).json();
+        self.opened(reply)
+    }
+
+    /// What customers say.
+    pub(crate) fn customer_speech(&self) -> Sound {
+        self.customer_speech.clone()
     }
 
     /// Opens a session of that many GBP on the agent's call.

@@ -1,6 +1,7 @@
 //! The stories.
 
 mod browser;
+mod by_ear;
 mod crash;
 mod decline;
 mod demo;

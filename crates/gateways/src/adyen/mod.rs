@@ -1,38 +1,50 @@
 //! Adyen Checkout v72 (docs.adyen.com/api-explorer/Checkout/72/post/payments).
 //!
-//! # Request
+//! # Orders
 //! `POST {url}/payments` with `X-API-Key` and `Idempotency-Key` (a UUIDv5 of the attempt's id, 36 of 64
-//! characters). `reference` is the attempt's id, `shopperInteraction` `Moto`, the amount in Adyen's own minor
-//! units; there is no 3-D Secure data. Capture is the merchant account's setting.
+//! characters). `reference` is the attempt's id, `shopperInteraction` `Moto` for a telephone order, the amount in
+//! Adyen's own minor units; there is no 3-D Secure data. An authorisation asks for manual capture; whether a sale
+//! is captured at once is the merchant account's setting. Tokenising is a payment of nothing.
 //!
 //! # Answer
-//! Told by `resultCode`, not by the HTTP status: a refusal comes with 200. `Pending` and `Received` are
-//! unknown until Adyen's notification, `PartiallyAuthorised` is unknown until someone reverses it.
+//! Told by `resultCode`, not by the HTTP status: a refusal comes with 200. `Pending` and `Received` wait for
+//! Adyen's notification.
+//!
+//! # Follow-ups
+//! `POST {url}/payments/{pspReference}/captures`, `/cancels`, `/refunds` and `/reversals`, each with an
+//! `Idempotency-Key`. Adyen only says that it has taken them; how they end it says by notification. `/cancels`
+//! and `/reversals` refuse an `amount`.
 //!
 //! # Unknowns
-//! Adyen cannot be asked by our reference, and a replay would need the card. The notification or the operator
-//! must say what became of it; [`Caps::query_by_ref`] is `false`.
+//! Adyen cannot be asked by our reference, and a replay would need the card. It says by notification what became
+//! of an attempt; and `POST {url}/cancels` by our reference undoes what it held (a `TECHNICAL_CANCEL`
+//! notification tells).
 
+mod follow;
+mod notification;
 mod reply;
+mod request;
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
-use hushpad_card::Card;
-use hushpad_domain::attempt::{Attempt, Purpose};
-use hushpad_domain::ids::AttemptId;
+use hushpad_domain::attempt::{Attempt, Purpose, Unknown};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
-use serde::Serialize;
-use zeroize::Zeroizing;
+use uuid::Uuid;
 
-use crate::amounts::{self, Currencies, Unit};
+use self::notification::NotificationKey;
+use crate::amounts::{Currencies, Unit};
 use crate::caps::{Caps, Replay};
-use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
+use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
 use crate::endpoint::Endpoint;
-use crate::order::{Order, Source};
+use crate::notification::{Notification, NotificationError};
+use crate::order::{FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireBody, WireRequest};
-use crate::wire_text::{digits_as_text, idempotency_key, secret_header};
+use crate::wire_text::{derived, idempotency_key, secret_header};
+
+/// Adyen keeps idempotency keys for seven days at least (docs.adyen.com, "API idempotency"). A day is kept back.
+pub const REPLAY_MAX: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 
 /// Where Adyen does not write two decimals, or not as ISO 4217 does (CLP, CVE, IDR, ISK), from
 /// docs.adyen.com/development-resources/currency-codes. MGA is not taken.
@@ -62,44 +74,71 @@ const UNITS: &[Unit] = &[
     Unit::new("XPF", 0),
 ];
 
-/// The API wants a URL to come back to after a redirection. A telephone payment has none: nobody goes there.
-const RETURN_URL: &str = "https://moto.invalid/";
+/// How to reach Adyen as a merchant.
+pub struct Settings<'a> {
+    /// Up to the version, such as `/v72`.
+    pub base: Endpoint,
+    /// The merchant account.
+    pub merchant_account: &'a str,
+    /// The API key.
+    pub api_key: &'a str,
+    /// The key of notifications in hexadecimal; without it none is believed.
+    pub hmac_key: Option<&'a str>,
+    /// How long after the intent an operator may take silence for "not charged".
+    pub settle_time: Duration,
+}
 
 /// The connector of Adyen.
 pub struct Adyen {
-    payments: Endpoint,
+    base: Endpoint,
     merchant_account: String,
     api_key: HeaderValue,
+    notifications: Option<NotificationKey>,
     caps: Caps,
 }
 
 impl Adyen {
-    /// The connector; `base` ends with the version, such as `/v72`. `None` when the key cannot be a header or
-    /// the account has no name.
+    /// The connector; `None` when a key cannot be used or the account has no name.
     #[must_use]
-    pub fn new(base: Endpoint, merchant_account: &str, api_key: &str, settle_time: Duration) -> Option<Self> {
+    pub fn new(settings: Settings<'_>) -> Option<Self> {
+        let Settings { base, merchant_account, api_key, hmac_key, settle_time } = settings;
         if merchant_account.is_empty() || api_key.is_empty() {
             return None;
         }
+        let notifications = match hmac_key {
+            Some(key) => Some(NotificationKey::new(key)?),
+            None => None,
+        };
         Some(Self {
-            payments: base.below("/payments"),
+            base,
             merchant_account: merchant_account.to_owned(),
             api_key: secret_header(api_key)?,
             caps: Caps {
-                replay: Replay::None,
+                replay: Replay::StoresFirst { window: REPLAY_MAX },
                 query_by_ref: false,
-                reverse_by_ref: false,
+                reverse_by_ref: true,
                 settle_time,
                 currencies: Currencies::in_minor_units(UNITS),
                 brands: &Brand::ALL,
-                partial: false,
+                partial: true,
                 moto: true,
-                purposes: &[Purpose::Sale],
-                follow_ups: &[],
+                purposes: &Purpose::ALL,
+                follow_ups: &FollowUpKind::ALL,
                 query_follow_up: false,
-                notifies: false,
+                notifies: notifications.is_some(),
             },
+            notifications,
         })
+    }
+
+    fn post(&self, path: &str, id: Uuid, step: &str, body: WireBody) -> WireRequest {
+        let headers = vec![
+            (HeaderName::from_static("x-api-key"), self.api_key.clone()),
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::ACCEPT, HeaderValue::from_static("application/json")),
+            (HeaderName::from_static("idempotency-key"), idempotency_key(id, step)),
+        ];
+        WireRequest { endpoint: self.base.below(path), method: Method::POST, headers, body }
     }
 }
 
@@ -115,18 +154,9 @@ impl Connector for Adyen {
         source: &Source<'_>,
         _: Timestamp,
     ) -> Result<WireRequest, BuildError> {
-        let (Purpose::Sale, Source::Keyed(card)) = (order.attempt.purpose, source) else {
-            return Err(BuildError::Unsupported);
-        };
         let mut body = WireBody::room();
-        self.write_payment(&mut body, order, card)?;
-        let headers = vec![
-            (HeaderName::from_static("x-api-key"), self.api_key.clone()),
-            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (header::ACCEPT, HeaderValue::from_static("application/json")),
-            (HeaderName::from_static("idempotency-key"), idempotency_key(order.attempt.id, "payments")),
-        ];
-        Ok(WireRequest { endpoint: self.payments.clone(), method: Method::POST, headers, body })
+        request::write(&mut body, &self.merchant_account, order, source)?;
+        Ok(self.post("/payments", order.attempt.id.0, "payments", body))
     }
 
     fn parse(&self, _: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
@@ -138,137 +168,32 @@ impl Connector for Adyen {
     }
 
     fn parse_query(&self, _: &Step, _: &Attempt, _: &Reply) -> ParsedQuery {
-        ParsedQuery::Indeterminate(hushpad_domain::attempt::Unknown::Unreadable)
+        ParsedQuery::Indeterminate(Unknown::Unreadable)
     }
-}
 
-impl Adyen {
-    fn write_payment(&self, body: &mut WireBody, order: &Order<'_>, card: &Card) -> Result<(), BuildError> {
-        let amount = order.attempt.amount;
-        if order.payment_data.amount() != amount {
-            return Err(BuildError::AmountDiffers);
-        }
-        let value = amounts::minor(amount, UNITS)?;
-        let (month, year) = card.expiry();
-        let (month, year) = (Zeroizing::new(format!("{month:02}")), Zeroizing::new(year.to_string()));
-        card.read_number(|number| {
-            card.read_security_code(|code| {
-                let payment = Payment {
-                    merchant_account: &self.merchant_account,
-                    reference: order.attempt.id,
-                    amount: Amount { currency: amount.currency().code(), value },
-                    payment_method: PaymentMethod {
-                        kind: "scheme",
-                        number: digits_as_text(number),
-                        expiry_month: &month,
-                        expiry_year: &year,
-                        cvc: code.map(digits_as_text),
-                    },
-                    shopper_interaction: "Moto",
-                    merchant_order_reference: order.payment_data.reference(),
-                    shopper_email: order.payment_data.get("Email"),
-                    return_url: RETURN_URL,
-                };
-                serde_json::to_writer(body, &payment).map_err(|_| BuildError::TooLong)
-            })
-        })
+    fn follow_up(&self, _: &Step, follow_up: &FollowUp<'_>, _: Timestamp) -> Result<WireRequest, BuildError> {
+        let (path, body) = follow::request(&self.merchant_account, follow_up)?;
+        Ok(self.post(&path, follow_up.id.0, "follow-up", WireBody::json(&body)?))
     }
-}
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Payment<'a> {
-    merchant_account: &'a str,
-    reference: AttemptId,
-    amount: Amount,
-    payment_method: PaymentMethod<'a>,
-    shopper_interaction: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    merchant_order_reference: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shopper_email: Option<&'a str>,
-    return_url: &'static str,
-}
+    fn parse_follow_up(&self, _: &Step, follow_up: &FollowUp<'_>, reply: &Reply) -> ParsedFollowUp {
+        follow::read(follow_up, reply)
+    }
 
-#[derive(Serialize)]
-struct Amount {
-    currency: &'static str,
-    value: i64,
-}
+    fn reverse_unknown(&self, _: &Step, attempt: &Attempt, _: Timestamp) -> Option<WireRequest> {
+        let body = follow::technical_cancel(&self.merchant_account, attempt);
+        Some(self.post("/cancels", derived(attempt.id.0, "cancels"), "", WireBody::json(&body).ok()?))
+    }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PaymentMethod<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    number: &'a str,
-    expiry_month: &'a str,
-    expiry_year: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cvc: Option<&'a str>,
+    fn parse_reverse_unknown(&self, _: &Step, attempt: &Attempt, reply: &Reply) -> ParsedReversal {
+        follow::read_technical_cancel(attempt, reply)
+    }
+
+    fn notification(&self, body: &[u8]) -> Result<Vec<Notification>, NotificationError> {
+        let key = self.notifications.as_ref().ok_or(NotificationError::NotExpected)?;
+        notification::read(key, &self.merchant_account, body)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures::{self, header_lines};
-
-    fn adyen() -> Adyen {
-        let base = Endpoint::parse("https://checkout-test.adyen.com/v72", false).unwrap();
-        Adyen::new(base, "ShopPOS", "key-1", Duration::from_secs(60)).unwrap()
-    }
-
-    #[test]
-    fn the_request_is_a_moto_payment_in_minor_units() {
-        let wire = fixtures::build(&adyen(), &Step::default(), "12.40", "GBP").unwrap();
-        insta::assert_snapshot!(header_lines(&wire), @r#"
-        POST /v72/payments
-        x-api-key: key-1
-        content-type: application/json
-        accept: application/json
-        idempotency-key: 17797f33-b81d-5ffa-948c-62d831d7d91d
-        "#);
-        let mut body: serde_json::Value = serde_json::from_slice(wire.body.as_ref()).unwrap();
-        fixtures::take_card(&mut body["paymentMethod"], "number", "cvc");
-        insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap(), @r#"
-        {
-          "amount": {
-            "currency": "GBP",
-            "value": 1240
-          },
-          "merchantAccount": "ShopPOS",
-          "merchantOrderReference": "order-9",
-          "paymentMethod": {
-            "expiryMonth": "12",
-            "expiryYear": "2030",
-            "type": "scheme"
-          },
-          "reference": "00000000-0000-0000-0000-000000000007",
-          "returnUrl": "https://moto.invalid/",
-          "shopperEmail": "ann@example.com",
-          "shopperInteraction": "Moto"
-        }
-        "#);
-    }
-
-    #[test]
-    fn amounts_are_in_adyens_units_or_not_sent_at_all() {
-        let value = |amount, currency| {
-            let wire = fixtures::build(&adyen(), &Step::default(), amount, currency)?;
-            let body: serde_json::Value = serde_json::from_slice(wire.body.as_ref()).unwrap();
-            Ok(body["amount"]["value"].as_i64().unwrap())
-        };
-        assert_eq!(value("1500", "CLP"), Ok(150_000));
-        assert_eq!(value("1500", "ISK"), Ok(150_000));
-        assert_eq!(value("1500.00", "IDR"), Ok(1500));
-        assert_eq!(value("1500.50", "IDR"), Err(BuildError::Currency));
-        assert_eq!(value("1500", "JPY"), Ok(1500));
-        assert_eq!(value("1.234", "KWD"), Ok(1234));
-        assert_eq!(value("12.40", "MGA"), Err(BuildError::Currency));
-    }
-
-    #[test]
-    fn an_amount_that_is_not_the_sessions_is_not_sent() {
-        assert_eq!(fixtures::build_with_other_amount(&adyen()).err(), Some(BuildError::AmountDiffers));
-    }
-}
+pub(crate) mod tests;

@@ -1,44 +1,50 @@
 //! CyberSource REST (developer.cybersource.com/api-reference-assets); the host is configured, since others
 //! speak it too: Barclaycard Fuse, Worldpay Business, Bank of America.
 //!
-//! # Request
-//! `POST /pts/v2/payments` with `capture` and `commerceIndicator` `moto`, the amount as `12.40`, signed as
-//! `token.rs` says. Our reference, as `clientReferenceInformation.code` and `transactionId`, is the attempt's
-//! id in 26 characters (30 are allowed); the merchant's own reference is `merchantDefinedInformation` 1.
+//! # Orders
+//! `POST /pts/v2/payments` with `capture`, and `commerceIndicator` `moto` for a telephone order, the amount as
+//! `12.40`, signed as `auth.rs` says. Our reference, as `clientReferenceInformation.code` and `transactionId`, is
+//! the attempt's id in 26 characters (30 are allowed); the merchant's own reference is
+//! `merchantDefinedInformation` 1. AVS and CVN answers are told and decided by the flow's policy: CyberSource is
+//! asked to ignore them. Tokenising is an authorisation of zero with `TOKEN_CREATE`; a token is a TMS customer.
 //!
 //! # Answer
 //! Told by `status`, not by the HTTP status: a decline comes with 201. Every 5xx, and the reasons
 //! `SERVER_TIMEOUT` and `SERVICE_TIMEOUT`, are unknown. The result is in the names of the published
 //! `paymentResultData`.
 //!
+//! # Follow-ups
+//! `…/captures`, `…/refunds`, `…/voids` and `…/reversals` below the payment or the capture. There is no replay
+//! protection: an unknown follow-up is searched for by its own reference and never sent again.
+//!
 //! # Unknowns
 //! `POST /tss/v2/searches` by our reference. Its index lags, so "not found" is final only after
-//! [`SETTLE_MIN`]. There is no replay protection: nothing is ever sent again.
+//! [`SETTLE_MIN`]. What stays unknown is undone by our reference: `POST /pts/v2/voids/`, then
+//! `POST /pts/v2/reversals/` by `clientReferenceInformation.transactionId`.
 
+mod auth;
+mod body;
+mod follow;
 mod question;
 mod reply;
-mod token;
+mod search;
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
-use hushpad_card::Card;
 use hushpad_domain::attempt::{Attempt, Purpose};
-use hushpad_domain::ids::AttemptId;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
-use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::time::Timestamp;
-use serde::Serialize;
-use zeroize::Zeroizing;
+use uuid::Uuid;
 
-use self::token::Signer;
-use crate::amounts::{self, Currencies, Unit};
+pub use self::auth::Auth;
+use self::auth::Signer;
+use crate::amounts::{Currencies, Unit};
 use crate::caps::{Caps, Replay};
-use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
+use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
 use crate::endpoint::Endpoint;
-use crate::order::{Order, Source};
+use crate::order::{FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireBody, WireRequest};
-use crate::wire_text::digits_as_text;
 
 /// The window in which CyberSource itself tells duplicates of a reference; its search has caught up by then.
 pub const SETTLE_MIN: Duration = Duration::from_secs(15 * 60);
@@ -58,6 +64,22 @@ const UNITS: &[Unit] = &[
 const PAYMENTS: &str = "/pts/v2/payments";
 const SEARCHES: &str = "/tss/v2/searches";
 
+/// How to reach CyberSource as a merchant.
+pub struct Settings<'a> {
+    /// The host.
+    pub base: Endpoint,
+    /// The merchant id.
+    pub merchant_id: &'a str,
+    /// The id of the shared secret key.
+    pub key_id: &'a str,
+    /// The shared secret in base64.
+    pub secret: &'a str,
+    /// How requests are signed.
+    pub auth: Auth,
+    /// How long "not found" may still change; at least [`SETTLE_MIN`] counts.
+    pub settle_time: Duration,
+}
+
 /// The connector of CyberSource.
 pub struct CyberSource {
     base: Endpoint,
@@ -67,46 +89,45 @@ pub struct CyberSource {
 }
 
 impl CyberSource {
-    /// The connector; `secret` is the shared secret in base64. `None` when it is not, or a name is empty or
-    /// cannot be a header.
+    /// The connector. `None` when the secret is no base64, or a name is empty or cannot be a header.
     #[must_use]
-    pub fn new(
-        base: Endpoint,
-        merchant_id: &str,
-        key_id: &str,
-        secret: &str,
-        settle_time: Duration,
-    ) -> Option<Self> {
-        if merchant_id.is_empty() || key_id.is_empty() {
+    pub fn new(settings: Settings<'_>) -> Option<Self> {
+        let Settings { base, merchant_id, key_id, secret, auth, settle_time } = settings;
+        if merchant_id.is_empty() || key_id.is_empty() || key_id.contains('"') {
             return None;
         }
         let caps = Caps {
             replay: Replay::None,
             query_by_ref: true,
-            reverse_by_ref: false,
+            reverse_by_ref: true,
             settle_time: settle_time.max(SETTLE_MIN),
             currencies: Currencies::in_decimals(UNITS),
             brands: &Brand::ALL,
-            partial: false,
+            partial: true,
             moto: true,
-            purposes: &[Purpose::Sale],
-            follow_ups: &[],
-            query_follow_up: false,
+            purposes: &Purpose::ALL,
+            follow_ups: &FollowUpKind::ALL,
+            query_follow_up: true,
             notifies: false,
         };
         let merchant = HeaderValue::try_from(merchant_id).ok()?;
-        Some(Self { base, merchant, signer: Signer::new(merchant_id, key_id, secret)?, caps })
+        Some(Self { base, merchant, signer: Signer::new(auth, merchant_id, key_id, secret)?, caps })
     }
 
-    fn post(&self, path: &str, body: WireBody, id: AttemptId, now: Timestamp) -> Option<WireRequest> {
+    /// A signed POST; `id` is what it is about.
+    fn post(&self, path: &str, body: WireBody, id: Uuid, now: Timestamp) -> Option<WireRequest> {
         let endpoint = self.base.below(path);
-        let headers = vec![
-            (header::AUTHORIZATION, self.signer.authorization(&endpoint, body.as_ref(), id, now)?),
+        let mut headers = self.signer.sign(&endpoint, body.as_ref(), id, now)?;
+        headers.extend([
             (HeaderName::from_static("v-c-merchant-id"), self.merchant.clone()),
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (header::ACCEPT, HeaderValue::from_static("application/hal+json;charset=utf-8")),
-        ];
+        ]);
         Some(WireRequest { endpoint, method: Method::POST, headers, body })
+    }
+
+    fn search(&self, id: Uuid, now: Timestamp) -> Option<WireRequest> {
+        self.post(SEARCHES, WireBody::json(&search::request(id)).ok()?, id, now)
     }
 }
 
@@ -122,12 +143,9 @@ impl Connector for CyberSource {
         source: &Source<'_>,
         now: Timestamp,
     ) -> Result<WireRequest, BuildError> {
-        let (Purpose::Sale, Source::Keyed(card)) = (order.attempt.purpose, source) else {
-            return Err(BuildError::Unsupported);
-        };
         let mut body = WireBody::room();
-        write_payment(&mut body, order, card)?;
-        self.post(PAYMENTS, body, order.attempt.id, now).ok_or(BuildError::Header)
+        body::write_payment(&mut body, order, source)?;
+        self.post(PAYMENTS, body, order.attempt.id.0, now).ok_or(BuildError::Header)
     }
 
     fn parse(&self, _: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
@@ -135,189 +153,56 @@ impl Connector for CyberSource {
     }
 
     fn query(&self, _: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest> {
-        let query = format!("clientReferenceInformation.code:{}", reference(attempt.id));
-        let search = Search {
-            save: false,
-            timezone: "UTC",
-            query: &query,
-            offset: 0,
-            limit: question::LIMIT,
-            sort: "submitTimeUtc:desc",
-        };
-        let mut body = WireBody::room();
-        serde_json::to_writer(&mut body, &search).ok()?;
-        self.post(SEARCHES, body, attempt.id, now)
+        self.search(attempt.id.0, now)
     }
 
     fn parse_query(&self, _: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery {
         question::read(attempt, reply)
     }
+
+    fn follow_up(
+        &self,
+        step: &Step,
+        follow_up: &FollowUp<'_>,
+        now: Timestamp,
+    ) -> Result<WireRequest, BuildError> {
+        let (path, body) = follow::request(step, follow_up)?;
+        self.post(&path, WireBody::json(&body)?, follow_up.id.0, now).ok_or(BuildError::Header)
+    }
+
+    fn parse_follow_up(&self, step: &Step, follow_up: &FollowUp<'_>, reply: &Reply) -> ParsedFollowUp {
+        follow::read(step, follow_up, reply)
+    }
+
+    fn query_follow_up(&self, _: &Step, follow_up: &FollowUp<'_>, now: Timestamp) -> Option<WireRequest> {
+        self.search(follow_up.id.0, now)
+    }
+
+    fn parse_query_follow_up(&self, _: &Step, follow_up: &FollowUp<'_>, reply: &Reply) -> ParsedFollowUp {
+        question::read_follow_up(follow_up, reply)
+    }
+
+    fn reverse_unknown(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest> {
+        let (path, body) = follow::reversal_of_unknown(step, attempt)?;
+        self.post(path, WireBody::json(&body).ok()?, attempt.id.0, now)
+    }
+
+    fn parse_reverse_unknown(&self, step: &Step, attempt: &Attempt, reply: &Reply) -> ParsedReversal {
+        follow::read_reversal_of_unknown(step, attempt, reply)
+    }
 }
 
-/// Our reference: the attempt's id in base 32 (Crockford's letters), 26 characters.
-fn reference(attempt: AttemptId) -> String {
+/// Our reference: an id in base 32 (Crockford's letters), 26 characters.
+fn reference(id: Uuid) -> String {
     const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let id = attempt.0.as_u128();
+    let id = id.as_u128();
     (0..26_u32).rev().map(|place| char::from(LETTERS[((id >> (place * 5)) & 31) as usize])).collect()
 }
 
-fn write_payment(body: &mut WireBody, order: &Order<'_>, card: &Card) -> Result<(), BuildError> {
-    let (data, amount) = (order.payment_data, order.attempt.amount);
-    if data.amount() != amount {
-        return Err(BuildError::AmountDiffers);
-    }
-    let reference = reference(order.attempt.id);
-    let total_amount = amounts::decimal(amount, UNITS)?;
-    let (month, year) = card.expiry();
-    let (month, year) = (Zeroizing::new(format!("{month:02}")), Zeroizing::new(year.to_string()));
-    let details = AmountDetails { total_amount: &total_amount, currency: amount.currency().code() };
-    let bill_to = BillTo::of(data);
-    let own = data.reference().map(|value| [MerchantDefined { key: "1", value }]);
-    card.read_number(|number| {
-        card.read_security_code(|code| {
-            let payment = Payment {
-                client_reference_information: Reference { code: &reference, transaction_id: &reference },
-                processing_information: Processing { capture: true, commerce_indicator: "moto" },
-                order_information: OrderInformation { amount_details: details, bill_to },
-                payment_information: PaymentInformation {
-                    card: CardDetails {
-                        number: digits_as_text(number),
-                        expiration_month: &month,
-                        expiration_year: &year,
-                        security_code: code.map(digits_as_text),
-                        kind: card.brand().map(card_type),
-                    },
-                },
-                merchant_defined_information: own,
-            };
-            serde_json::to_writer(body, &payment).map_err(|_| BuildError::TooLong)
-        })
-    })
-}
-
-/// CyberSource's card types. Some processors do not tell them by the number.
-fn card_type(brand: Brand) -> &'static str {
-    match brand {
-        Brand::Visa => "001",
-        Brand::Mastercard => "002",
-        Brand::Amex => "003",
-        Brand::Discover => "004",
-        Brand::Diners => "005",
-        Brand::Jcb => "007",
-        Brand::Maestro => "042",
-        Brand::UnionPay => "062",
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Payment<'a> {
-    client_reference_information: Reference<'a>,
-    processing_information: Processing,
-    order_information: OrderInformation<'a>,
-    payment_information: PaymentInformation<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    merchant_defined_information: Option<[MerchantDefined<'a>; 1]>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference<'a> {
-    code: &'a str,
-    transaction_id: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Processing {
-    capture: bool,
-    commerce_indicator: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OrderInformation<'a> {
-    amount_details: AmountDetails<'a>,
-    bill_to: BillTo<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AmountDetails<'a> {
-    total_amount: &'a str,
-    currency: &'static str,
-}
-
-/// What the back end gave of the payer. Processors differ in what they insist on, so nothing is insisted on.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BillTo<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address1: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    locality: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    administrative_area: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    postal_code: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    country: Option<&'a str>,
-}
-
-impl<'a> BillTo<'a> {
-    fn of(data: &'a PaymentData) -> Self {
-        let any = |names: [&str; 2]| names.iter().find_map(|name| data.get(name));
-        Self {
-            first_name: any(["FirstName", "billTo_firstName"]),
-            last_name: any(["Surname", "billTo_lastName"]),
-            email: any(["Email", "billTo_email"]),
-            address1: any(["Street1", "billTo_street1"]),
-            locality: any(["City", "billTo_city"]),
-            administrative_area: any(["State", "billTo_state"]),
-            postal_code: any(["Postcode", "billTo_postalCode"]),
-            country: any(["Country", "billTo_country"]),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct PaymentInformation<'a> {
-    card: CardDetails<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CardDetails<'a> {
-    number: &'a str,
-    expiration_month: &'a str,
-    expiration_year: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    security_code: Option<&'a str>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct MerchantDefined<'a> {
-    key: &'static str,
-    value: &'a str,
-}
-
-#[derive(Serialize)]
-struct Search<'a> {
-    save: bool,
-    timezone: &'static str,
-    query: &'a str,
-    offset: u8,
-    limit: u8,
-    sort: &'static str,
+/// Whether it may stand in a path.
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

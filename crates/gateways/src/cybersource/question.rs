@@ -1,17 +1,15 @@
-//! What CyberSource's search says of an attempt.
+//! What CyberSource's search says of an attempt or a follow-up.
 
-use hushpad_domain::attempt::{Attempt, Unknown};
-use hushpad_domain::money::Money;
-use serde::Deserialize;
+use std::collections::BTreeMap;
 
-use super::reference;
+use hushpad_domain::attempt::{Attempt, Purpose, Unknown};
+
 use super::reply::Decision;
-use crate::connector::ParsedQuery;
+use super::search::{self, Summary};
+use crate::connector::{ParsedFollowUp, ParsedQuery};
+use crate::order::{FollowUp, FollowUpKind};
 use crate::wire::Reply;
 use crate::wire_text::safe_id;
-
-/// One reference has one payment, and perhaps someone's reversal or refund. More than this is not ours.
-pub(super) const LIMIT: u8 = 20;
 
 const UNREADABLE: ParsedQuery = ParsedQuery::Indeterminate(Unknown::Unreadable);
 
@@ -19,16 +17,8 @@ pub(super) fn read(attempt: &Attempt, reply: &Reply) -> ParsedQuery {
     if reply.status >= 500 {
         return ParsedQuery::Indeterminate(Unknown::GatewayError);
     }
-    let Some(found) = serde_json::from_slice::<Found>(&reply.body).ok().filter(|_| reply.status == 201)
-    else {
-        return UNREADABLE;
-    };
-    let summaries = found.embedded.map(|embedded| embedded.transaction_summaries).unwrap_or_default();
-    // Only an answer to our question counts, even where it is "none".
-    if !found.query.is_some_and(|query| query.contains(&reference(attempt.id))) {
-        return UNREADABLE;
-    }
-    match (found.total_count, summaries.as_slice()) {
+    let Some((count, summaries)) = search::read(attempt.id.0, reply) else { return UNREADABLE };
+    match (count, summaries.as_slice()) {
         (0, []) => ParsedQuery::NotFound,
         // A second one is a reversal, a refund or a mistake: the operator must look.
         (1, [summary]) => judge(summary, attempt).unwrap_or(UNREADABLE),
@@ -36,94 +26,48 @@ pub(super) fn read(attempt: &Attempt, reply: &Reply) -> ParsedQuery {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Found {
-    query: Option<String>,
-    total_count: u32,
-    #[serde(rename = "_embedded")]
-    embedded: Option<Embedded>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Embedded {
-    #[serde(default)]
-    transaction_summaries: Vec<Summary>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Summary {
-    id: String,
-    application_information: Option<ApplicationInformation>,
-    client_reference_information: Option<Reference>,
-    order_information: Option<OrderInformation>,
-}
-
-#[derive(Deserialize)]
-struct ApplicationInformation {
-    #[serde(default)]
-    applications: Vec<Application>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Application {
-    name: String,
-    reason_code: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    code: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OrderInformation {
-    amount_details: Option<AmountDetails>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AmountDetails {
-    total_amount: Option<String>,
-    currency: Option<String>,
+pub(super) fn read_follow_up(follow_up: &FollowUp<'_>, reply: &Reply) -> ParsedFollowUp {
+    let unreadable = ParsedFollowUp::Indeterminate(Unknown::Unreadable);
+    if reply.status >= 500 {
+        return ParsedFollowUp::Indeterminate(Unknown::GatewayError);
+    }
+    let Some((count, summaries)) = search::read(follow_up.id.0, reply) else { return unreadable };
+    if count == 0 && summaries.is_empty() {
+        return ParsedFollowUp::NotProcessed;
+    }
+    let wanted: &[&str] = match follow_up.kind {
+        FollowUpKind::Capture => &["ics_bill"],
+        FollowUpKind::Refund => &["ics_credit"],
+        FollowUpKind::Void | FollowUpKind::Reverse => &["ics_void", "ics_auth_reversal", "ics_credit"],
+    };
+    // The newest comes first; the first one done is what others refer to.
+    let done = summaries.iter().rev().find(|summary| {
+        summary.is_of(follow_up.id.0) && wanted.iter().any(|name| summary.reason(name) == Some(100))
+    });
+    match done.map(|summary| safe_id(&summary.id)).filter(|id| !id.is_empty()) {
+        Some(reference) => ParsedFollowUp::Done {
+            result: BTreeMap::from([("requestID".to_owned(), reference.clone())]),
+            reference,
+        },
+        None => unreadable,
+    }
 }
 
 /// A sale is an authorisation and a bill in one. `None` where it is not clear what happened.
 fn judge(summary: &Summary, attempt: &Attempt) -> Option<ParsedQuery> {
     let id = Some(safe_id(&summary.id)).filter(|id| !id.is_empty())?;
-    let code = summary.client_reference_information.as_ref()?.code.as_deref()?;
-    if code != reference(attempt.id) || !has_amount(summary, attempt) {
+    let named = attempt.purpose == Purpose::Tokenise || summary.has_amount(attempt.amount);
+    if !summary.is_of(attempt.id.0) || !named || summary.has_application("reversal") {
         return None;
     }
-    let applications = &summary.application_information.as_ref()?.applications;
-    let reason = |name: &str| {
-        let found = applications.iter().find(|application| application.name == name)?;
-        found.reason_code.as_deref()?.parse::<u16>().ok()
-    };
-    if applications.iter().any(|application| application.name.contains("reversal")) {
-        return None;
-    }
-    let decision = match (reason("ics_auth")?, reason("ics_bill")) {
-        (100, Some(100)) => Decision::of_code(100)?,
-        // Authorised, but not billed: an authorisation is held and no money was taken.
-        (100, _) => return None,
-        (code, _) => Decision::of_code(code)?,
+    let decision = match (attempt.purpose, summary.reason("ics_auth")?, summary.reason("ics_bill")) {
+        (Purpose::Sale, 100, Some(100)) | (Purpose::Authorise, 100, None) => Decision::of_code(100)?,
+        // The card is kept, but its token is lost: nothing that we can use, and nothing was charged.
+        (Purpose::Tokenise, 100, None) => return Some(ParsedQuery::NotFound),
+        // Authorised, but not billed: an authorisation is held and no money was taken. Or billed, but only an
+        // authorisation was asked for.
+        (_, 100, _) => return None,
+        (_, code, _) => Decision::of_code(code)?,
     };
     Some(ParsedQuery::Found(decision.answer(attempt, id, None)))
-}
-
-fn has_amount(summary: &Summary, attempt: &Attempt) -> bool {
-    let currency = attempt.amount.currency();
-    let details = summary.order_information.as_ref().and_then(|order| order.amount_details.as_ref());
-    details.is_some_and(|details| {
-        details.currency.as_deref() == Some(currency.code())
-            && details.total_amount.as_deref().is_some_and(|amount| {
-                // The search writes amounts as numbers are written: "12.4" for 12.40.
-                Money::parse(amount, currency) == Ok(attempt.amount)
-            })
-    })
 }

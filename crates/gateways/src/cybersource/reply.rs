@@ -1,12 +1,15 @@
 //! What CyberSource says to a payment, and its published result names.
 
-use hushpad_domain::attempt::{Attempt, DeclineClass, GatewayAnswer, Unknown, Verdict};
+use hushpad_domain::attempt::{
+    Attempt, Checks, DeclineClass, GatewayAnswer, Purpose, StoredCard, Unknown, Verdict,
+};
 use hushpad_domain::field::Field;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::Money;
 use serde::Deserialize;
 
 use super::reference;
+use crate::checks;
 use crate::connector::Parsed;
 use crate::order::Order;
 use crate::wire::Reply;
@@ -18,13 +21,13 @@ pub(super) fn read(order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) 
     if reply.status >= 500 {
         return Parsed::Indeterminate(Unknown::GatewayError);
     }
-    let answer = serde_json::from_slice::<Answer>(&reply.body).ok();
+    let answer = reply.json::<Answer>();
     let has_status = answer.as_ref().is_some_and(|answer| answer.status.is_some());
     match (reply.status, answer) {
         (401 | 403 | 429, _) if !has_status => Parsed::Refused,
         (200 | 201 | 400, Some(answer)) => {
-            let Some(decision) = answer.decision(reply.status) else { return UNREADABLE };
-            if !answer.is_ours(order.attempt, decision.verdict == Verdict::Approved) {
+            let Some(decision) = answer.decision(reply.status, order.attempt) else { return UNREADABLE };
+            if !answer.is_ours(order.attempt, &decision.verdict) {
                 return UNREADABLE;
             }
             let id = answer.id.as_deref().map(safe_id).unwrap_or_default();
@@ -32,8 +35,13 @@ pub(super) fn read(order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) 
                 return UNREADABLE;
             }
             let mut told = decision.answer(order.attempt, id, card.cloned());
+            told.checks = answer.checks();
+            told.stored = answer.stored();
+            if told.stored.is_some() {
+                told.result.insert("createSubscription".to_owned(), "true".to_owned());
+            }
             let own = order.payment_data.reference().map(str::to_owned);
-            let code = own.unwrap_or_else(|| reference(order.attempt.id));
+            let code = own.unwrap_or_else(|| reference(order.attempt.id.0));
             told.result.insert("MerchantReferenceCode".to_owned(), code);
             Parsed::Answer(told)
         }
@@ -59,6 +67,7 @@ impl Decision {
             202 => DeclineClass::Rekey(Field::Expiry),
             209 | 211 | 230 => DeclineClass::Rekey(Field::SecurityCode),
             231 => DeclineClass::Rekey(Field::CardNumber),
+            475 | 478 => DeclineClass::Authenticate,
             205 => DeclineClass::Never,
             // Fields, funds, issuer away, limit, merchant's settings, processor.
             101 | 102 | 204 | 207 | 210 | 234 | 236 => DeclineClass::TryLater,
@@ -78,14 +87,22 @@ impl Decision {
             ("decision", decision.to_owned()),
             ("reasonCode", self.code.to_string()),
             ("requestID", id.clone()),
-            ("requestToken", derived(attempt.id, "requestToken").simple().to_string()),
-            ("transactionType", "Capture".to_owned()),
+            ("requestToken", derived(attempt.id.0, "requestToken").simple().to_string()),
+            ("transactionType", transaction_type(attempt.purpose).to_owned()),
             ("createSubscription", "false".to_owned()),
             ("Amount", attempt.amount.minor().to_string()),
             ("Currency", attempt.amount.currency().code().to_owned()),
         ];
         let result = result.map(|(name, value)| (name.to_owned(), value)).into();
         GatewayAnswer::new(self.verdict, id, result, card)
+    }
+}
+
+/// The published example has `Capture` for a sale.
+fn transaction_type(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Sale => "Capture",
+        Purpose::Authorise | Purpose::Tokenise => "Authorize",
     }
 }
 
@@ -102,6 +119,38 @@ struct Answer {
     error_information: Option<ErrorInformation>,
     client_reference_information: Option<Reference>,
     order_information: Option<OrderInformation>,
+    processor_information: Option<ProcessorInformation>,
+    token_information: Option<TokenInformation>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessorInformation {
+    avs: Option<Avs>,
+    card_verification: Option<CardVerification>,
+    network_transaction_id: Option<String>,
+    transaction_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Avs {
+    code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CardVerification {
+    result_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TokenInformation {
+    customer: Option<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -136,11 +185,39 @@ struct AmountDetails {
 }
 
 impl Answer {
-    fn decision(&self, status: u16) -> Option<Decision> {
+    fn checks(&self) -> Checks {
+        let Some(processor) = &self.processor_information else { return Checks::default() };
+        let avs = processor.avs.as_ref().and_then(|avs| avs.code.as_deref());
+        let code = processor.card_verification.as_ref().and_then(|checked| checked.result_code.as_deref());
+        let (address, postcode) = checks::avs_letter(avs.unwrap_or_default());
+        Checks { address, postcode, security_code: checks::code_letter(code.unwrap_or_default()) }
+    }
+
+    fn stored(&self) -> Option<StoredCard> {
+        let id = self.token_information.as_ref()?.customer.as_ref()?.id.as_deref()?;
+        let token = Some(safe_id(id)).filter(|token| !token.is_empty())?;
+        let network = self.processor_information.as_ref().and_then(|processor| {
+            processor.network_transaction_id.as_deref().or(processor.transaction_id.as_deref())
+        });
+        Some(StoredCard { token, network_transaction_id: network.map(safe_id) })
+    }
+
+    /// The amount that was authorised in part; `None` unless it is ours, and less than ours.
+    fn approved_part(&self, attempt: &Attempt) -> Option<Money> {
+        let details = self.order_information.as_ref()?.amount_details.as_ref()?;
+        let approved = Money::parse(details.authorized_amount.as_deref()?, attempt.amount.currency()).ok()?;
+        (approved.minor() < attempt.amount.minor()).then_some(approved)
+    }
+
+    fn decision(&self, status: u16, attempt: &Attempt) -> Option<Decision> {
         let error = self.error_information.as_ref();
         let reason = error.and_then(|error| error.reason.as_deref()).or(self.reason.as_deref());
         match (status, self.status.as_deref()?) {
             (201, "AUTHORIZED") if reason.is_none() => Decision::of_code(100),
+            (201, "PARTIAL_AUTHORIZED") => {
+                let approved = self.approved_part(attempt)?;
+                Some(Decision { verdict: Verdict::Partial { approved }, code: 110 })
+            }
             (201, "AUTHORIZED_PENDING_REVIEW" | "PENDING_REVIEW") => Decision::of_code(480),
             (201, "AUTHORIZED_RISK_DECLINED") => Decision::of_code(481),
             // The issuer wants authentication, which a telephone payment cannot give.
@@ -164,19 +241,22 @@ impl Answer {
     }
 
     /// Whether what comes back of our reference and amount is what we sent (G6). An approval must name the
-    /// amount.
-    fn is_ours(&self, attempt: &Attempt, approved: bool) -> bool {
+    /// amount. A partial one has been looked at, and a kept card has none.
+    fn is_ours(&self, attempt: &Attempt, verdict: &Verdict) -> bool {
+        let approved = *verdict == Verdict::Approved;
+        let has_amount = attempt.purpose.holds_money() && !matches!(verdict, Verdict::Partial { .. });
         let code = self.client_reference_information.as_ref().and_then(|given| given.code.as_ref());
         let amounts = self.order_information.as_ref().and_then(|given| given.amount_details.as_ref());
         let (amount, currency) = amounts.map_or((None, None), |given| {
             (given.authorized_amount.as_ref().or(given.total_amount.as_ref()), given.currency.as_ref())
         });
-        code.is_none_or(|code| *code == reference(attempt.id))
+        code.is_none_or(|code| *code == reference(attempt.id.0))
             && currency.is_none_or(|code| code == attempt.amount.currency().code())
-            && amount.map_or(!approved, |amount| {
-                Money::parse(amount, attempt.amount.currency())
-                    .map_or(!approved, |theirs| theirs == attempt.amount)
-            })
+            && (!has_amount
+                || amount.map_or(!approved, |amount| {
+                    Money::parse(amount, attempt.amount.currency())
+                        .map_or(!approved, |theirs| theirs == attempt.amount)
+                }))
     }
 }
 
@@ -220,7 +300,8 @@ fn code(reason: &str) -> Option<u16> {
         "INVALID_MERCHANT_CONFIGURATION" => 234,
         "PROCESSOR_UNAVAILABLE" | "PROCESSOR_ERROR" => 236,
         "PROCESSOR_TIMEOUT" => 250,
-        "CONSUMER_AUTHENTICATION_REQUIRED" => 475,
+        "BLOCKED_BY_CARDHOLDER" => 205,
+        "PENDING_AUTHENTICATION" | "CONSUMER_AUTHENTICATION_REQUIRED" => 475,
         "CUSTOMER_AUTHENTICATION_REQUIRED" => 478,
         "DECISION_PROFILE_REVIEW" => 480,
         "DECISION_PROFILE_REJECT" | "SCORE_EXCEEDS_THRESHOLD" => 481,

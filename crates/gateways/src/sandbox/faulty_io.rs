@@ -10,30 +10,32 @@ use tokio::net::TcpStream;
 
 /// What is wrong with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) enum Fault {
+pub(super) enum Spoil {
     /// Nothing.
     #[default]
-    None,
+    Nothing,
     /// It ends by a reset, not by an orderly close.
     Reset,
     /// In place of the answer come bytes that are no HTTP.
     Garbage,
     /// Half of the answer comes.
     Half,
+    /// The answer comes twice.
+    Twice,
     /// The rest of the answer is swallowed.
     Swallow,
 }
 
-/// The fault of one connection, set by the service, read by the stream.
+/// What is wrong with one connection, set by the service, read by the stream.
 #[derive(Clone, Default)]
-pub(super) struct WireFault(Arc<Mutex<Fault>>);
+pub(super) struct WireFault(Arc<Mutex<Spoil>>);
 
 impl WireFault {
-    pub(super) fn set(&self, fault: Fault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    pub(super) fn set(&self, spoil: Spoil) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = spoil;
     }
 
-    fn get(&self) -> Fault {
+    fn get(&self) -> Spoil {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,7 +53,7 @@ impl FaultyIo {
 
 impl Drop for FaultyIo {
     fn drop(&mut self) {
-        if self.fault.get() == Fault::Reset {
+        if self.fault.get() == Spoil::Reset {
             // Where it fails, the client sees an early close: as good for its purpose.
             let _ = self.inner.set_zero_linger();
         }
@@ -74,14 +76,19 @@ impl AsyncWrite for FaultyIo {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let doubled;
         let spoiled: &[u8] = match self.fault.get() {
-            Fault::None => return Pin::new(&mut self.inner).poll_write(context, bytes),
-            Fault::Garbage => b"\x00\xff\x16 this is no HTTP \x01\x02\r\n\r\n",
-            Fault::Half => &bytes[..bytes.len() / 2],
-            Fault::Reset | Fault::Swallow => return Poll::Ready(Ok(bytes.len())),
+            Spoil::Nothing => return Pin::new(&mut self.inner).poll_write(context, bytes),
+            Spoil::Garbage => b"\x00\xff\x16 this is no HTTP \x01\x02\r\n\r\n",
+            Spoil::Half => &bytes[..bytes.len() / 2],
+            Spoil::Twice => {
+                doubled = [bytes, bytes].concat();
+                &doubled
+            }
+            Spoil::Reset | Spoil::Swallow => return Poll::Ready(Ok(bytes.len())),
         };
         ready!(Pin::new(&mut self.inner).poll_write(context, spoiled))?;
-        self.fault.set(Fault::Swallow);
+        self.fault.set(Spoil::Swallow);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -90,7 +97,7 @@ impl AsyncWrite for FaultyIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.fault.get() == Fault::Reset {
+        if self.fault.get() == Spoil::Reset {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_shutdown(context)

@@ -1,58 +1,50 @@
-//! A gateway that takes no money: for the first payment after cloning, and for tests.
+//! Gateways that take no money: for the first payment after cloning, and for tests.
 //!
-//! It speaks the JSON of [`crate::generic`] on three doors, all with HTTP Basic ([`USER`], [`PASSWORD`]):
-//! `POST /charges`, `GET /charges?transaction_id=…`, and `GET /ledger` (every charge it has decided). The same
-//! `transaction_id` gets the first decision again and is never charged twice.
+//! One listener speaks like six gateways, each with its own rules: who may ask, what is a duplicate, what can
+//! follow a payment, how currencies are written. `docs/gateway-sim.md` has the paths, and the table of cards and
+//! amounts that decline, fail or dawdle.
 //!
-//! Cards are checked as a bank would: check digit, expiry, length of the security code. Everything is approved
-//! but these published test numbers (docs.stripe.com/testing):
-//!
-//! | card number | answer |
+//! | gateway | file |
 //! |---|---|
-//! | 4000 0000 0000 0002 | `card_declined` |
-//! | 4000 0000 0000 9995 | `insufficient_funds` |
-//! | 4000 0000 0000 6975 | `card_velocity_exceeded` |
-//! | 4000 0000 0000 0069 | `expired_card`, unless its expiry is 12/31 |
-//! | 4000 0000 0000 0127 | `incorrect_cvc`, unless its code is 321 |
-//! | 4000 0000 0000 0119 | `processing_error` |
-//! | 4000 0000 0000 9987 | `lost_card` |
-//! | 4000 0000 0000 9979 | `stolen_card` |
+//! | the JSON of [`crate::generic`] | `generic.rs` |
+//! | CyberSource REST | `cybersource/` |
+//! | Stripe | `stripe/` |
+//! | Adyen Checkout v72 | `adyen/` |
+//! | Access Worldpay, Card Payments v7 | `worldpay/` |
+//! | Mastercard Payment Gateway Services | `mpgs/` |
 //!
-//! and but these amounts, by their last four digits in minor units (66.01, 166.01, …; 6601 in JPY):
+//! Behind all of them is one issuer (`issuer.rs`, `magic.rs`) and one [`Ledger`]: what was reserved, taken, given
+//! back and undone, by the merchant's reference. What goes wrong is planned (`faults.rs`) by a magic amount, by a
+//! rule, or by chance with a seed.
 //!
-//! | amount | what happens |
-//! |---|---|
-//! | 66.01 | declined: `card_declined` |
-//! | 66.02 | declined: `insufficient_funds` |
-//! | 66.03 | declined: `expired_card` |
-//! | 66.04 | declined: `incorrect_cvc` |
-//! | 66.05 | declined: `incorrect_number` |
-//! | 66.06 | declined: `stolen_card` |
-//! | 67.01 | charged at once, answered after three seconds |
-//! | 67.02 | charged, never answered |
-//! | 67.03 | charged, then the connection is reset |
-//! | 67.04 | not charged, the connection is reset |
-//! | 67.05 | charged, then status 500 |
-//! | 67.06 | charged, then bytes that are no HTTP |
-//! | 67.07 | charged, then half an answer |
-//! | 67.08 | charged, then an answer that is far too long |
-//! | 67.09 | not charged, status 429 |
-//! | 67.10 | charged, and the answer names another amount |
-//! | 67.11 | not charged, never answered |
-//! | 67.12 | charged, then a web page with status 200 |
-//!
+//! A request is answered in one step while the books are held (`turn.rs`), so that nothing can come in between.
 //! No card number is kept: first six and last four digits only.
 
+mod admin;
+mod adyen;
+mod cybersource;
+mod faults;
 mod faulty_io;
+mod format;
+mod generic;
+mod http;
+mod ids;
+mod issuer;
 mod ledger;
-mod plan;
-mod service;
+mod magic;
+mod mpgs;
+mod notifier;
+mod page;
+mod router;
+mod stripe;
+mod turn;
+mod worldpay;
 
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::Request;
+use ::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -60,8 +52,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use self::faulty_io::{Fault, FaultyIo, WireFault};
-pub use self::ledger::{Charge, Decision, Ledger};
+pub use self::adyen::{ADYEN_API_KEY, ADYEN_HMAC_KEY, ADYEN_MERCHANT};
+pub use self::cybersource::{CYBERSOURCE_KEY_ID, CYBERSOURCE_MERCHANT, CYBERSOURCE_SECRET};
+pub use self::faults::{Chaos, Fault, Rule};
+use self::faulty_io::{FaultyIo, Spoil, WireFault};
+pub use self::format::Format;
+pub use self::ledger::{Charge, Decision, Kind, Ledger, Movement, Step};
+pub use self::mpgs::MPGS_MERCHANT;
+pub use self::stripe::STRIPE_KEY;
+pub use self::worldpay::WORLDPAY_ENTITY;
 
 /// The user of HTTP Basic.
 pub const USER: &str = "sandbox";
@@ -75,14 +74,20 @@ const CONNECTIONS_MAX: usize = 512;
 const HEAD_TIME_OUT: Duration = Duration::from_secs(10);
 
 /// Serves the sandbox until `shutdown` is done. Open requests are dropped then.
-pub async fn serve(listener: TcpListener, ledger: Ledger, shutdown: impl Future) {
+pub async fn serve(mut listener: TcpListener, ledger: Ledger, shutdown: impl Future) {
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
+    let mut notifier = JoinSet::new();
+    notifier.spawn(notifier::run(ledger.clone()));
     loop {
         let has_room = connections.len() < CONNECTIONS_MAX;
         tokio::select! {
             _ = &mut shutdown => return,
             Some(_) = connections.join_next() => {}
+            length = ledger.closes() => match closed(listener, length).await {
+                Some(opened) => listener = opened,
+                None => return,
+            },
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, _)) => { connections.spawn(converse(stream, ledger.clone())); }
                 // No descriptor left, most likely: let others end first.
@@ -92,14 +97,22 @@ pub async fn serve(listener: TcpListener, ledger: Ledger, shutdown: impl Future)
     }
 }
 
+/// Nobody listens for a while: connections are refused. `None` when the address is taken by then.
+async fn closed(listener: TcpListener, length: Duration) -> Option<TcpListener> {
+    let address = listener.local_addr().ok()?;
+    drop(listener);
+    tokio::time::sleep(length).await;
+    TcpListener::bind(address).await.ok()
+}
+
 async fn converse(stream: TcpStream, ledger: Ledger) {
     let fault = WireFault::default();
     let stream = FaultyIo::new(stream, fault.clone());
     if ledger.takes_reset() {
-        fault.set(Fault::Reset);
+        fault.set(Spoil::Reset);
         return;
     }
-    let service = service_fn(|request: Request<Incoming>| service::answer(&ledger, &fault, request));
+    let service = service_fn(|request: Request<Incoming>| router::answer(&ledger, &fault, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_OUT)

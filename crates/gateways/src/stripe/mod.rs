@@ -1,13 +1,18 @@
 //! Stripe PaymentIntents with a raw card (docs.stripe.com/api, docs.stripe.com/payments/moto).
 //!
 //! # An order, in steps
-//! 1. `POST /v1/payment_intents`: amount and `metadata[ref]`, the attempt's id. Nothing of the card.
-//! 2. `POST /v1/payment_methods`: the card.
+//! 1. `POST /v1/payment_intents`: amount, `capture_method` and `metadata[ref]`, the attempt's id. Nothing of the
+//!    card. To tokenise, `POST /v1/setup_intents` instead, with a customer made before it.
+//! 2. `POST /v1/payment_methods`: the card. A stored card skips this.
 //! 3. `POST /v1/payment_intents/{id}/confirm` with `payment_method_options[card][moto]=true`: the only step
 //!    that takes money. A failure before it proves that nothing was charged.
 //! 4. Only where the issuer wants authentication (`requires_action`): `…/cancel`, and the attempt is declined.
 //!
-//! Each has an `Idempotency-Key` of its own, derived from the attempt's id.
+//! Each has an `Idempotency-Key` of its own, derived from the attempt's id. A token is `cus_…` and `pm_…`.
+//!
+//! # Follow-ups
+//! `…/capture`, `…/cancel` and `POST /v1/refunds`, each with the key of its operation: the same one may be given
+//! again within [`REPLAY_MAX`]. A reverse reads the intent first.
 //!
 //! # Unknowns
 //! Step 1 is a function of the attempt alone. So a question is step 1 again with the same key, which gives the
@@ -16,24 +21,24 @@
 //! Stripe keeps keys for at least 24 hours. After [`REPLAY_MAX`] the question is
 //! `GET /v1/payment_intents/search` by `metadata['ref']`, whose lag (an hour at worst) is over by then.
 
+mod follow;
 mod question;
 mod reply;
+mod request;
+mod tokenise;
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
-use hushpad_card::Card;
 use hushpad_domain::attempt::{Attempt, Purpose};
-use hushpad_domain::ids::AttemptId;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
 
-use crate::amounts::{self, Currencies, Unit};
+use crate::amounts::{Currencies, Unit};
 use crate::caps::{Caps, Replay};
-use crate::connector::{BuildError, Connector, Parsed, ParsedQuery, Step};
+use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
 use crate::endpoint::Endpoint;
-use crate::order::{Order, Source};
+use crate::order::{FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireBody, WireRequest};
 use crate::wire_text::{idempotency_key, secret_header};
 
@@ -80,6 +85,12 @@ const METHOD: u8 = 1;
 const CONFIRM: u8 = 2;
 /// The intent.
 const CANCEL: u8 = 3;
+/// The intent. Makes a customer for a card that is to be kept.
+const CUSTOMER: u8 = 4;
+/// The intent and, for a card that is to be kept, its customer.
+const UPDATE: u8 = 5;
+/// The customer and the payment method; only to tokenise.
+const SETUP: u8 = 6;
 
 /// The connector of Stripe.
 pub struct Stripe {
@@ -97,16 +108,16 @@ impl Stripe {
         }
         let authorization = secret_header(&format!("Bearer {secret_key}"))?;
         let caps = Caps {
-            replay: Replay::None,
+            replay: Replay::StoresFirst { window: REPLAY_MAX },
             query_by_ref: true,
-            reverse_by_ref: false,
+            reverse_by_ref: true,
             settle_time,
             currencies: Currencies::in_minor_units(UNITS),
             brands: &Brand::ALL,
             partial: false,
             moto: true,
-            purposes: &[Purpose::Sale],
-            follow_ups: &[],
+            purposes: &Purpose::ALL,
+            follow_ups: &FollowUpKind::ALL,
             query_follow_up: false,
             notifies: false,
         };
@@ -132,29 +143,56 @@ impl Stripe {
         WireRequest { endpoint: self.base.below(path), method: Method::GET, headers, body: WireBody::empty() }
     }
 
-    /// A function of the attempt alone: the same bytes when we ask later.
-    fn create(&self, attempt: &Attempt) -> Result<WireRequest, BuildError> {
-        let amount = amounts::minor(attempt.amount, UNITS)?.to_string();
-        let currency = attempt.amount.currency().code().to_ascii_lowercase();
-        let mut body = WireBody::room();
-        let reference = attempt.id.to_string();
-        write_pairs(
-            &mut body,
-            &[
-                ("amount", &amount),
-                ("currency", &currency),
-                ("payment_method_types[]", "card"),
-                ("metadata[ref]", &reference),
-            ],
-        )?;
-        Ok(self.post("/v1/payment_intents", idempotency_key(attempt.id, "create"), body))
+    fn look(&self, intent: &str) -> WireRequest {
+        self.get(&format!("/v1/payment_intents/{intent}?expand[]=latest_charge"))
     }
 
-    fn cancel(&self, attempt: AttemptId, intent: &str) -> Result<WireRequest, BuildError> {
-        let mut body = WireBody::room();
-        write_pairs(&mut body, &[("cancellation_reason", "abandoned")])?;
+    /// A function of the attempt alone: the same bytes when we ask later.
+    fn create(&self, attempt: &Attempt) -> Result<WireRequest, BuildError> {
+        let body = request::create(attempt)?;
+        Ok(self.post("/v1/payment_intents", idempotency_key(attempt.id.0, "create"), body))
+    }
+
+    fn cancel(&self, attempt: &Attempt, intent: &str) -> Result<WireRequest, BuildError> {
+        let body = request::form(&[("cancellation_reason", "abandoned")])?;
         let path = format!("/v1/payment_intents/{intent}/cancel");
-        Ok(self.post(&path, idempotency_key(attempt, "cancel"), body))
+        Ok(self.post(&path, idempotency_key(attempt.id.0, "cancel"), body))
+    }
+
+    fn pay(&self, step: &Step, order: &Order<'_>, source: &Source<'_>) -> Result<WireRequest, BuildError> {
+        let attempt = order.attempt;
+        let key = |name: &str| idempotency_key(attempt.id.0, name);
+        match (step.no, step.ids.as_slice(), source) {
+            (CREATE, ..) => self.create(attempt),
+            (METHOD, _, Source::Keyed(card)) => {
+                Ok(self.post("/v1/payment_methods", key("method"), request::method(order, card)?))
+            }
+            (CUSTOMER, ..) => Ok(self.post("/v1/customers", key("customer"), request::customer(order)?)),
+            (UPDATE, [intent, rest @ ..], _) => {
+                let customer = match (rest, source) {
+                    ([customer], _) => customer,
+                    (_, Source::Stored(stored)) => {
+                        tokenise::of_token(stored).ok_or(BuildError::Unsupported)?.0
+                    }
+                    (_, Source::Keyed(_)) => return Err(BuildError::Unsupported),
+                };
+                let path = format!("/v1/payment_intents/{intent}");
+                Ok(self.post(&path, key("update"), request::update(order, customer)?))
+            }
+            (CONFIRM, [intent, rest @ ..], _) => {
+                let method = match (rest, source) {
+                    ([method, ..], _) => method,
+                    ([], Source::Stored(stored)) => {
+                        tokenise::of_token(stored).ok_or(BuildError::Unsupported)?.1
+                    }
+                    ([], Source::Keyed(_)) => return Err(BuildError::Unsupported),
+                };
+                let path = format!("/v1/payment_intents/{intent}/confirm");
+                Ok(self.post(&path, key("confirm"), request::confirm(order, method)?))
+            }
+            (_, [intent, ..], _) => self.cancel(attempt, intent),
+            (_, [], _) => Err(BuildError::TooLong),
+        }
     }
 }
 
@@ -164,7 +202,7 @@ impl Connector for Stripe {
     }
 
     fn may_charge(&self, step: &Step) -> bool {
-        step.no >= CONFIRM
+        step.no == CONFIRM || step.no == CANCEL
     }
 
     fn build(
@@ -174,43 +212,32 @@ impl Connector for Stripe {
         source: &Source<'_>,
         _: Timestamp,
     ) -> Result<WireRequest, BuildError> {
-        let (Purpose::Sale, Source::Keyed(card)) = (order.attempt.purpose, source) else {
-            return Err(BuildError::Unsupported);
-        };
         if order.payment_data.amount() != order.attempt.amount {
             return Err(BuildError::AmountDiffers);
         }
-        let id = order.attempt.id;
-        match (step.no, step.ids.as_slice()) {
-            (CREATE, _) => self.create(order.attempt),
-            (METHOD, _) => {
-                let mut body = WireBody::room();
-                write_method(&mut body, order, card)?;
-                Ok(self.post("/v1/payment_methods", idempotency_key(id, "method"), body))
-            }
-            (CONFIRM, [intent, method]) => {
-                let mut body = WireBody::room();
-                let pairs =
-                    [("payment_method", method.as_str()), ("payment_method_options[card][moto]", "true")];
-                write_pairs(&mut body, &pairs)?;
-                let path = format!("/v1/payment_intents/{intent}/confirm");
-                Ok(self.post(&path, idempotency_key(id, "confirm"), body))
-            }
-            (_, [intent, ..]) => self.cancel(id, intent),
-            (_, []) => Err(BuildError::TooLong),
+        match order.attempt.purpose {
+            Purpose::Sale | Purpose::Authorise => self.pay(step, order, source),
+            Purpose::Tokenise => tokenise::build(self, step, order, source),
         }
     }
 
     fn parse(&self, step: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
-        match step.no {
-            CREATE => reply::created(order.attempt, reply),
-            METHOD => reply::method_made(step, card, reply),
-            CONFIRM => reply::confirmed(step, order.attempt, card, reply),
-            _ => reply::cancelled(order.attempt, card, reply),
+        let attempt = order.attempt;
+        match (attempt.purpose, step.no) {
+            (Purpose::Tokenise, _) => tokenise::read(step, card, reply),
+            (_, CREATE) => reply::created(order, card.is_some(), reply),
+            (_, CUSTOMER) => reply::customer_made(step, reply),
+            (_, UPDATE) => reply::updated(step, order, card.is_some(), reply),
+            (_, METHOD) => reply::method_made(step, card, reply),
+            (_, CONFIRM) => reply::confirmed(step, order, card, reply),
+            _ => reply::cancelled(attempt, card, reply),
         }
     }
 
     fn query(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest> {
+        if attempt.purpose == Purpose::Tokenise {
+            return tokenise::query(self, attempt);
+        }
         match (step.no, step.ids.as_slice()) {
             (question::FIND, _) if now > attempt.intended_on.plus(REPLAY_MAX) => {
                 let query = format!("metadata['ref']:'{}'", attempt.id);
@@ -218,59 +245,41 @@ impl Connector for Stripe {
                 Some(self.get(&format!("/v1/payment_intents/search?{query}")))
             }
             (question::FIND, _) => self.create(attempt).ok(),
-            (question::LOOK, [intent, ..]) => Some(self.get(&format!("/v1/payment_intents/{intent}"))),
-            (_, [intent, ..]) => self.cancel(attempt.id, intent).ok(),
+            (question::LOOK, [intent, ..]) => Some(self.look(intent)),
+            (_, [intent, ..]) => self.cancel(attempt, intent).ok(),
             (_, []) => None,
         }
     }
 
     fn parse_query(&self, step: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery {
-        question::read(step, attempt, reply)
+        match attempt.purpose {
+            Purpose::Tokenise => tokenise::read_query(reply),
+            Purpose::Sale | Purpose::Authorise => question::read(step, attempt, reply),
+        }
     }
-}
 
-/// The names of `paymentData` that Stripe has a place for.
-const BILLING: [(&str, &[&str]); 6] = [
-    ("billing_details[email]", &["Email", "billTo_email"]),
-    ("billing_details[address][line1]", &["Street1", "billTo_street1"]),
-    ("billing_details[address][city]", &["City", "billTo_city"]),
-    ("billing_details[address][postal_code]", &["Postcode", "PostalCode", "billTo_postalCode"]),
-    ("billing_details[address][country]", &["Country", "billTo_country"]),
-    ("metadata[MerchantReferenceCode]", &["MerchantReferenceCode"]),
-];
+    fn follow_up(
+        &self,
+        step: &Step,
+        follow_up: &FollowUp<'_>,
+        _: Timestamp,
+    ) -> Result<WireRequest, BuildError> {
+        follow::build(self, step, follow_up)
+    }
 
-/// The card's digits go straight into the body: a form needs no escapes for them.
-fn write_method(body: &mut WireBody, order: &Order<'_>, card: &Card) -> Result<(), BuildError> {
-    let data = order.payment_data;
-    let (month, year) = card.expiry();
-    let mut write = |parts: [&[u8]; 2]| {
-        parts.iter().try_for_each(|part| body.write_all(part)).map_err(|_| BuildError::TooLong)
-    };
-    write([b"type=card", b""])?;
-    card.read_number(|number| write([b"&card[number]=", number]))?;
-    card.read_security_code(|code| code.map_or(Ok(()), |code| write([b"&card[cvc]=", code])))?;
-    write!(body, "&card[exp_month]={month}&card[exp_year]={year}").map_err(|_| BuildError::TooLong)?;
-    let name =
-        [data.get("FirstName"), data.get("Surname")].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
-    if !name.is_empty() {
-        pairs.push(("billing_details[name]", &name));
+    fn parse_follow_up(&self, step: &Step, follow_up: &FollowUp<'_>, reply: &Reply) -> ParsedFollowUp {
+        follow::read(step, follow_up, reply)
     }
-    for (place, names) in BILLING {
-        pairs.extend(names.iter().find_map(|name| data.get(name)).map(|value| (place, value)));
-    }
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    body.write_all(b"&").map_err(|_| BuildError::TooLong)?;
-    write_pairs(body, &pairs)
-}
 
-/// Pairs without card data.
-fn write_pairs(body: &mut WireBody, pairs: &[(&str, &str)]) -> Result<(), BuildError> {
-    let text = serde_urlencoded::to_string(pairs).map_err(|_| BuildError::TooLong)?;
-    body.write_all(text.as_bytes()).map_err(|_| BuildError::TooLong)
+    fn reverse_unknown(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest> {
+        // A card that is kept holds no money.
+        attempt.purpose.holds_money().then(|| follow::build_reversal(self, step, attempt, now))?
+    }
+
+    fn parse_reverse_unknown(&self, step: &Step, attempt: &Attempt, reply: &Reply) -> ParsedReversal {
+        follow::read_reversal(step, attempt, reply)
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

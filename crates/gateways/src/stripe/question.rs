@@ -37,7 +37,7 @@ pub(super) fn read(step: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery
             // The stored reply shows the intent as it was made.
             FIND => go_to(LOOK, &intent),
             _ if step.ids.first() != Some(&intent.id) => UNREADABLE,
-            LOOK => look(&intent),
+            LOOK => look(&intent, attempt),
             _ if intent.status != "canceled" => UNREADABLE,
             CANCEL_WAITING => ParsedQuery::Found(authentication_wanted(intent.id, None)),
             _ => ParsedQuery::NotFound,
@@ -53,14 +53,14 @@ struct Found {
     data: Vec<Intent>,
 }
 
-fn look(intent: &Intent) -> ParsedQuery {
-    match intent.what(None) {
+fn look(intent: &Intent, attempt: &Attempt) -> ParsedQuery {
+    match intent.what(attempt, None) {
         What::Decided(answer) => ParsedQuery::Found(answer),
         What::WantsAuthentication => go_to(CANCEL_WAITING, intent),
         What::NotConfirmed => go_to(CANCEL_UNUSED, intent),
         // We cancel only what took no money.
         What::Cancelled => ParsedQuery::NotFound,
-        What::NotKnown => UNREADABLE,
+        What::Processing | What::NotKnown => UNREADABLE,
     }
 }
 

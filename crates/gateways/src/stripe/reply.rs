@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use hushpad_domain::attempt::{Attempt, DeclineClass, GatewayAnswer, Unknown, Verdict};
+use hushpad_domain::attempt::{
+    Attempt, Check, Checks, DeclineClass, GatewayAnswer, Purpose, Unknown, Verdict,
+};
 use hushpad_domain::field::Field;
 use hushpad_domain::masked_card::MaskedCard;
 use serde::Deserialize;
 
-use super::{CANCEL, CONFIRM, METHOD, UNITS};
+use super::{CANCEL, CONFIRM, CUSTOMER, METHOD, UNITS, UPDATE, tokenise};
 use crate::amounts;
 use crate::connector::{Parsed, Step};
+use crate::order::{Credential, Order};
 use crate::wire::Reply;
 use crate::wire_text::safe_id;
 
@@ -21,10 +24,37 @@ const AUTHENTICATION: &str = "authentication_required";
 
 const UNREADABLE: Parsed = Parsed::Indeterminate(Unknown::Unreadable);
 
-pub(super) fn created(attempt: &Attempt, reply: &Reply) -> Parsed {
+pub(super) fn created(order: &Order<'_>, is_keyed: bool, reply: &Reply) -> Parsed {
     match (reply.status, read::<Intent>(reply)) {
-        (200, Some(intent)) if intent.is_of(attempt) => {
-            Parsed::Next(Step { no: METHOD, ids: vec![intent.id] })
+        (200, Some(intent)) if intent.is_of(order.attempt) => {
+            let no = match (is_keyed, order.credential) {
+                (true, Credential::FirstOfStored) => CUSTOMER,
+                (true, _) => METHOD,
+                (false, _) => UPDATE,
+            };
+            Parsed::Next(Step { no, ids: vec![intent.id] })
+        }
+        (200, _) => UNREADABLE,
+        _ => failed_before_confirming(reply),
+    }
+}
+
+pub(super) fn customer_made(step: &Step, reply: &Reply) -> Parsed {
+    match (reply.status, read::<Method>(reply)) {
+        (200, Some(made)) if made.object == "customer" && is_id(&made.id) => {
+            let ids = step.ids.iter().take(1).cloned().chain([made.id]).collect();
+            Parsed::Next(Step { no: UPDATE, ids })
+        }
+        (200, _) => UNREADABLE,
+        _ => failed_before_confirming(reply),
+    }
+}
+
+pub(super) fn updated(step: &Step, order: &Order<'_>, is_keyed: bool, reply: &Reply) -> Parsed {
+    match (reply.status, read::<Intent>(reply)) {
+        (200, Some(intent)) if intent.is_of(order.attempt) && step.ids.first() == Some(&intent.id) => {
+            let no = if is_keyed { METHOD } else { CONFIRM };
+            Parsed::Next(Step { no, ids: step.ids.clone() })
         }
         (200, _) => UNREADABLE,
         _ => failed_before_confirming(reply),
@@ -32,25 +62,43 @@ pub(super) fn created(attempt: &Attempt, reply: &Reply) -> Parsed {
 }
 
 pub(super) fn method_made(step: &Step, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
-    match (reply.status, read::<Method>(reply), read::<Failure>(reply)) {
-        (200, Some(method), _) if method.object == "payment_method" && is_id(&method.id) => {
-            let ids = step.ids.iter().take(1).cloned().chain([method.id]).collect();
+    match (reply.status, read::<Method>(reply)) {
+        (200, Some(method)) if method.object == "payment_method" && is_id(&method.id) => {
+            // The intent, the payment method, and the customer where there is one.
+            let (intent, customer) = (step.ids.iter().take(1), step.ids.iter().skip(1));
+            let ids = intent.cloned().chain([method.id]).chain(customer.cloned()).collect();
             Parsed::Next(Step { no: CONFIRM, ids })
         }
-        (402, _, Some(failure)) if failure.error.is_about_the_card() => {
-            Parsed::Answer(failure.error.decline(String::new(), card.cloned()))
-        }
-        (200, ..) => UNREADABLE,
-        _ => failed_before_confirming(reply),
+        (200, _) => UNREADABLE,
+        _ => declined_card(reply, card).unwrap_or_else(|| failed_before_confirming(reply)),
     }
 }
 
-pub(super) fn confirmed(step: &Step, attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
+/// A decline before anything could be charged.
+pub(super) fn declined_card(reply: &Reply, card: Option<&MaskedCard>) -> Option<Parsed> {
+    let failure = read::<Failure>(reply).filter(|_| reply.status == 402)?;
+    let decline = || Parsed::Answer(failure.error.decline(String::new(), card.cloned()));
+    failure.error.is_about_the_card().then(decline)
+}
+
+pub(super) fn confirmed(step: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
+    let attempt = order.attempt;
     let ours = |intent: &Intent| intent.is_of(attempt) && step.ids.first() == Some(&intent.id);
     match (reply.status, read::<Intent>(reply), read::<Failure>(reply)) {
         (500.., ..) => Parsed::Indeterminate(Unknown::GatewayError),
-        (200, Some(intent), _) if ours(&intent) => match intent.what(card) {
-            What::Decided(answer) => Parsed::Answer(answer),
+        (200, Some(intent), _) if ours(&intent) => match intent.what(attempt, card) {
+            What::Decided(mut answer) => {
+                if let ([_, method, customer], true) =
+                    (step.ids.as_slice(), answer.verdict == Verdict::Approved)
+                {
+                    answer.stored = Some(tokenise::token(customer, method));
+                    if let Some(stored) = &mut answer.stored {
+                        stored.network_transaction_id = intent.network_transaction_id();
+                    }
+                }
+                Parsed::Answer(answer)
+            }
+            What::Processing => Parsed::Answer(intent.answer(Verdict::Pending, card)),
             What::WantsAuthentication => Parsed::Next(Step { no: CANCEL, ids: vec![intent.id] }),
             What::NotConfirmed | What::Cancelled | What::NotKnown => UNREADABLE,
         },
@@ -87,7 +135,7 @@ pub(super) fn authentication_wanted(intent: String, card: Option<MaskedCard>) ->
 }
 
 /// Nothing can have been charged; the question is only whether Stripe said no, or is in trouble.
-fn failed_before_confirming(reply: &Reply) -> Parsed {
+pub(super) fn failed_before_confirming(reply: &Reply) -> Parsed {
     match (reply.status, read::<Failure>(reply)) {
         (400..=499, Some(_)) | (401 | 403 | 429, None) => Parsed::Refused,
         _ => Parsed::Indeterminate(Unknown::GatewayError),
@@ -105,11 +153,13 @@ pub(super) struct Intent {
     object: String,
     amount: i64,
     amount_received: Option<i64>,
+    amount_capturable: Option<i64>,
     currency: String,
     pub(super) status: String,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     latest_charge: Option<serde_json::Value>,
+    review: Option<serde_json::Value>,
     last_payment_error: Option<Box<Problem>>,
 }
 
@@ -120,6 +170,8 @@ pub(super) enum What {
     /// No confirmation has reached it.
     NotConfirmed,
     Cancelled,
+    /// Stripe will say later; asking again tells.
+    Processing,
     NotKnown,
 }
 
@@ -133,32 +185,65 @@ impl Intent {
             && self.currency.eq_ignore_ascii_case(attempt.amount.currency().code())
     }
 
-    pub(super) fn what(&self, card: Option<&MaskedCard>) -> What {
+    pub(super) fn what(&self, attempt: &Attempt, card: Option<&MaskedCard>) -> What {
+        let whole = |amount: Option<i64>| amount.is_none_or(|amount| amount == self.amount);
+        let approved = match (attempt.purpose, self.status.as_str()) {
+            (Purpose::Sale, "succeeded") => whole(self.amount_received),
+            (Purpose::Authorise, "requires_capture") => whole(self.amount_capturable),
+            _ => false,
+        };
+        if approved {
+            let verdict = if self.review.is_some() { Verdict::Review } else { Verdict::Approved };
+            return What::Decided(self.answer(verdict, card));
+        }
         match (self.status.as_str(), &self.last_payment_error) {
-            ("succeeded", _) if self.amount_received.is_none_or(|received| received == self.amount) => {
-                What::Decided(self.approval(card))
-            }
             ("requires_payment_method", Some(error)) => {
                 What::Decided(error.decline(self.id.clone(), card.cloned()))
             }
             ("requires_payment_method" | "requires_confirmation", None) => What::NotConfirmed,
             ("requires_action", _) => What::WantsAuthentication,
             ("canceled", _) => What::Cancelled,
+            ("processing", _) => What::Processing,
             _ => What::NotKnown,
         }
     }
 
-    fn approval(&self, card: Option<&MaskedCard>) -> GatewayAnswer {
+    /// What the issuer said, where the charge came along.
+    fn checks(&self) -> Checks {
+        let said = |name: &str| match self.card_detail(&["checks", name]) {
+            Some("pass") => Check::Match,
+            Some("fail") => Check::NoMatch,
+            _ => Check::NotChecked,
+        };
+        Checks {
+            address: said("address_line1_check"),
+            postcode: said("address_postal_code_check"),
+            security_code: said("cvc_check"),
+        }
+    }
+
+    fn network_transaction_id(&self) -> Option<String> {
+        self.card_detail(&["network_transaction_id"]).map(safe_id).filter(|id| !id.is_empty())
+    }
+
+    fn card_detail(&self, path: &[&str]) -> Option<&str> {
+        let card = self.latest_charge.as_ref()?.get("payment_method_details")?.get("card")?;
+        path.iter().try_fold(card, |value, name| value.get(name))?.as_str()
+    }
+
+    fn answer(&self, verdict: Verdict, card: Option<&MaskedCard>) -> GatewayAnswer {
         let mut result = BTreeMap::from([
             ("payment_intent".to_owned(), self.id.clone()),
             ("status".to_owned(), self.status.clone()),
         ]);
         // An id, or the whole charge where the account expands it.
-        if let Some(charge) = self.latest_charge.as_ref().and_then(serde_json::Value::as_str) {
+        let charge = self.latest_charge.as_ref();
+        if let Some(charge) = charge.and_then(|charge| charge.get("id").unwrap_or(charge).as_str()) {
             result.insert("latest_charge".to_owned(), safe_id(charge));
         }
-        let gateway_reference = self.id.clone();
-        GatewayAnswer::new(Verdict::Approved, gateway_reference, result, card.cloned())
+        let mut answer = GatewayAnswer::new(verdict, self.id.clone(), result, card.cloned());
+        answer.checks = self.checks();
+        answer
     }
 }
 
@@ -175,15 +260,20 @@ struct Failure {
 
 /// An error, as far as we read it: never its message, which may hold what was keyed.
 #[derive(Deserialize, Default)]
-struct Problem {
+pub(super) struct Problem {
     #[serde(rename = "type", default)]
     kind: String,
-    code: Option<String>,
+    pub(super) code: Option<String>,
     decline_code: Option<String>,
     payment_intent: Option<Intent>,
 }
 
 impl Problem {
+    /// Its code, or its type where it has none.
+    pub(super) fn word(&self) -> String {
+        safe_id(self.code.as_deref().unwrap_or(&self.kind))
+    }
+
     fn is_about_the_card(&self) -> bool {
         self.kind == "card_error" && self.code.as_ref().is_some_and(|code| !code.is_empty())
     }
@@ -232,7 +322,7 @@ fn class(code: &str) -> Option<DeclineClass> {
         | "revocation_of_all_authorizations"
         | "revocation_of_authorization"
         | "stop_payment_order" => DeclineClass::Never,
-        AUTHENTICATION => DeclineClass::OtherCard,
+        AUTHENTICATION => DeclineClass::Authenticate,
         _ => return None,
     })
 }

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::field_map::field_map;
 use super::gateways::gateways;
 use super::routes::{RouteTable, Trunk};
+use super::webhooks::webhooks;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
 use crate::media::MediaConfig;
@@ -36,6 +37,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
     let (accounts, mut routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
     add_trunks(&mut mistakes, &raw, &mut routes);
+    let webhooks = webhooks(&mut mistakes, &raw.accounts);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -51,6 +53,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             gateways,
             directory: Directory::new(accounts),
             routes,
+            webhooks,
         }),
         _ => Err(ConfigMistakes(mistakes.0)),
     }
@@ -376,7 +379,7 @@ fn configuration(
         },
         gateway: GatewayName(raw.gateway.clone()),
         allowed_origins: raw.allowed_origins.clone(),
-        webhook: false,
+        webhook: raw.webhook.is_some(),
     }
 }
 

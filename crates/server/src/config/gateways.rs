@@ -16,8 +16,12 @@ pub(super) fn gateways(mistakes: &mut Mistakes, raw: &[raw::Gateway], test_mode:
         if gateway.name.is_empty() || raw[..index].iter().any(|other| other.name == gateway.name) {
             mistakes.add(&path("name"), "must be there and be used once");
         }
-        for (name, url) in [("url", Some(gateway.url.as_str())), ("query_url", gateway.query_url.as_deref())]
-        {
+        let urls = [
+            ("url", Some(gateway.url.as_str())),
+            ("operations_url", gateway.operations_url.as_deref()),
+            ("query_url", gateway.query_url.as_deref()),
+        ];
+        for (name, url) in urls {
             let taken = |url: &str| url.starts_with("https://") || (test_mode && url.starts_with("http://"));
             if !url.is_none_or(taken) {
                 mistakes.add(&path(name), "must be an https URL (http is taken in test mode only)");
@@ -50,6 +54,7 @@ impl Settings<'_> {
         match raw.kind {
             raw::GatewayKind::Generic => GatewayKind::Generic {
                 url,
+                operations_url: raw.operations_url.clone(),
                 query_url: raw.query_url.clone(),
                 user: self.text("user", raw.user.as_ref()),
                 password: self.secret("password", raw.password.as_ref()),
@@ -59,6 +64,7 @@ impl Settings<'_> {
                 merchant_id: self.text("merchant_id", raw.merchant_id.as_ref()),
                 key_id: self.text("key_id", raw.key_id.as_ref()),
                 secret: self.secret("secret", raw.secret.as_ref()),
+                auth: raw.auth,
             },
             raw::GatewayKind::Stripe => {
                 GatewayKind::Stripe { url, secret_key: self.secret("secret", raw.secret.as_ref()) }
@@ -67,6 +73,19 @@ impl Settings<'_> {
                 url,
                 merchant_account: self.text("merchant_account", raw.merchant_account.as_ref()),
                 api_key: self.secret("secret", raw.secret.as_ref()),
+                hmac_key: raw.hmac_key.as_ref().map(|key| self.secret("hmac_key", Some(key))),
+            },
+            raw::GatewayKind::Worldpay => GatewayKind::Worldpay {
+                url,
+                entity: self.text("entity", raw.entity.as_ref()),
+                narrative: self.text("narrative", raw.narrative.as_ref()),
+                user: self.text("user", raw.user.as_ref()),
+                password: self.secret("password", raw.password.as_ref()),
+            },
+            raw::GatewayKind::Mpgs => GatewayKind::Mpgs {
+                url,
+                merchant_id: self.text("merchant_id", raw.merchant_id.as_ref()),
+                password: self.secret("password", raw.password.as_ref()),
             },
         }
     }

@@ -7,6 +7,7 @@ mod gateways;
 mod raw;
 mod routes;
 mod secret;
+mod webhooks;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::calls::CallsConfig;
 use crate::media::MediaConfig;
+use crate::webhooks::WebhookConfig;
 
 pub use routes::RouteTable;
 pub use secret::{MasterKey, SAMPLE_MASTER_KEY};
@@ -52,6 +54,8 @@ pub struct Config {
     pub directory: Directory,
     /// Where dialled calls go.
     pub routes: RouteTable,
+    /// Where results are pushed to.
+    pub webhooks: Vec<WebhookConfig>,
 }
 
 /// An HTTP listener and the URL that others reach it by.
@@ -165,6 +169,23 @@ mod tests {
         for place in ["sip.peers[0].login.password", "accounts[0].credential.password"] {
             assert!(mistakes.contains(place), "{place} is not in:\n{mistakes}");
         }
+    }
+
+    #[test]
+    fn a_webhook_says_what_is_wrong_with_it() {
+        let text =
+            EXAMPLE.replace("# webhook.", "webhook.").replace("https://shop.example.com/token", "ftp://x");
+        let text = text.replace("webhook.url = \"https:", "webhook.url = \"http:");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        insta::assert_snapshot!(mistakes, @r"
+          secrets.master_key: /etc/hushpad/master.key: No such file or directory (os error 2)
+          gateways[0].password: the environment variable HUSHPAD_SANDBOX_PASSWORD is not set
+          accounts[0].configurations[0].webhook.url: must start with https:// (allow_http = true takes http://)
+          accounts[0].configurations[0].webhook.secrets[0]: /etc/hushpad/webhook.secret: No such file or directory (os error 2)
+          accounts[0].configurations[0].webhook.oauth.token_url: must start with https://
+          accounts[0].configurations[0].webhook.oauth.client_secret: the environment variable HUSHPAD_SHOP_SECRET is not set
+          accounts[0].configurations[0].webhook.authorities: /etc/hushpad/shop-ca.pem: No such file or directory (os error 2)
+        ");
     }
 
     #[test]

@@ -195,12 +195,18 @@ pub(super) struct Gateway {
     pub(super) name: String,
     pub(super) kind: GatewayKind,
     pub(super) url: String,
+    pub(super) operations_url: Option<String>,
     pub(super) query_url: Option<String>,
     pub(super) user: Option<String>,
     pub(super) password: Option<SecretRef>,
     pub(super) merchant_id: Option<String>,
     pub(super) key_id: Option<String>,
+    #[serde(default)]
+    pub(super) auth: hushpad_gateways::CyberSourceAuth,
     pub(super) merchant_account: Option<String>,
+    pub(super) hmac_key: Option<SecretRef>,
+    pub(super) entity: Option<String>,
+    pub(super) narrative: Option<String>,
     pub(super) secret: Option<SecretRef>,
     #[serde(default = "time_out_s")]
     pub(super) time_out_s: u64,
@@ -215,6 +221,8 @@ pub(super) enum GatewayKind {
     Cybersource,
     Stripe,
     Adyen,
+    Worldpay,
+    Mpgs,
 }
 
 #[derive(Deserialize)]
@@ -251,6 +259,7 @@ pub(super) struct Configuration {
     pub(super) test: bool,
     #[serde(default)]
     pub(super) allowed_origins: Vec<String>,
+    pub(super) webhook: Option<Webhook>,
     #[serde(default = "fields")]
     pub(super) fields: Vec<String>,
     #[serde(default = "brands")]
@@ -292,6 +301,29 @@ fn format() -> String {
 }
 fn max_chars() -> usize {
     hushpad_domain::payment_data::VALUE_CHARS_MAX
+}
+
+/// Where results are pushed to.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub(super) url: String,
+    pub(super) secrets: Vec<SecretRef>,
+    pub(super) oauth: Option<Oauth>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Oauth {
+    pub(super) token_url: String,
+    pub(super) client_id: String,
+    pub(super) client_secret: SecretRef,
+    pub(super) scope: Option<String>,
 }
 
 fn max_calls() -> usize {

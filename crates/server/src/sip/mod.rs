@@ -25,6 +25,7 @@ mod legs;
 mod limits;
 mod lines;
 mod network;
+pub mod probe;
 mod refer;
 mod reliable;
 mod socket;

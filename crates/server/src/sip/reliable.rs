@@ -83,7 +83,7 @@ pub(super) fn is_required(invite: &Request) -> bool {
 }
 
 /// `RSeq` and `CSeq` number in `RAck`.
-fn acknowledged(prack: &Request) -> Option<(u32, u32)> {
+pub(super) fn acknowledged(prack: &Request) -> Option<(u32, u32)> {
     let mut values = prack.headers().iter().filter_map(|header| match header {
         Header::RAck(value) => Some(value.value()),
         _ => None,

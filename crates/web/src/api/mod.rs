@@ -39,6 +39,7 @@ mod token;
 pub use endpoint::Access;
 use endpoint::{Endpoint, Repeat};
 pub use openapi::{EndpointInfo, endpoint_list, openapi_document};
+pub use status::status_body;
 
 /// Both prefixes are in use by clients of the published API.
 const PREFIXES: [&str; 3] = ["", "/globalpci", "/api"];

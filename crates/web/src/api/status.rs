@@ -13,13 +13,14 @@ use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::page::AgentAction;
 use hushpad_domain::ports::{ActError, CommitError, StoreUnavailable};
 use hushpad_domain::session::{Session, WrongState};
+use hushpad_domain::time::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Api;
 use super::endpoint::{Endpoint, Operation};
 use super::idempotency::KeptBody;
-use super::json::json_reply;
+use super::json::json_text;
 use crate::error::ApiError;
 
 /// This file's endpoints.
@@ -46,7 +47,7 @@ pub(super) async fn session_status(
     SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
     let session = find(&api, &principal, guid).await?;
-    Ok(json_reply(&status(&session, session.result_is_kept(api.parts.world.now()))))
+    Ok(json_text(status_body(&session, api.parts.world.now())))
 }
 
 /// Ends a session that has sent nothing to a gateway.
@@ -69,7 +70,7 @@ pub(super) async fn cancel_session(
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
     let session = find(&api, &principal, guid).await?;
-    let mut response = json_reply(&status(&session, session.result_is_kept(api.parts.world.now())));
+    let mut response = json_text(status_body(&session, api.parts.world.now()));
     // A kept answer outlives paymentResultData, and so must not hold it.
     response.extensions_mut().insert(KeptBody(status(&session, false).to_string()));
     Ok(response)
@@ -104,6 +105,12 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 pub(super) async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
     let found = api.parts.sessions.session(&principal.account, guid).await?;
     found.ok_or(ApiError::NoSuchSession)
+}
+
+/// The body of `GET /v1/session/{guid}` at `now`. A webhook carries the same.
+#[must_use]
+pub fn status_body(session: &Session, now: Timestamp) -> String {
+    status(session, session.result_is_kept(now)).to_string()
 }
 
 /// The published reply; without what is past its retention unless that is still `kept`.
