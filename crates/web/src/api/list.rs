@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::Principal;
 use hushpad_domain::ids::{AgentId, CallGuid};
 use hushpad_domain::listing::{PAGE_MAX, Place, SessionQuery, StateName};
+use hushpad_domain::payment_data::VALUE_CHARS_MAX;
 use hushpad_domain::session::Outcome;
 use hushpad_domain::text::holds_card_number;
 use hushpad_domain::time::Timestamp;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Api;
+use super::create::AGENT_CHARS_MAX;
 use super::endpoint::{Endpoint, Operation};
 use super::json::json_reply;
 use super::schemas::{OUTCOMES, SESSION_STATES};
@@ -43,14 +45,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "sessions",
         "The account's sessions, newest first, without paymentResultData. An agent's own token sees that agent's.",
     )
-    .query("agentId", "Of this agent.", &json!({"type": "string", "maxLength": 128}))
+    .query("agentId", "Of this agent.", &json!({"type": "string", "maxLength": AGENT_CHARS_MAX}))
     .query("callGuid", "Of this call.", &json!({"type": "string", "format": "uuid"}))
     .query("state", "In this state.", &json!({"enum": SESSION_STATES}))
     .query("outcome", "With this outcome.", &json!({"enum": OUTCOMES}))
     .query(
         "reference",
         "With this MerchantReferenceCode. It is payment data: found until 15 minutes after the end.",
-        &json!({"type": "string", "maxLength": 512}),
+        &json!({"type": "string", "maxLength": VALUE_CHARS_MAX}),
     )
     .query("from", "Opened at or after this.", &moment)
     .query("until", "Opened before this.", &moment)
@@ -103,8 +105,9 @@ fn read_query(query: &str, now: Timestamp) -> Result<SessionQuery, ApiError> {
         if holds_card_number(value) {
             return Err(ApiError::CardNumber("the query"));
         }
-        // No text of ours holds NUL, and a database that is asked for one refuses.
-        if value.contains('\0') {
+        // Nothing that is stored is longer or holds NUL, which a database refuses to be asked for.
+        let chars_max = if name.eq_ignore_ascii_case("agentId") { AGENT_CHARS_MAX } else { VALUE_CHARS_MAX };
+        if value.contains('\0') || value.chars().count() > chars_max {
             return Err(wrong("the query"));
         }
         match name.to_ascii_lowercase().as_str() {

@@ -137,7 +137,7 @@ async fn keys_are_changed_with_no_token_refused() {
     };
     let mut tokens = vec![desk.token_of("backend").await];
     let first = kid(&tokens[0]);
-    assert_eq!(keys().await, [first.clone()]);
+    assert_eq!(keys().await, std::slice::from_ref(&first));
     let minute = Duration::from_secs(60);
     let key = SigningKeyNumber { number: 1, active_from: desk.world.now().plus(minute) };
     desk.clients.add_signing_key(key).await.unwrap();
