@@ -78,6 +78,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
         replays: store.clone(),
+        credentials: store.clone(),
         changes: announcer,
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),

@@ -24,9 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::account::Directory;
-use hushpad_domain::ports::{Calls, Changes, Clients, Operations, Replays, SecureSide, Sessions, World};
+use hushpad_domain::ports::{
+    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, World,
+};
 
 mod api;
+mod api_keys;
 mod error;
 mod jwt;
 mod keys;
@@ -47,6 +50,7 @@ pub struct WebParts {
     pub sessions: Arc<dyn Sessions>,
     pub clients: Arc<dyn Clients>,
     pub replays: Arc<dyn Replays>,
+    pub credentials: Arc<dyn Credentials>,
     pub changes: Arc<dyn Changes>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
