@@ -10,11 +10,13 @@ use uuid::Uuid;
 use crate::account::AccountConfiguration;
 use crate::change::Change;
 use crate::client::ApiClient;
+use crate::credentials::{ClientProof, SigningKeyNumber, Spent};
 use crate::event::Event;
 use crate::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, ProviderSessionGuid,
     SessionGuid,
 };
+use crate::listing::SessionQuery;
 use crate::operation::{OperationNo, OperationRefused, Settlement};
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
@@ -54,6 +56,10 @@ pub trait Sessions: Send + Sync {
         guid: SessionGuid,
         after: u32,
     ) -> Result<Vec<Event>, StoreUnavailable>;
+
+    /// The account's sessions that the query asks for, newest first.
+    async fn list(&self, account: &AccountId, query: &SessionQuery)
+    -> Result<Vec<Session>, StoreUnavailable>;
 
     /// Wipes what is past its retention at `now`; says how many sessions lost data.
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable>;
@@ -104,6 +110,22 @@ pub trait Settlements: Send + Sync {
 
     /// What is known of this attempt, if anything.
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable>;
+}
+
+/// Where it is kept what tokens are signed with and what must not be used again. Wiped by [`Sessions::purge`] when it
+/// has expired.
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// Changes what a client proves itself with; false when there is no such client that is not revoked.
+    async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable>;
+    /// Marks something as used; false when it was marked already.
+    async fn spend(&self, spent: Spent) -> Result<bool, StoreUnavailable>;
+    /// Whether it was marked.
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreUnavailable>;
+    /// Every key that signs access tokens, in order, without number 0.
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable>;
+    /// Adds one; false when there is one with this number.
+    async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable>;
 }
 
 /// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a

@@ -9,6 +9,7 @@ use futures_util::stream;
 use hushpad_domain::change::Change;
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::ports::{ChangeSigns, Changes, CommitError, Sessions, StoreUnavailable};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -106,6 +107,14 @@ impl Sessions for Announcer {
         after: u32,
     ) -> Result<Vec<Event>, StoreUnavailable> {
         self.store.events(account, guid, after).await
+    }
+
+    async fn list(
+        &self,
+        account: &AccountId,
+        query: &SessionQuery,
+    ) -> Result<Vec<Session>, StoreUnavailable> {
+        self.store.list(account, query).await
     }
 
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {

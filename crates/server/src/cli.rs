@@ -105,6 +105,39 @@ pub enum ClientCommand {
         #[expect(missing_docs, reason = "shown by clap")]
         config: ConfigArgs,
     },
+    /// Gives a client a new secret and shows it, this once. The one before stays good until `drop-old-secret`.
+    RotateSecret {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+    },
+    /// Ends the secret before the newest.
+    DropOldSecret {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+    },
+    /// Takes the client's public key, for `private_key_jwt`; without one, takes it away.
+    SetKey {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+        /// The Ed25519 key's `x` of its JWK: 32 bytes in base64url.
+        #[arg(long)]
+        public_key: Option<String>,
+    },
+    /// Adds a key that signs access tokens from a minute on. Those before verify until their tokens have ended.
+    RotateSigningKey {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+    },
     /// Revokes a client: it gets no token any more.
     Revoke {
         #[command(flatten)]

@@ -85,6 +85,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         clients: store.clone(),
         replays: store.clone(),
         webhooks: Arc::clone(&webhooks),
+        credentials: store.clone(),
         changes: announcer,
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),

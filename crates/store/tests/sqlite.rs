@@ -279,6 +279,8 @@ async fn a_second_owner_is_refused_and_a_guest_is_not() {
         account: account("acme"),
         agent: None,
         secret_hash: [1; 32],
+        old_secret_hash: None,
+        public_key: None,
         label: String::new(),
         created_on: minute(0),
         revoked_on: None,

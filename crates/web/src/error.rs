@@ -174,6 +174,9 @@ impl ApiError {
             Self::Token(AccessFault::Expired) => {
                 refusal(401, "token_expired", "Unauthorized", own()).challenge(INVALID_TOKEN)
             }
+            Self::Token(AccessFault::Unavailable) => {
+                refusal(503, "store_unavailable", "Service unavailable", own())
+            }
             Self::Token(AccessFault::ScopeMissing) => {
                 refusal(403, "scope_missing", "Forbidden", own()).challenge(SCOPE_MISSING)
             }

@@ -6,7 +6,7 @@ use ring::hmac;
 
 use thiserror::Error;
 
-use crate::jwt::SigningKey;
+use crate::api_keys::ApiKeys;
 
 /// Parts our derivations from any other use of the same master key.
 const SALT: &[u8] = b"hushpad web v1";
@@ -14,7 +14,8 @@ const KEY_BYTES: usize = 32;
 
 /// The keys of the web room. No `Debug`: nothing prints them.
 pub struct TokenKeys {
-    pub(crate) api: SigningKey,
+    pub(crate) api: ApiKeys,
+    spent: hmac::Key,
     page_tokens: hmac::Key,
     client_secrets: hmac::Key,
     request_hashes: hmac::Key,
@@ -32,7 +33,7 @@ impl TokenKeys {
     pub fn from_master(master: &[u8; 32]) -> Self {
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(master);
         Self {
-            api: SigningKey::from_seed(&derive(&root, b"api access token")),
+            spent: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"spent")),
             page_tokens: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"agent page token")),
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"client secret hash")),
             request_hashes: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"idempotency hash")),
@@ -40,12 +41,18 @@ impl TokenKeys {
                 UnboundKey::new(&aead::AES_256_GCM, &derive(&root, b"kept answer"))
                     .expect("32 bytes are an AES-256 key"),
             ),
+            api: ApiKeys::new(root),
         }
     }
 
     /// HMAC-SHA-256 of these parts, each with its length, so that no two lists read as one.
     pub(crate) fn hash_request(&self, parts: &[&[u8]]) -> [u8; 32] {
         hash_parts(&self.request_hashes, parts)
+    }
+
+    /// The same under the key of what is used once.
+    pub(crate) fn hash_spent(&self, parts: &[&[u8]]) -> [u8; 32] {
+        hash_parts(&self.spent, parts)
     }
 
     /// The same under the key of page tokens.
@@ -103,6 +110,18 @@ fn hash_of(tag: hmac::Tag) -> [u8; 32] {
 fn derive(root: &hkdf::Prk, purpose: &'static [u8]) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     root.expand(&[purpose], hkdf::HKDF_SHA256)
+        .and_then(|material| material.fill(&mut key))
+        .expect("one SHA-256 block is within what HKDF can give");
+    key
+}
+
+/// The key of this number for the purpose; number 0 is the purpose's first.
+pub(crate) fn derive_numbered(root: &hkdf::Prk, purpose: &'static [u8], number: u32) -> [u8; KEY_BYTES] {
+    if number == 0 {
+        return derive(root, purpose);
+    }
+    let mut key = [0; KEY_BYTES];
+    root.expand(&[purpose, b" number ", &number.to_be_bytes()], hkdf::HKDF_SHA256)
         .and_then(|material| material.fill(&mut key))
         .expect("one SHA-256 block is within what HKDF can give");
     key

@@ -25,10 +25,11 @@ use std::time::Duration;
 
 use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{
-    Calls, Changes, Clients, Operations, Replays, SecureSide, Sessions, Webhooks, World,
+    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, Webhooks, World,
 };
 
 mod api;
+mod api_keys;
 mod error;
 mod jwt;
 mod keys;
@@ -50,6 +51,7 @@ pub struct WebParts {
     pub clients: Arc<dyn Clients>,
     pub replays: Arc<dyn Replays>,
     pub webhooks: Arc<dyn Webhooks>,
+    pub credentials: Arc<dyn Credentials>,
     pub changes: Arc<dyn Changes>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,

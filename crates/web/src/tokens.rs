@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::{ApiClient, Principal, SCOPE_GLOBALPCI};
 use hushpad_domain::ids::{AccountId, AgentId, ClientId, ProviderSessionGuid};
+use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -25,6 +26,8 @@ pub(crate) const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(7200);
 /// Enough for a slow desktop to post the form, little for a thief.
 const PAGE_ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(300);
 
+/// How soon a revocation by another process, or by the command line, is noticed.
+const RECHECK_AFTER: Duration = Duration::from_secs(5);
 /// Use, end, and keyed hash.
 const PAGE_TOKEN_BYTES: usize = 1 + 8 + 32;
 
@@ -37,6 +40,9 @@ pub(crate) enum AccessFault {
     /// Its time is over.
     #[error("the access token has expired")]
     Expired,
+    /// Whether it was revoked cannot be told just now.
+    #[error("the service cannot check the access token just now")]
+    Unavailable,
     /// It is good, and lacks the scope.
     #[error("the access token lacks the scope globalpci")]
     ScopeMissing,
@@ -88,7 +94,7 @@ struct AccessClaims {
 /// An access token for this client.
 pub(crate) fn issue_access(parts: &WebParts, client: &ApiClient) -> String {
     let now = parts.world.now();
-    parts.keys.api.sign(&AccessClaims {
+    let claims = AccessClaims {
         iss: parts.settings.issuer.clone(),
         aud: parts.settings.api_base_url.clone(),
         sub: client.id.0.clone(),
@@ -99,7 +105,8 @@ pub(crate) fn issue_access(parts: &WebParts, client: &ApiClient) -> String {
         iat: now.as_seconds(),
         exp: now.plus(ACCESS_TOKEN_LIFE).as_seconds(),
         jti: parts.world.guid(),
-    })
+    };
+    parts.keys.api.sign(&claims, now)
 }
 
 /// What a good access token says.
@@ -109,32 +116,70 @@ pub(crate) struct Access {
     pub(crate) principal: Principal,
     /// When it ends, in seconds since the Unix epoch.
     pub(crate) expires_s: i64,
+    /// Its keyed hash, under which it is revoked.
+    pub(crate) spent_as: [u8; 32],
+    /// When the store was last asked whether it and its client are revoked.
+    pub(crate) checked_on: Timestamp,
 }
 
-/// What this access token says. One that was verified before is only looked up.
-pub(crate) fn read_access(
+/// What this access token says. One that was verified before is only looked up; whether it was revoked is asked again
+/// after [`RECHECK_AFTER`].
+pub(crate) async fn read_access(
     parts: &WebParts,
     verified: &VerifiedTokens,
     token: &str,
 ) -> Result<Arc<Access>, AccessFault> {
     let hash = TokenHash::of(token);
-    let access = match verified.find(hash) {
-        Some(access) => access,
-        None => {
-            let access = Arc::new(verify_access(parts, token)?);
+    let now = parts.world.now();
+    let known = verified.find(hash);
+    let access = match known {
+        Some(access) if is_fresh(&access, now) => access,
+        known => {
+            let mut access = match known {
+                Some(access) => Access::clone(&access),
+                None => verify_access(parts, token).await?,
+            };
+            if now.as_seconds() < access.expires_s {
+                still_good(parts, &access).await?;
+            }
+            access.checked_on = now;
+            let access = Arc::new(access);
             verified.put(hash, &access);
             access
         }
     };
-    if parts.world.now().as_seconds() >= access.expires_s {
+    if now.as_seconds() >= access.expires_s {
         return Err(AccessFault::Expired);
     }
     Ok(access)
 }
 
+/// A clock that jumped back asks again.
+fn is_fresh(access: &Access, now: Timestamp) -> bool {
+    access.checked_on <= now && now < access.checked_on.plus(RECHECK_AFTER)
+}
+
+/// Neither the token nor its client is revoked.
+async fn still_good(parts: &WebParts, access: &Access) -> Result<(), AccessFault> {
+    let unavailable = |error: StoreUnavailable| {
+        tracing::error!(%error, "a token could not be checked");
+        AccessFault::Unavailable
+    };
+    if parts.credentials.is_spent(access.spent_as).await.map_err(unavailable)? {
+        return Err(AccessFault::Invalid);
+    }
+    let client = parts.clients.client(&access.principal.client).await.map_err(unavailable)?;
+    match client.filter(|client| client.revoked_on.is_none()) {
+        Some(_) => Ok(()),
+        None => Err(AccessFault::Invalid),
+    }
+}
+
 /// Everything of a token that does not change with time.
-fn verify_access(parts: &WebParts, token: &str) -> Result<Access, AccessFault> {
-    let claims: AccessClaims = parts.keys.api.verify(token).map_err(|_| AccessFault::Invalid)?;
+pub(crate) async fn verify_access(parts: &WebParts, token: &str) -> Result<Access, AccessFault> {
+    let now = parts.world.now();
+    know_keys(parts).await.map_err(|_| AccessFault::Unavailable)?;
+    let claims: AccessClaims = parts.keys.api.verify(token, now).map_err(|_| AccessFault::Invalid)?;
     if claims.iss != parts.settings.issuer || claims.aud != parts.settings.api_base_url {
         return Err(AccessFault::Invalid);
     }
@@ -142,13 +187,25 @@ fn verify_access(parts: &WebParts, token: &str) -> Result<Access, AccessFault> {
         return Err(AccessFault::ScopeMissing);
     }
     Ok(Access {
+        spent_as: parts.keys.hash_spent(&[b"token", claims.jti.as_bytes()]),
         principal: Principal {
             client: ClientId(claims.client_id),
             account: AccountId(claims.account),
             agent: claims.agent.map(AgentId),
         },
         expires_s: claims.exp,
+        checked_on: now,
     })
+}
+
+/// Takes over the signing keys that the store knows, unless that was done a moment ago. A new key signs a minute after
+/// it was added, so what a moment ago was known is enough.
+pub(crate) async fn know_keys(parts: &WebParts) -> Result<(), StoreUnavailable> {
+    let now = parts.world.now();
+    if parts.keys.api.is_to_ask(now, RECHECK_AFTER) {
+        parts.keys.api.know(&parts.credentials.signing_keys().await?, now);
+    }
+    Ok(())
 }
 
 /// `agentAccessToken` and `agentRefreshToken` of a session that may last as long as `session_life`.

@@ -38,6 +38,11 @@ impl VerifiedTokens {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
     }
 
+    /// Forgets the token with this hash: it was revoked.
+    pub(crate) fn forget(&self, hash: TokenHash) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+    }
+
     /// Remembers a token whose signature was good.
     pub(crate) fn put(&self, hash: TokenHash, access: &Arc<Access>) {
         // No code under this lock can leave the map half changed.
@@ -61,7 +66,12 @@ mod tests {
         let table = VerifiedTokens::default();
         let principal =
             Principal { client: ClientId("c".into()), account: AccountId("a".into()), agent: None };
-        let access = Arc::new(Access { principal: principal.clone(), expires_s: 1 });
+        let access = Arc::new(Access {
+            principal: principal.clone(),
+            expires_s: 1,
+            spent_as: [0; 32],
+            checked_on: hushpad_domain::time::Timestamp::from_micros(0),
+        });
         for number in 0..=TOKENS_MAX {
             table.put(TokenHash::of(&number.to_string()), &access);
         }

@@ -20,7 +20,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// Lets a request through with what its token says among its extensions, or not at all.
 pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let access = match access(&api, request.headers()) {
+    let access = match access(&api, request.headers()).await {
         Ok(access) => access,
         Err(error) => return error.into_response(),
     };
@@ -39,7 +39,7 @@ pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request,
 }
 
 /// The token is taken from the header only: never from the query string or the body (RFC 9700, 4.3.2).
-fn access(api: &Api, headers: &HeaderMap) -> Result<Arc<Access>, ApiError> {
+async fn access(api: &Api, headers: &HeaderMap) -> Result<Arc<Access>, ApiError> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else {
         return Err(ApiError::TokenMissing);
@@ -49,7 +49,7 @@ fn access(api: &Api, headers: &HeaderMap) -> Result<Arc<Access>, ApiError> {
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(ApiError::TokenMissing);
     }
-    read_access(&api.parts, &api.verified, token.trim()).map_err(ApiError::Token)
+    read_access(&api.parts, &api.verified, token.trim()).await.map_err(ApiError::Token)
 }
 
 /// draft-ietf-httpapi-ratelimit-headers-10.

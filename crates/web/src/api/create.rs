@@ -24,7 +24,7 @@ use crate::mistakes::{Mistake, Mistakes};
 use crate::tokens::issue_page_pair;
 
 /// Longer than any login name.
-const AGENT_CHARS_MAX: usize = 128;
+pub(super) const AGENT_CHARS_MAX: usize = 128;
 
 /// This file's endpoint.
 pub(super) fn endpoints() -> Vec<Endpoint> {

@@ -46,10 +46,15 @@ pub(super) async fn read_json(headers: &HeaderMap, body: Body) -> Result<bytes::
 /// A JSON answer.
 pub(super) fn json_reply<T: Serialize>(body: &T) -> Response {
     match serde_json::to_vec(body) {
-        Ok(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+        Ok(body) => json_text(body),
         // Our answers are structs of texts and numbers.
         Err(_) => ApiError::Internal.into_response(),
     }
+}
+
+/// An answer that is JSON already.
+pub(super) fn json_text(body: impl IntoResponse) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 impl<'a> Object<'a> {

@@ -22,12 +22,15 @@ use crate::verified::VerifiedTokens;
 
 mod caller;
 mod calls;
+mod client_proof;
 mod create;
 mod docs;
 mod endpoint;
 mod events;
 mod idempotency;
 mod json;
+mod list;
+mod oauth;
 mod openapi;
 mod operations;
 mod schemas;
@@ -101,8 +104,10 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
 fn endpoints() -> Vec<Endpoint> {
     [
         token::endpoints(),
+        oauth::endpoints(),
         docs::endpoints(),
         create::endpoints(),
+        list::endpoints(),
         status::endpoints(),
         operations::endpoints(),
         events::endpoints(),

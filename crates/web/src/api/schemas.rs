@@ -64,6 +64,13 @@ pub(super) fn schemas() -> Value {
         "CreateSession": create_session(),
         "CreatedSession": created_session(),
         "SessionStatus": session_status(),
+        "SessionList": object(
+            &["sessions", "nextCursor"],
+            json!({
+                "sessions": list("SessionStatus"),
+                "nextCursor": {"type": ["string", "null"], "description": "null on the last page."},
+            }),
+        ),
         "Attempt": attempt(),
         "OperationRequest": operation_request(),
         "Operation": operation(),

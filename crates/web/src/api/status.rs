@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::Api;
 use super::endpoint::{Endpoint, Operation};
 use super::idempotency::KeptBody;
-use super::json::json_reply;
+use super::json::json_text;
 use super::operations::operations;
 use crate::error::ApiError;
 
@@ -48,7 +48,7 @@ pub(super) async fn session_status(
     SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
     let session = find(&api, &principal, guid).await?;
-    Ok(json_reply(&status(&session, session.result_is_kept(api.parts.world.now()))))
+    Ok(json_text(status_body(&session, api.parts.world.now())))
 }
 
 /// Ends a session that has sent nothing to a gateway.
@@ -71,7 +71,7 @@ pub(super) async fn cancel_session(
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
     let session = find(&api, &principal, guid).await?;
-    let mut response = json_reply(&status(&session, session.result_is_kept(api.parts.world.now())));
+    let mut response = json_text(status_body(&session, api.parts.world.now()));
     // A kept answer outlives paymentResultData, and so must not hold it.
     response.extensions_mut().insert(KeptBody(status(&session, false).to_string()));
     Ok(response)

@@ -105,6 +105,7 @@ fn check_request(schema: &Value, example: &Value, place: &str) {
 fn filled<'a>((name, value): (&'a String, &Value)) -> (&'a str, String) {
     let value = match value.as_str().unwrap() {
         "the client's id" => "backend".to_owned(),
+        "an access token" => "x".to_owned(),
         "the client's secret" => secret_of("backend"),
         other => other.to_owned(),
     };

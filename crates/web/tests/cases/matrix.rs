@@ -57,7 +57,7 @@ fn of_others(endpoint: &EndpointInfo) -> Option<Expected> {
             | "/v1/session/{guid}/void"
             | "/v1/session/{guid}/capture",
         ) => Expected::NotThere,
-        (Access::Token, "GET", "/v1/calls") => Expected::Empty,
+        (Access::Token, "GET", "/v1/calls" | "/v1/session") => Expected::Empty,
         // Its own agent of the same name is meant.
         (Access::Token, "POST", "/v1/calls/link-code") => Expected::Empty,
         (Access::Token, "PUT", "/v1/calls/{guid}/agent") => Expected::NotThere,

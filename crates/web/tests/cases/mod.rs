@@ -4,6 +4,7 @@ mod document;
 mod events;
 mod idempotency;
 mod matrix;
+mod oauth;
 mod operations;
 mod page;
 mod refusals;

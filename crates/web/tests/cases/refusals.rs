@@ -257,7 +257,7 @@ async fn what_is_not_there_or_not_ready_is_told_so() {
         "405 method_not_allowed"
     );
     assert_eq!(
-        desk.call_api(Method::GET, "/v1/session", &token, None).await.problem(),
+        desk.call_api(Method::PUT, "/v1/session", &token, None).await.problem(),
         "405 method_not_allowed"
     );
 }
