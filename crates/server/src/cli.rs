@@ -61,7 +61,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// A simulator of six gateways with a ledger, for tests. It moves no money.
     GatewaySim(GatewaySimArgs),
-    /// Measures this build on this machine: sessions and key presses. Calls: `./bench calls`.
+    /// Measures this build on this machine: sessions, key presses and webhooks. Calls: `./bench calls`.
     Bench(BenchArgs),
 }
 
@@ -217,7 +217,7 @@ pub struct GatewaySimArgs {
 /// What is measured.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// `sessions`, `keys`, or `all`.
+    /// `sessions`, `keys`, `webhooks`, or `all`.
     #[arg(default_value = "all")]
     pub what: String,
 }

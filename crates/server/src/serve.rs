@@ -73,6 +73,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         replays: store.clone(),
         credentials: store.clone(),
         changes: announcer,
+        webhooks: Arc::clone(&webhooks),
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
         world: Arc::new(world.clone()),

@@ -49,6 +49,12 @@ pub(crate) enum ApiError {
     /// No such session, or another account's.
     #[error("there is no session with this guid")]
     NoSuchSession,
+    /// No such webhook, or another account's.
+    #[error("there is no webhook with this id")]
+    NoSuchWebhook,
+    /// Not for an agent's own client.
+    #[error("this is for the account's back end, not for an agent's own client")]
+    BackEndOnly,
     /// The body is too large.
     #[error("the body is larger than 64 KiB")]
     BodyTooLarge,
@@ -151,6 +157,8 @@ impl ApiError {
                 refusal(403, "scope_missing", "Forbidden", own()).challenge(SCOPE_MISSING)
             }
             Self::Open(OpenError::OtherAgent) => refusal(403, "other_agent", "Forbidden", own()),
+            Self::BackEndOnly => refusal(403, "back_end_only", "Forbidden", own()),
+            Self::NoSuchWebhook => refusal(404, "no_such_webhook", "Not found", own()),
             Self::NoSuchPath => refusal(404, "no_such_path", "Not found", own()),
             Self::NoSuchSession => refusal(404, "no_such_session", "Not found", own()),
             Self::Open(OpenError::AgentUnknown) => refusal(404, "agent_unknown", "Agent unknown", own()),

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::account::Directory;
-use hushpad_domain::ports::{Calls, Changes, Clients, Credentials, Replays, SecureSide, Sessions, World};
+use hushpad_domain::ports::{
+    Calls, Changes, Clients, Credentials, Replays, SecureSide, Sessions, Webhooks, World,
+};
 
 mod api;
 mod api_keys;
@@ -50,6 +52,7 @@ pub struct WebParts {
     pub replays: Arc<dyn Replays>,
     pub credentials: Arc<dyn Credentials>,
     pub changes: Arc<dyn Changes>,
+    pub webhooks: Arc<dyn Webhooks>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
     pub world: Arc<dyn World>,

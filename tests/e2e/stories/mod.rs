@@ -13,3 +13,4 @@ mod keying;
 mod memory;
 mod secure_mode;
 mod test_keypad;
+mod webhooks;

@@ -3,6 +3,7 @@
 mod keys;
 mod load;
 mod sessions;
+mod webhooks;
 
 use std::io::Write;
 use std::time::Duration;
@@ -20,11 +21,13 @@ pub async fn run(arguments: &BenchArgs, redactor: Redactor, out: &mut dyn Write)
     match arguments.what.as_str() {
         "sessions" => sessions::run(redactor, out).await,
         "keys" => keys::run(redactor, out).await,
+        "webhooks" => webhooks::run(redactor, out).await,
         "all" => {
             sessions::run(redactor.clone(), out).await?;
-            keys::run(redactor, out).await
+            keys::run(redactor.clone(), out).await?;
+            webhooks::run(redactor, out).await
         }
-        other => bail!("there is no bench `{other}`: sessions, keys or all"),
+        other => bail!("there is no bench `{other}`: sessions, keys, webhooks or all"),
     }
 }
 

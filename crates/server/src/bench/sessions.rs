@@ -39,7 +39,7 @@ const CLIENTS: [usize; 3] = [1, 16, 64];
 /// How long the half load is kept up.
 const HALF_LOAD: Duration = Duration::from_secs(5);
 /// As the example of the README, and a name.
-const PAYMENT_DATA: [(&str, &str); 5] = [
+pub(super) const PAYMENT_DATA: [(&str, &str); 5] = [
     ("FirstName", "Ada"),
     ("Surname", "Byron"),
     ("Amount", "12.40"),
@@ -98,6 +98,17 @@ async fn row(address: SocketAddr, post: &[u8], clients: usize, out: &mut dyn Wri
         rate / raw_http,
     )?;
     Ok(rate)
+}
+
+/// Posts for one round; also what other benches run beside their own work.
+pub(super) async fn post_sessions(
+    api: &str,
+    token: &str,
+    clients: usize,
+) -> anyhow::Result<(f64, Durations)> {
+    let address: SocketAddr = api.parse()?;
+    let load = drive(address, vec![post_request(address, token)], clients, Pace::Flat, 2 * ROW).await?;
+    Ok((load.rate, load.durations))
 }
 
 fn post_request(address: SocketAddr, token: &str) -> Vec<u8> {

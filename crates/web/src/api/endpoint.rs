@@ -112,6 +112,10 @@ impl Endpoint {
         if self.path.contains("{guid}") {
             parameters.insert(0, json!({"$ref": "#/components/parameters/Guid"}));
         }
+        if self.path.contains("{id}") {
+            let schema = json!({"type": "string", "format": "uuid"});
+            parameters.insert(0, json!({"name": "id", "in": "path", "required": true, "schema": schema}));
+        }
         if self.repeat == Repeat::OncePerKey {
             parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
         }

@@ -35,6 +35,7 @@ mod openapi;
 mod schemas;
 mod status;
 mod token;
+mod webhooks;
 
 pub use endpoint::Access;
 use endpoint::{Endpoint, Repeat};
@@ -109,6 +110,7 @@ fn endpoints() -> Vec<Endpoint> {
         status::endpoints(),
         events::endpoints(),
         calls::endpoints(),
+        webhooks::endpoints(),
     ]
     .into_iter()
     .flatten()

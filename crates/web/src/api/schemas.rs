@@ -73,7 +73,7 @@ pub(super) fn schemas() -> Value {
         "Problem": problem(),
     });
     // The rest stands beside its endpoints.
-    for (name, schema) in super::calls::schemas() {
+    for (name, schema) in super::calls::schemas().into_iter().chain(super::webhooks::schemas()) {
         schemas[name] = schema;
     }
     schemas

@@ -35,6 +35,8 @@ enum Expected {
     Unauthorized,
     /// 404: what is another account's is not there.
     NotThere,
+    /// 403: not for an agent's own client.
+    Forbidden,
     /// Let through, and shows nothing of acme's.
     Empty,
 }
@@ -48,7 +50,8 @@ fn of_others(endpoint: &EndpointInfo) -> Option<Expected> {
         (Access::Token, "POST", "/v1/session") => Expected::Empty,
         (Access::Token, "GET", "/v1/session/{guid}" | "/v1/session/{guid}/events") => Expected::NotThere,
         (Access::Token, "POST", "/v1/session/{guid}/cancel") => Expected::NotThere,
-        (Access::Token, "GET", "/v1/calls" | "/v1/session") => Expected::Empty,
+        (Access::Token, "GET", "/v1/calls" | "/v1/session" | "/v1/webhooks") => Expected::Empty,
+        (Access::Token, "POST", "/v1/webhooks/{id}/replay") => Expected::NotThere,
         // Its own agent of the same name is meant.
         (Access::Token, "POST", "/v1/calls/link-code") => Expected::Empty,
         (Access::Token, "PUT", "/v1/calls/{guid}/agent") => Expected::NotThere,
@@ -59,6 +62,7 @@ fn of_others(endpoint: &EndpointInfo) -> Option<Expected> {
 fn expected(endpoint: &EndpointInfo, caller: Caller) -> Option<Expected> {
     let of_others = of_others(endpoint)?;
     Some(match (endpoint.access, caller) {
+        (Access::Token, Caller::Agent) if endpoint.path.starts_with("/v1/webhooks") => Expected::Forbidden,
         (Access::Public | Access::ClientSecret, _) | (Access::Token, Caller::Agent | Caller::BackEnd) => {
             Expected::Through
         }
@@ -97,7 +101,9 @@ async fn check(endpoint: &EndpointInfo, prefix: &str, caller: Caller, expected: 
         }
         false => opened.guid.clone(),
     };
-    let path = format!("{prefix}{}", endpoint.path.replace("{guid}", &guid));
+    let webhook = desk.webhooks.dead_letter("acme", 9).to_string();
+    let path = endpoint.path.replace("{guid}", &guid).replace("{id}", &webhook);
+    let path = format!("{prefix}{path}");
     let token = match caller {
         Caller::Nobody => String::new(),
         Caller::Page => opened.access.clone(),
@@ -113,8 +119,13 @@ async fn check(endpoint: &EndpointInfo, prefix: &str, caller: Caller, expected: 
         Expected::Unauthorized => assert_eq!(answer.status, 401, "{place}"),
         Expected::NotThere => {
             let problem = answer.problem();
-            assert!(["404 no_such_session", "404 no_such_call"].contains(&problem.as_str()), "{place}");
+            assert!(
+                ["404 no_such_session", "404 no_such_call", "404 no_such_webhook"]
+                    .contains(&problem.as_str()),
+                "{place}"
+            );
         }
+        Expected::Forbidden => assert_eq!(answer.problem(), "403 back_end_only", "{place}"),
         Expected::Empty => {
             assert!(
                 !answer.body.contains(&opened.guid) && !answer.body.contains(&opened.provider),

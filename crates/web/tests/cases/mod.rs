@@ -9,3 +9,4 @@ mod page;
 mod refusals;
 mod sessions;
 mod token;
+mod webhooks;

@@ -3,6 +3,7 @@
 mod ports;
 mod replays;
 pub(crate) mod schema;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 
 pub(crate) use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
 pub(crate) use replays::FakeReplays;
+pub(crate) use webhooks::FakeWebhooks;
 
 /// The schemes' published test cards: they must never come back out.
 pub(crate) const PANS: [&str; 3] = ["4111111111111111", "5555555555554444", "378282246310005"];
@@ -48,6 +50,7 @@ pub(crate) struct Desk {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) clients: Arc<FakeClients>,
     pub(crate) replays: Arc<FakeReplays>,
+    pub(crate) webhooks: Arc<FakeWebhooks>,
     pub(crate) calls: Arc<FakeCalls>,
     pub(crate) secure_side: Arc<FakeSecureSide>,
     pub(crate) world: Arc<FakeWorld>,
@@ -91,6 +94,7 @@ impl Desk {
         }
         let store = Arc::new(FakeStore::default());
         let replays = Arc::new(FakeReplays::new(store.clone()));
+        let webhooks = Arc::new(FakeWebhooks::default());
         let calls = Arc::new(FakeCalls::default());
         calls.call_of("acme", "agent1234");
         let secure_side = Arc::new(FakeSecureSide::new(store.clone()));
@@ -103,6 +107,7 @@ impl Desk {
             replays: replays.clone(),
             credentials: clients.clone(),
             changes: store.clone(),
+            webhooks: webhooks.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),
             world: world.clone(),
@@ -116,7 +121,7 @@ impl Desk {
             observer: observer.clone(),
         });
         let (api, pages) = (api_router(parts.clone()), page_router(parts.clone()));
-        Self { parts, api, pages, store, clients, replays, calls, secure_side, world, observer }
+        Self { parts, api, pages, store, clients, replays, webhooks, calls, secure_side, world, observer }
     }
 
     /// Starts the process anew over the same store: what was in memory is gone, the secure side's sessions too.
