@@ -8,7 +8,7 @@ use anyhow::Context;
 use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{Sessions, Webhooks, World};
 use hushpad_domain::time::Timestamp;
-use hushpad_gateways::Gateways;
+use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
 use hushpad_store::{Ownership, Store};
 use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
@@ -55,11 +55,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         .context("the store")?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
-    let gateways =
-        Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
-    // The first payment need not wait for handshakes.
-    let cold = Arc::clone(&gateways);
-    tokio::spawn(async move { cold.warm_all().await });
+    let gateways = start_gateways(config.gateways, &world).context("gateways")?;
     let dispatcher =
         Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
             .context("webhooks")?;
@@ -117,6 +113,17 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+/// The gateways; their connections are opened beside, so that the first payment need not wait for handshakes.
+fn start_gateways(
+    configs: Vec<GatewayConfig>,
+    world: &RealWorld,
+) -> Result<Arc<Gateways>, GatewayConfigError> {
+    let gateways = Arc::new(Gateways::with_clock(configs, gateway_clock(world))?);
+    let cold = Arc::clone(&gateways);
+    tokio::spawn(async move { cold.warm_all().await });
+    Ok(gateways)
 }
 
 fn payments(

@@ -197,11 +197,7 @@ impl ApiError {
             Self::Open(OpenError::CallTaken) => {
                 refusal(409, "call_has_session", "The call has an open session", own())
             }
-            Self::Bind(BindError::NoSuchCall) => refusal(404, "no_such_call", "Not found", own()),
-            Self::Bind(BindError::NotAnswered) => refusal(409, "call_not_answered", "The call rings", own()),
-            Self::Bind(BindError::OtherAgents) => {
-                refusal(409, "call_has_agent", "The call has an agent", own())
-            }
+            Self::Bind(refused) => bind_refusal(*refused, own()),
             Self::NoLinkCode => refusal(503, "no_link_code", "Too many link codes", own()),
             Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
             Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
@@ -327,6 +323,14 @@ impl IntoResponse for ApiError {
         let mut response = self.refusal().status.into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+fn bind_refusal(refused: BindError, detail: Cow<'static, str>) -> Refusal {
+    match refused {
+        BindError::NoSuchCall => refusal(404, "no_such_call", "Not found", detail),
+        BindError::NotAnswered => refusal(409, "call_not_answered", "The call rings", detail),
+        BindError::OtherAgents => refusal(409, "call_has_agent", "The call has an agent", detail),
     }
 }
 

@@ -113,7 +113,8 @@ impl Endpoint {
             parameters.insert(0, json!({"$ref": "#/components/parameters/Guid"}));
         }
         if self.path.contains("{id}") {
-            parameters.insert(0, json!({"$ref": "#/components/parameters/WebhookId"}));
+            let schema = json!({"type": "string", "format": "uuid"});
+            parameters.insert(0, json!({"name": "id", "in": "path", "required": true, "schema": schema}));
         }
         if self.repeat == Repeat::OncePerKey {
             parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));

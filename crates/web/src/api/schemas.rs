@@ -24,13 +24,6 @@ pub(super) fn parameters() -> Value {
                 413, 415, 429 and 5xx leave the key free. Keys of different clients never meet. Not a card number.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
         },
-        "WebhookId": {
-            "name": "id",
-            "in": "path",
-            "required": true,
-            "description": "webhook-id.",
-            "schema": {"type": "string", "format": "uuid"},
-        },
         "Guid": {
             "name": "guid",
             "in": "path",
