@@ -7,6 +7,9 @@
 
 pub mod admin;
 pub mod allocator;
+pub mod announcer;
+pub mod attempts;
+pub mod audio_check;
 pub mod bench;
 pub mod calls;
 pub mod capture;
