@@ -197,11 +197,7 @@ impl ApiError {
             Self::Open(OpenError::CallTaken) => {
                 refusal(409, "call_has_session", "The call has an open session", own())
             }
-            Self::Bind(BindError::NoSuchCall) => refusal(404, "no_such_call", "Not found", own()),
-            Self::Bind(BindError::NotAnswered) => refusal(409, "call_not_answered", "The call rings", own()),
-            Self::Bind(BindError::OtherAgents) => {
-                refusal(409, "call_has_agent", "The call has an agent", own())
-            }
+            Self::Bind(error) => bind_refusal(*error),
             Self::NoLinkCode => refusal(503, "no_link_code", "Too many link codes", own()),
             Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
             Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
@@ -327,6 +323,16 @@ impl IntoResponse for ApiError {
         let mut response = self.refusal().status.into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+/// The part of the decision that is about tying a call to its agent.
+fn bind_refusal(error: BindError) -> Refusal {
+    let own = error.to_string().into();
+    match error {
+        BindError::NoSuchCall => refusal(404, "no_such_call", "Not found", own),
+        BindError::NotAnswered => refusal(409, "call_not_answered", "The call rings", own),
+        BindError::OtherAgents => refusal(409, "call_has_agent", "The call has an agent", own),
     }
 }
 
