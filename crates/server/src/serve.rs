@@ -66,15 +66,10 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let recorders = Recorders::new(config.recorders, world.clone(), Arc::clone(&metrics));
-    let secure_side = SecureDesk::new(
-        calls.clone(),
-        payments.clone(),
-        world.clone(),
-        Arc::clone(&metrics),
-        recorders,
-        config.max_sessions,
-    );
+    let recorders = Recorders::new(config.recorders, world.clone(), metrics.clone());
+    let (counted, most) = (Arc::clone(&metrics), config.max_sessions);
+    let secure_side =
+        SecureDesk::new(calls.clone(), payments.clone(), world.clone(), counted, recorders, most);
     let web = Arc::new(WebParts {
         directory,
         sessions: Arc::clone(&sessions),

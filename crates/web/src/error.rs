@@ -197,7 +197,7 @@ impl ApiError {
             Self::Open(OpenError::CallTaken) => {
                 refusal(409, "call_has_session", "The call has an open session", own())
             }
-            Self::Bind(refused) => bind_refusal(*refused, own()),
+            Self::Bind(error) => bind_refusal(*error),
             Self::NoLinkCode => refusal(503, "no_link_code", "Too many link codes", own()),
             Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
             Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
@@ -326,11 +326,13 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn bind_refusal(refused: BindError, detail: Cow<'static, str>) -> Refusal {
-    match refused {
-        BindError::NoSuchCall => refusal(404, "no_such_call", "Not found", detail),
-        BindError::NotAnswered => refusal(409, "call_not_answered", "The call rings", detail),
-        BindError::OtherAgents => refusal(409, "call_has_agent", "The call has an agent", detail),
+/// The part of the decision that is about tying a call to its agent.
+fn bind_refusal(error: BindError) -> Refusal {
+    let own = error.to_string().into();
+    match error {
+        BindError::NoSuchCall => refusal(404, "no_such_call", "Not found", own),
+        BindError::NotAnswered => refusal(409, "call_not_answered", "The call rings", own),
+        BindError::OtherAgents => refusal(409, "call_has_agent", "The call has an agent", own),
     }
 }
 

@@ -30,7 +30,7 @@ impl Link {
     /// The next code that is whole.
     pub(super) fn code(&mut self) -> Option<String> {
         // A queue that overflowed lost keys of a code: it is keyed again.
-        while self.keys.take_alarm().is_some() {}
+        while self.keys.take_alarm().is_some() || self.keys.take_hint().is_some() {}
         while let Some(report) = self.keys.pop() {
             if let Some(code) = self.typed.key(report.key.ascii(), report.at_ms) {
                 return Some(code);
