@@ -347,8 +347,7 @@ async fn what_has_no_answer_is_unknown_and_is_undone_by_our_reference() {
 #[tokio::test]
 async fn a_card_is_kept_and_charged_again_by_its_token() {
     let town = Town::open().await;
-    // The simulator does not update Stripe's intents, which a kept card needs.
-    for name in NAMES.into_iter().filter(|name| *name != "stripe") {
+    for name in NAMES {
         let kept = attempt(name, Purpose::Tokenise, "12.40");
         let payment_data = data("12.40");
         let card = card(VISA);
