@@ -15,6 +15,7 @@ pub mod change;
 pub mod client;
 pub mod event;
 pub mod field;
+pub mod field_map;
 pub mod ids;
 pub mod masked_card;
 pub mod money;

@@ -12,12 +12,13 @@ use crate::change::Change;
 use crate::client::ApiClient;
 use crate::event::Event;
 use crate::ids::{
-    AccountId, AgentId, AttemptId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, ProviderSessionGuid,
+    SessionGuid,
 };
-use crate::operation::Settlement;
+use crate::operation::{OperationNo, OperationRefused, Settlement};
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
-use crate::session::Session;
+use crate::session::{OperationRequest, Session};
 use crate::time::Timestamp;
 use crate::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 
@@ -58,6 +59,16 @@ pub trait Sessions: Send + Sync {
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable>;
 }
 
+/// Hears of commits to sessions, wherever in this process they are made.
+pub trait Changes: Send + Sync {
+    /// A sign each time that the session may have changed. Several may come as one; a commit by another process
+    /// gives none.
+    fn signs(&self, session: SessionGuid) -> ChangeSigns;
+}
+
+/// Signs that something has changed. What, tells the store.
+pub type ChangeSigns = Pin<Box<dyn Stream<Item = ()> + Send>>;
+
 /// Where API clients are kept.
 #[async_trait]
 pub trait Clients: Send + Sync {
@@ -69,6 +80,19 @@ pub trait Clients: Send + Sync {
     async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable>;
     /// The client with this id, also when revoked.
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
+}
+
+/// What is done with recorded attempts: captures, voids, refunds.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Begins an operation and waits for the first exchange with the gateway. When this returns, its intent is
+    /// committed, and it goes on by itself if it is still open. Gives the session with the operation in it.
+    async fn operate(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+        request: OperationRequest,
+    ) -> Result<(Session, AttemptNo, OperationNo), OperateError>;
 }
 
 /// What operators have found out at the gateways. The command line writes it beside the owner of the store, and
@@ -265,6 +289,26 @@ pub enum CommitError {
     /// The store cannot write.
     #[error(transparent)]
     Unavailable(#[from] StoreUnavailable),
+}
+
+/// Why an operation was not begun. Nothing was sent.
+#[derive(Debug, Error)]
+pub enum OperateError {
+    /// The account has no such session.
+    #[error("there is no such session")]
+    NoSuchSession,
+    /// It cannot be done with this payment.
+    #[error(transparent)]
+    Refused(#[from] OperationRefused),
+    /// Someone else changed the session at the same moment.
+    #[error("the session was changed at the same moment")]
+    Conflict,
+    /// Too many operations are under way.
+    #[error("too many operations are under way")]
+    Busy,
+    /// Nothing can be read or written now.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
 }
 
 /// The store cannot be used just now. The text is for the operator.

@@ -7,6 +7,8 @@
 
 pub mod admin;
 pub mod allocator;
+pub mod announcer;
+pub mod attempts;
 pub mod bench;
 pub mod calls;
 pub mod capture;

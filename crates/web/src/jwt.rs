@@ -15,21 +15,12 @@ use thiserror::Error;
 /// Ours have about 600 characters; longer ones are not worth a signature check.
 const TOKEN_CHARS_MAX: usize = 4096;
 
-/// What a token is for; its `typ` (RFC 8725, 3.11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenType {
-    /// An OAuth access token (RFC 9068).
-    Access,
-    /// A token that opens an agent page.
-    Page,
-}
-
 /// A token that we did not issue, or that was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the token is not ours")]
 pub(crate) struct NotOurs;
 
-/// A key that signs tokens of one type, and checks them.
+/// A key that signs access tokens (`at+jwt`, RFC 9068), and checks them.
 pub(crate) struct SigningKey {
     pair: Ed25519KeyPair,
     /// The one header, encoded.
@@ -37,16 +28,12 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
-    /// The key of this seed, for tokens of this type only.
-    pub(crate) fn from_seed(seed: &[u8; 32], token_type: TokenType) -> Self {
+    /// The key of this seed.
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("32 bytes are an Ed25519 seed");
         let key_hash = digest::digest(&digest::SHA256, pair.public_key().as_ref());
         let key_id = URL_SAFE_NO_PAD.encode(&key_hash.as_ref()[..9]);
-        let typ = match token_type {
-            TokenType::Access => "at+jwt",
-            TokenType::Page => "page+jwt",
-        };
-        let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}","kid":"{key_id}"}}"#);
+        let header = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{key_id}"}}"#);
         Self { pair, header: URL_SAFE_NO_PAD.encode(header) }
     }
 
@@ -85,7 +72,7 @@ mod tests {
     use super::*;
 
     fn key() -> SigningKey {
-        SigningKey::from_seed(&[1; 32], TokenType::Access)
+        SigningKey::from_seed(&[1; 32])
     }
 
     #[test]
@@ -105,8 +92,7 @@ mod tests {
             "..".to_owned(),
             format!("{none}.{claims}."),
             format!("{none}.{claims}.{signature}"),
-            SigningKey::from_seed(&[2; 32], TokenType::Access).sign(&("a", 1)),
-            SigningKey::from_seed(&[1; 32], TokenType::Page).sign(&("a", 1)),
+            SigningKey::from_seed(&[2; 32]).sign(&("a", 1)),
             format!("{}x", key().sign(&("a", 1))),
             "a".repeat(TOKEN_CHARS_MAX + 1),
         ] {

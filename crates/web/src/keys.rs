@@ -6,7 +6,7 @@ use ring::hmac;
 
 use thiserror::Error;
 
-use crate::jwt::{SigningKey, TokenType};
+use crate::jwt::SigningKey;
 
 /// Parts our derivations from any other use of the same master key.
 const SALT: &[u8] = b"hushpad web v1";
@@ -15,7 +15,7 @@ const KEY_BYTES: usize = 32;
 /// The keys of the web room. No `Debug`: nothing prints them.
 pub struct TokenKeys {
     pub(crate) api: SigningKey,
-    pub(crate) page: SigningKey,
+    page_tokens: hmac::Key,
     client_secrets: hmac::Key,
     request_hashes: hmac::Key,
     kept_answers: LessSafeKey,
@@ -32,8 +32,8 @@ impl TokenKeys {
     pub fn from_master(master: &[u8; 32]) -> Self {
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(master);
         Self {
-            api: SigningKey::from_seed(&derive(&root, b"api access token"), TokenType::Access),
-            page: SigningKey::from_seed(&derive(&root, b"agent page token"), TokenType::Page),
+            api: SigningKey::from_seed(&derive(&root, b"api access token")),
+            page_tokens: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"agent page token")),
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"client secret hash")),
             request_hashes: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"idempotency hash")),
             kept_answers: LessSafeKey::new(
@@ -45,12 +45,12 @@ impl TokenKeys {
 
     /// HMAC-SHA-256 of these parts, each with its length, so that no two lists read as one.
     pub(crate) fn hash_request(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.request_hashes);
-        for part in parts {
-            context.update(&part.len().to_be_bytes());
-            context.update(part);
-        }
-        hash_of(context.sign())
+        hash_parts(&self.request_hashes, parts)
+    }
+
+    /// The same under the key of page tokens.
+    pub(crate) fn hash_page(&self, parts: &[&[u8]]) -> [u8; 32] {
+        hash_parts(&self.page_tokens, parts)
     }
 
     /// Encrypts an answer that is kept (AES-256-GCM, NIST SP 800-38D). `chance` gives the nonce: with 96 random
@@ -83,6 +83,15 @@ impl TokenKeys {
 #[must_use]
 pub fn hash_client_secret(keys: &TokenKeys, secret: &str) -> [u8; 32] {
     hash_of(hmac::sign(&keys.client_secrets, secret.as_bytes()))
+}
+
+fn hash_parts(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    hash_of(context.sign())
 }
 
 fn hash_of(tag: hmac::Tag) -> [u8; 32] {

@@ -1,24 +1,32 @@
 //! What our tokens say, and for how long.
 //!
-//! API tokens and page tokens have different keys, types and audiences, so that one can never be used as
-//! the other.
+//! API tokens are JWTs. Page tokens are opaque, under a key and for an audience of their own, so that one can
+//! never be used as the other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::{ApiClient, Principal, SCOPE_GLOBALPCI};
 use hushpad_domain::ids::{AccountId, AgentId, ClientId, ProviderSessionGuid};
 use hushpad_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::keys::TokenKeys;
+use crate::verified::{TokenHash, VerifiedTokens};
 use crate::{WebParts, WebSettings};
 
 /// The published life of an access token: `expires_in`.
 pub(crate) const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(7200);
 /// Enough for a slow desktop to post the form, little for a thief.
 const PAGE_ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(300);
+
+/// Use, end, and keyed hash.
+const PAGE_TOKEN_BYTES: usize = 1 + 8 + 32;
 
 /// Why an access token is refused. The texts are told to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -37,22 +45,28 @@ pub(crate) enum AccessFault {
 /// Why a page token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageTokenFault {
-    /// Not issued by us for a page, or changed.
+    /// Not issued by us for this session's page and this use, or changed.
     Invalid,
-    /// Issued for another session.
-    OtherSession,
     /// Its time is over.
     Expired,
 }
 
 /// The two uses of page tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageTokenUse {
     /// `agentAccessToken`: opens the page once, soon.
     Access,
     /// `agentRefreshToken`: opens it once more, as long as the session may last.
     Refresh,
+}
+
+impl PageTokenUse {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Access => b'A',
+            Self::Refresh => b'R',
+        }
+    }
 }
 
 /// Claims of an access token (RFC 9068, 2.2).
@@ -66,20 +80,6 @@ struct AccessClaims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
     scope: String,
-    iat: i64,
-    exp: i64,
-    jti: Uuid,
-}
-
-/// Claims of a page token.
-#[derive(Serialize, Deserialize)]
-struct PageClaims {
-    iss: String,
-    aud: String,
-    /// The provider session.
-    sub: Uuid,
-    #[serde(rename = "use")]
-    for_use: PageTokenUse,
     iat: i64,
     exp: i64,
     jti: Uuid,
@@ -102,46 +102,77 @@ pub(crate) fn issue_access(parts: &WebParts, client: &ApiClient) -> String {
     })
 }
 
-/// Who holds this access token.
-pub(crate) fn read_access(parts: &WebParts, token: &str) -> Result<Principal, AccessFault> {
+/// What a good access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Who holds it.
+    pub(crate) principal: Principal,
+    /// When it ends, in seconds since the Unix epoch.
+    pub(crate) expires_s: i64,
+}
+
+/// What this access token says. One that was verified before is only looked up.
+pub(crate) fn read_access(
+    parts: &WebParts,
+    verified: &VerifiedTokens,
+    token: &str,
+) -> Result<Arc<Access>, AccessFault> {
+    let hash = TokenHash::of(token);
+    let access = match verified.find(hash) {
+        Some(access) => access,
+        None => {
+            let access = Arc::new(verify_access(parts, token)?);
+            verified.put(hash, &access);
+            access
+        }
+    };
+    if parts.world.now().as_seconds() >= access.expires_s {
+        return Err(AccessFault::Expired);
+    }
+    Ok(access)
+}
+
+/// Everything of a token that does not change with time.
+fn verify_access(parts: &WebParts, token: &str) -> Result<Access, AccessFault> {
     let claims: AccessClaims = parts.keys.api.verify(token).map_err(|_| AccessFault::Invalid)?;
     if claims.iss != parts.settings.issuer || claims.aud != parts.settings.api_base_url {
         return Err(AccessFault::Invalid);
     }
-    if parts.world.now().as_seconds() >= claims.exp {
-        return Err(AccessFault::Expired);
-    }
     if !claims.scope.split(' ').any(|scope| scope == SCOPE_GLOBALPCI) {
         return Err(AccessFault::ScopeMissing);
     }
-    Ok(Principal {
-        client: ClientId(claims.client_id),
-        account: AccountId(claims.account),
-        agent: claims.agent.map(AgentId),
+    Ok(Access {
+        principal: Principal {
+            client: ClientId(claims.client_id),
+            account: AccountId(claims.account),
+            agent: claims.agent.map(AgentId),
+        },
+        expires_s: claims.exp,
     })
 }
 
 /// `agentAccessToken` and `agentRefreshToken` of a session that may last as long as `session_life`.
+///
+/// They are no JWTs: nobody but the payment host reads them, so they are a use, an end and a keyed hash of both
+/// with session and audience. Nothing in them can be chosen, and two signatures per session are saved.
 pub(crate) fn issue_page_pair(
     parts: &WebParts,
     session: ProviderSessionGuid,
     session_life: Duration,
 ) -> (String, String) {
     let now = parts.world.now();
-    let sign = |for_use, life| {
-        parts.keys.page.sign(&PageClaims {
-            iss: parts.settings.issuer.clone(),
-            aud: page_audience(&parts.settings),
-            sub: session.0,
-            for_use,
-            iat: now.as_seconds(),
-            exp: now.plus(life).as_seconds(),
-            jti: parts.world.guid(),
-        })
+    let issue = |for_use, life| {
+        let exp = now.plus(life).as_seconds();
+        let tag = page_tag(&parts.keys, &parts.settings, session, for_use, exp);
+        let mut token = [0; PAGE_TOKEN_BYTES];
+        token[0] = for_use.byte();
+        token[1..9].copy_from_slice(&exp.to_be_bytes());
+        token[9..].copy_from_slice(&tag);
+        URL_SAFE_NO_PAD.encode(token)
     };
     (
-        sign(PageTokenUse::Access, PAGE_ACCESS_TOKEN_LIFE.min(session_life)),
-        sign(PageTokenUse::Refresh, session_life),
+        issue(PageTokenUse::Access, PAGE_ACCESS_TOKEN_LIFE.min(session_life)),
+        issue(PageTokenUse::Refresh, session_life),
     )
 }
 
@@ -154,17 +185,33 @@ pub(crate) fn check_page(
     for_use: PageTokenUse,
     token: &str,
 ) -> Result<(), PageTokenFault> {
-    let claims: PageClaims = keys.page.verify(token).map_err(|_| PageTokenFault::Invalid)?;
-    if claims.iss != settings.issuer || claims.aud != page_audience(settings) || claims.for_use != for_use {
+    let mut bytes = [0; PAGE_TOKEN_BYTES + 2];
+    let length = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes).map_err(|_| PageTokenFault::Invalid)?;
+    let (Some([kind]), Some(exp), Some(tag), PAGE_TOKEN_BYTES) =
+        (bytes.first_chunk(), bytes[1..].first_chunk(), bytes[9..].first_chunk::<32>(), length)
+    else {
+        return Err(PageTokenFault::Invalid);
+    };
+    let exp = i64::from_be_bytes(*exp);
+    let expected = page_tag(keys, settings, session, for_use, exp);
+    if *kind != for_use.byte() || !bool::from(tag.ct_eq(&expected)) {
         return Err(PageTokenFault::Invalid);
     }
-    if claims.sub != session.0 {
-        return Err(PageTokenFault::OtherSession);
-    }
-    if now.as_seconds() >= claims.exp {
+    if now.as_seconds() >= exp {
         return Err(PageTokenFault::Expired);
     }
     Ok(())
+}
+
+fn page_tag(
+    keys: &TokenKeys,
+    settings: &WebSettings,
+    session: ProviderSessionGuid,
+    for_use: PageTokenUse,
+    exp: i64,
+) -> [u8; 32] {
+    let audience = page_audience(settings);
+    keys.hash_page(&[audience.as_bytes(), session.0.as_bytes(), &[for_use.byte()], &exp.to_be_bytes()])
 }
 
 fn page_audience(settings: &WebSettings) -> String {

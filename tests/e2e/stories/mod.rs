@@ -14,3 +14,4 @@ mod memory;
 mod recipes;
 mod secure_mode;
 mod test_keypad;
+mod webhooks;

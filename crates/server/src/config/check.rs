@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hushpad_domain::acceptance::{Acceptance, OnMismatch};
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::attempt::Purpose;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
@@ -12,6 +14,7 @@ use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
+use super::field_map::field_map;
 use super::gateways::gateways;
 use super::routes::{RouteTable, Trunk};
 use super::webhooks::webhooks;
@@ -354,9 +357,8 @@ fn configuration(
     raw: &raw::Configuration,
     gateways: &[raw::Gateway],
 ) -> AccountConfiguration {
-    if !gateways.iter().any(|gateway| gateway.name == raw.gateway) {
-        mistakes.add(&format!("{path}.gateway"), "must be the name of one of the gateways");
-    }
+    let mut ways = ways(mistakes, path, raw, gateways).into_iter();
+    let gateway = ways.next().unwrap_or_else(|| GatewayName(String::new()));
     for (n, origin) in raw.allowed_origins.iter().enumerate() {
         if !is_origin(origin) {
             mistakes.add(
@@ -371,13 +373,62 @@ fn configuration(
         flow: PaymentFlow {
             fields: fields(mistakes, path, &raw.fields),
             brands: brands(mistakes, path, &raw.brands),
+            purpose: purpose(raw.purpose),
+            acceptance: acceptance(raw),
+            keep_card: raw.keep_card,
+            data: field_map(mistakes, path, raw),
             first_key_time_out: Duration::from_secs(raw.first_key_time_out_s),
             between_keys_time_out: Duration::from_secs(raw.between_keys_time_out_s),
             session_time_out: Duration::from_secs(raw.session_time_out_s),
         },
-        gateway: GatewayName(raw.gateway.clone()),
+        gateway,
+        fail_over: ways.collect(),
         allowed_origins: raw.allowed_origins.clone(),
         webhook: raw.webhook.is_some(),
+    }
+}
+
+/// The gateways of a configuration, in order: `gateway`, or `gateways` for those that can be left for the next.
+fn ways(
+    mistakes: &mut Mistakes,
+    path: &str,
+    raw: &raw::Configuration,
+    gateways: &[raw::Gateway],
+) -> Vec<GatewayName> {
+    let names: Vec<&String> = raw.gateway.iter().chain(&raw.gateways).collect();
+    if raw.gateway.is_some() != raw.gateways.is_empty() {
+        mistakes.add(&format!("{path}.gateway"), "must be there, or gateways in its place, not both");
+    }
+    for (index, name) in names.iter().enumerate() {
+        if !gateways.iter().any(|gateway| gateway.name == **name) {
+            mistakes.add(&format!("{path}.gateway"), "must be the name of one of the gateways");
+        }
+        if names.iter().take(index).any(|earlier| earlier == name) {
+            mistakes.add(&format!("{path}.gateways"), "must not name a gateway twice");
+        }
+    }
+    names.into_iter().cloned().map(GatewayName).collect()
+}
+
+fn purpose(raw: raw::Purpose) -> Purpose {
+    match raw {
+        raw::Purpose::Sale => Purpose::Sale,
+        raw::Purpose::Authorise => Purpose::Authorise,
+        raw::Purpose::Tokenise => Purpose::Tokenise,
+    }
+}
+
+fn acceptance(raw: &raw::Configuration) -> Acceptance {
+    let on = |raw: Option<raw::OnMismatch>, usual| match raw {
+        Some(raw::OnMismatch::Accept) => OnMismatch::Accept,
+        Some(raw::OnMismatch::Reverse) => OnMismatch::Reverse,
+        None => usual,
+    };
+    let usual = Acceptance::default();
+    Acceptance {
+        split: raw.split,
+        address: on(raw.on_address_mismatch, usual.address),
+        security_code: on(raw.on_security_code_mismatch, usual.security_code),
     }
 }
 

@@ -2,6 +2,7 @@
 //! and what would be right.
 
 mod check;
+mod field_map;
 mod gateways;
 mod raw;
 mod routes;

@@ -250,11 +250,37 @@ pub(super) struct Agent {
     pub(super) credential: Option<Credential>,
 }
 
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Purpose {
+    #[default]
+    Sale,
+    Authorise,
+    Tokenise,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnMismatch {
+    Accept,
+    Reverse,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Configuration {
     pub(super) id: u32,
-    pub(super) gateway: String,
+    pub(super) gateway: Option<String>,
+    #[serde(default)]
+    pub(super) gateways: Vec<String>,
+    #[serde(default)]
+    pub(super) purpose: Purpose,
+    #[serde(default)]
+    pub(super) split: bool,
+    #[serde(default)]
+    pub(super) keep_card: bool,
+    pub(super) on_address_mismatch: Option<OnMismatch>,
+    pub(super) on_security_code_mismatch: Option<OnMismatch>,
     #[serde(default)]
     pub(super) test: bool,
     #[serde(default)]
@@ -270,6 +296,37 @@ pub(super) struct Configuration {
     pub(super) between_keys_time_out_s: u64,
     #[serde(default = "session_time_out_s")]
     pub(super) session_time_out_s: u64,
+    #[serde(default)]
+    pub(super) data: Vec<DataRule>,
+    #[serde(default)]
+    pub(super) other_data: OtherData,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DataRule {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) required: bool,
+    #[serde(default = "format")]
+    pub(super) format: String,
+    #[serde(default = "max_chars")]
+    pub(super) max_chars: usize,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OtherData {
+    #[default]
+    Pass,
+    Refuse,
+}
+
+fn format() -> String {
+    "text".into()
+}
+fn max_chars() -> usize {
+    hushpad_domain::payment_data::VALUE_CHARS_MAX
 }
 
 /// Where results are pushed to.

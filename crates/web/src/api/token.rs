@@ -16,7 +16,8 @@ use hushpad_domain::time::Timestamp;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use super::{Api, read_body};
+use super::endpoint::{Access, Endpoint, Operation};
+use super::{Api, TOKEN_PATH, read_body};
 use crate::error::ApiError;
 use crate::keys::hash_client_secret;
 use crate::rate::{Allowances, Exhausted};
@@ -71,6 +72,40 @@ struct Credentials {
     id: ClientId,
     secret: String,
     basic: bool,
+}
+
+/// This file's endpoints.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let operation = |id| {
+        let text = json!({"type": "string"});
+        Operation::new(
+            id,
+            "Get an access token (RFC 6749, client credentials). The path of Auth/connect/token counts in any case.",
+        )
+        .form(
+            &json!({
+                "type": "object",
+                "required": ["grant_type", "scope"],
+                "properties": {
+                    "grant_type": {"const": "client_credentials"},
+                    "scope": {"const": SCOPE_GLOBALPCI},
+                    "client_id": text,
+                    "client_secret": text,
+                },
+            }),
+            &json!({
+                "grant_type": "client_credentials",
+                "scope": SCOPE_GLOBALPCI,
+                "client_id": "the client's id",
+                "client_secret": "the client's secret",
+            }),
+        )
+        .ok("The token", "Token")
+        .oauth_errors(&[400, 401, 429, 503])
+    };
+    [(TOKEN_PATH, "token"), ("/oauth/token", "tokenAlias")]
+        .map(|(path, id)| Endpoint::post(path, issue, operation(id)).open_to(Access::ClientSecret))
+        .into()
 }
 
 /// Gives a token to a client that proves itself.

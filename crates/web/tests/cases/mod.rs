@@ -1,6 +1,12 @@
 mod calls;
+mod contract;
+mod document;
+mod events;
 mod idempotency;
+mod matrix;
+mod operations;
 mod page;
 mod refusals;
 mod sessions;
 mod token;
+mod webhooks;

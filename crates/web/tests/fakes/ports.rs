@@ -13,8 +13,8 @@ use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
 use hushpad_domain::ports::{
-    ActError, BindError, Calls, Clients, CommitError, Launch, LaunchError, LinkCode, LiveCall, NoLiveCall,
-    PageStream, SecureSide, Sessions, StoreUnavailable, World,
+    ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Launch, LaunchError, LinkCode,
+    LiveCall, NoLiveCall, PageStream, SecureSide, Sessions, StoreUnavailable, World,
 };
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -29,6 +29,7 @@ use super::page_state;
 pub(crate) struct FakeStore {
     sessions: Mutex<HashMap<SessionGuid, (Session, Vec<Event>)>>,
     broken: Mutex<bool>,
+    commits: watch::Sender<()>,
 }
 
 impl FakeStore {
@@ -64,6 +65,7 @@ impl Sessions for FakeStore {
         let entry = sessions.entry(change.after.guid).or_insert_with(|| (change.after.clone(), Vec::new()));
         entry.0 = change.after;
         entry.1.extend(change.events);
+        self.commits.send_replace(());
         Ok(())
     }
 
@@ -105,6 +107,15 @@ impl Sessions for FakeStore {
 
     async fn purge(&self, _: Timestamp) -> Result<u64, StoreUnavailable> {
         Ok(0)
+    }
+}
+
+impl Changes for FakeStore {
+    fn signs(&self, _: SessionGuid) -> ChangeSigns {
+        Box::pin(stream::unfold(self.commits.subscribe(), async |mut commits| {
+            commits.changed().await.ok()?;
+            Some(((), commits))
+        }))
     }
 }
 
@@ -254,6 +265,11 @@ impl FakeSecureSide {
 
     pub(crate) fn end(&self, session: &str, end: EndView) {
         self.change(session, |page| page.phase = Phase::Ended(end));
+    }
+
+    /// Forgets every session, as a restart does.
+    pub(crate) fn forget_all(&self) {
+        self.pages.lock().unwrap().clear();
     }
 
     /// Forgets the session, as a restart does.
