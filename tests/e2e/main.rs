@@ -19,6 +19,7 @@ mod http;
 mod page;
 mod phones;
 mod process;
+mod receiver;
 mod sound;
 mod stories;
 mod verdict;

@@ -17,6 +17,10 @@ pub struct ApiClient {
     pub agent: Option<AgentId>,
     /// HMAC-SHA-256 of the secret, under a key derived from the master key. Never the secret.
     pub secret_hash: [u8; 32],
+    /// The same of the secret before, while it is changed: both are good.
+    pub old_secret_hash: Option<[u8; 32]>,
+    /// The public half of its Ed25519 key, when it proves itself by `private_key_jwt` (RFC 7523).
+    pub public_key: Option<[u8; 32]>,
     /// What the operator called it.
     pub label: String,
     /// When it was made.

@@ -101,9 +101,10 @@ pub async fn open_session(
     request: OpenRequest,
 ) -> Result<Opened, OpenError> {
     let agent = agent_of(principal, request.agent)?;
-    let payment_data = PaymentData::new(request.payment_data).map_err(OpenError::PaymentData)?;
     let account = doors.directory.account(&principal.account);
-    let configuration = configuration_of(account, principal, request.configuration)?;
+    let configuration = configuration_of(account, principal, request.configuration);
+    let payment_data = payment_data(request.payment_data, configuration.as_ref().ok().copied())?;
+    let configuration = configuration?;
     if !account.is_some_and(|account| account.knows(&agent)) {
         return Err(OpenError::AgentUnknown);
     }
@@ -144,6 +145,24 @@ pub async fn open_session(
                 LaunchError::CallGone => OpenError::NoLiveCall(NoLiveCall::None),
                 other => OpenError::Launch(other),
             })
+        }
+    }
+}
+
+/// All mistakes at once: those that any flow would find, and those of this one.
+fn payment_data(
+    values: BTreeMap<String, String>,
+    configuration: Option<&AccountConfiguration>,
+) -> Result<PaymentData, OpenError> {
+    let of_the_flow = configuration.map(|found| found.flow.data.check(&values)).unwrap_or_default();
+    match PaymentData::new(values) {
+        Ok(data) if of_the_flow.is_empty() => Ok(data),
+        Ok(_) => Err(OpenError::PaymentData(of_the_flow)),
+        Err(mut mistakes) => {
+            let known = |mistake: &PaymentDataError| mistakes.iter().any(|one| one.name() == mistake.name());
+            let more: Vec<_> = of_the_flow.into_iter().filter(|mistake| !known(mistake)).collect();
+            mistakes.extend(more);
+            Err(OpenError::PaymentData(mistakes))
         }
     }
 }

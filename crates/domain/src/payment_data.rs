@@ -108,9 +108,46 @@ pub enum PaymentDataError {
     /// More names than [`NAMES_MAX`].
     #[error("paymentData has more than {NAMES_MAX} names")]
     TooMany,
+    /// The flow needs this name.
+    #[error("paymentData.{0} is missing")]
+    Needed(String),
+    /// The flow wants another form.
+    #[error("paymentData.{0} must be {1}")]
+    Format(String, &'static str),
+    /// The flow allows fewer characters.
+    #[error("paymentData.{0} is longer than the {1} characters that the flow allows")]
+    TooLongForTheFlow(String, usize),
+    /// The flow knows no such name, and takes no others.
+    #[error("paymentData.{0} is not a name of this flow")]
+    NotOfTheFlow(String),
     /// A control character.
     #[error("paymentData.{0} holds a control character")]
     ControlCharacter(String),
+}
+
+impl PaymentDataError {
+    /// The name that it concerns; `None` when that cannot be told or is all of them.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Missing(name) | Self::Money(name, _) => Some(name),
+            Self::CardNumber(name)
+            | Self::TooLong(name)
+            | Self::Twice(name)
+            | Self::Needed(name)
+            | Self::Format(name, _)
+            | Self::TooLongForTheFlow(name, _)
+            | Self::NotOfTheFlow(name)
+            | Self::ControlCharacter(name) => Some(name),
+            Self::CardNumberInName | Self::BadName | Self::TooMany => None,
+        }
+    }
+
+    /// Whether card data was sent.
+    #[must_use]
+    pub fn is_card_data(&self) -> bool {
+        matches!(self, Self::CardNumber(_) | Self::CardNumberInName)
+    }
 }
 
 fn check_texts(values: &BTreeMap<String, String>) -> Vec<PaymentDataError> {

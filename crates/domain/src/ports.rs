@@ -10,14 +10,17 @@ use uuid::Uuid;
 use crate::account::AccountConfiguration;
 use crate::change::Change;
 use crate::client::ApiClient;
+use crate::credentials::{ClientProof, SigningKeyNumber, Spent};
 use crate::event::Event;
 use crate::ids::{
-    AccountId, AgentId, AttemptId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, ProviderSessionGuid,
+    SessionGuid,
 };
-use crate::operation::Settlement;
+use crate::listing::SessionQuery;
+use crate::operation::{OperationNo, OperationRefused, Settlement};
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
-use crate::session::Session;
+use crate::session::{OperationRequest, Session};
 use crate::time::Timestamp;
 use crate::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 
@@ -54,9 +57,23 @@ pub trait Sessions: Send + Sync {
         after: u32,
     ) -> Result<Vec<Event>, StoreUnavailable>;
 
+    /// The account's sessions that the query asks for, newest first.
+    async fn list(&self, account: &AccountId, query: &SessionQuery)
+    -> Result<Vec<Session>, StoreUnavailable>;
+
     /// Wipes what is past its retention at `now`; says how many sessions lost data.
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable>;
 }
+
+/// Hears of commits to sessions, wherever in this process they are made.
+pub trait Changes: Send + Sync {
+    /// A sign each time that the session may have changed. Several may come as one; a commit by another process
+    /// gives none.
+    fn signs(&self, session: SessionGuid) -> ChangeSigns;
+}
+
+/// Signs that something has changed. What, tells the store.
+pub type ChangeSigns = Pin<Box<dyn Stream<Item = ()> + Send>>;
 
 /// Where API clients are kept.
 #[async_trait]
@@ -71,6 +88,19 @@ pub trait Clients: Send + Sync {
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
 }
 
+/// What is done with recorded attempts: captures, voids, refunds.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Begins an operation and waits for the first exchange with the gateway. When this returns, its intent is
+    /// committed, and it goes on by itself if it is still open. Gives the session with the operation in it.
+    async fn operate(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+        request: OperationRequest,
+    ) -> Result<(Session, AttemptNo, OperationNo), OperateError>;
+}
+
 /// What operators have found out at the gateways. The command line writes it beside the owner of the store, and
 /// the owner takes it up.
 #[async_trait]
@@ -80,6 +110,22 @@ pub trait Settlements: Send + Sync {
 
     /// What is known of this attempt, if anything.
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable>;
+}
+
+/// Where it is kept what tokens are signed with and what must not be used again. Wiped by [`Sessions::purge`] when it
+/// has expired.
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// Changes what a client proves itself with; false when there is no such client that is not revoked.
+    async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable>;
+    /// Marks something as used; false when it was marked already.
+    async fn spend(&self, spent: Spent) -> Result<bool, StoreUnavailable>;
+    /// Whether it was marked.
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreUnavailable>;
+    /// Every key that signs access tokens, in order, without number 0.
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable>;
+    /// Adds one; false when there is one with this number.
+    async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable>;
 }
 
 /// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a
@@ -265,6 +311,26 @@ pub enum CommitError {
     /// The store cannot write.
     #[error(transparent)]
     Unavailable(#[from] StoreUnavailable),
+}
+
+/// Why an operation was not begun. Nothing was sent.
+#[derive(Debug, Error)]
+pub enum OperateError {
+    /// The account has no such session.
+    #[error("there is no such session")]
+    NoSuchSession,
+    /// It cannot be done with this payment.
+    #[error(transparent)]
+    Refused(#[from] OperationRefused),
+    /// Someone else changed the session at the same moment.
+    #[error("the session was changed at the same moment")]
+    Conflict,
+    /// Too many operations are under way.
+    #[error("too many operations are under way")]
+    Busy,
+    /// Nothing can be read or written now.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
 }
 
 /// The store cannot be used just now. The text is for the operator.

@@ -24,6 +24,13 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// A moment from RFC 3339 text; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &::time::format_description::well_known::Rfc3339).ok()?;
+        i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000)).ok().map(Self)
+    }
+
     /// Microseconds since the Unix epoch.
     #[must_use]
     pub fn as_micros(self) -> i64 {

@@ -2,7 +2,8 @@
 //! ledger says what money moved.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::attempt::{Attempt, AttemptState, Check, DeclineClass, GatewayAnswer, Purpose, Verdict};
@@ -85,9 +86,15 @@ impl Drop for Town {
     }
 }
 
+/// 2026-08-21T00:00:00Z, for us and for the simulator.
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap())
+    Timestamp::from_micros(1_787_270_400_000_000)
+}
+
+/// Another id every time.
+fn id() -> Uuid {
+    static LAST: AtomicU64 = AtomicU64::new(0x1000);
+    Uuid::from_u128(u128::from(LAST.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// CyberSource has a shorter name for it.
@@ -155,7 +162,7 @@ fn data(amount: &str) -> PaymentData {
 
 fn attempt(name: &str, purpose: Purpose, amount: &str) -> Attempt {
     Attempt {
-        id: AttemptId(Uuid::new_v4()),
+        id: AttemptId(id()),
         no: AttemptNo(1),
         amount: data(amount).amount(),
         purpose,
@@ -172,7 +179,7 @@ fn follow_up<'a>(attempt: &'a Attempt, reference: &'a str, kind: FollowUpKind, a
         attempt,
         answer_reference: reference,
         capture_reference: None,
-        id: OperationId(Uuid::new_v4()),
+        id: OperationId(id()),
         kind,
         amount: data(amount).amount(),
     }

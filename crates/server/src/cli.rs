@@ -38,6 +38,7 @@ impl Cli {
                 | Command::CheckConfig(_)
                 | Command::Client(_)
                 | Command::Webhooks(_)
+                | Command::Attempts(_)
                 | Command::GatewaySim(_),
             ) => "info",
         }
@@ -57,6 +58,9 @@ pub enum Command {
     /// Webhooks: dead letters, replays, and a receiver to try with.
     #[command(subcommand, alias = "webhook")]
     Webhooks(WebhooksCommand),
+    /// Attempts whose outcome nobody knows: lists them, and takes what the operator has looked up at the gateway.
+    #[command(subcommand)]
+    Attempts(AttemptsCommand),
     /// The main job on this machine: a customer's phone, an agent's phone, a shop, a gateway.
     Demo(DemoArgs),
     /// A simulator of six gateways with a ledger, for tests. It moves no money.
@@ -65,7 +69,7 @@ pub enum Command {
     ///
     /// Ends with 0 when none was audible, 1 when one was, 2 when something could not be read.
     AudioCheck(AudioCheckArgs),
-    /// Measures this build on this machine: sessions and key presses. Calls: `./bench calls`.
+    /// Measures this build on this machine: sessions, key presses and webhooks. Calls: `./bench calls`.
     Bench(BenchArgs),
 }
 
@@ -101,6 +105,39 @@ pub enum ClientCommand {
         #[expect(missing_docs, reason = "shown by clap")]
         config: ConfigArgs,
     },
+    /// Gives a client a new secret and shows it, this once. The one before stays good until `drop-old-secret`.
+    RotateSecret {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+    },
+    /// Ends the secret before the newest.
+    DropOldSecret {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+    },
+    /// Takes the client's public key, for `private_key_jwt`; without one, takes it away.
+    SetKey {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+        /// The Ed25519 key's `x` of its JWK: 32 bytes in base64url.
+        #[arg(long)]
+        public_key: Option<String>,
+    },
+    /// Adds a key that signs access tokens from a minute on. Those before verify until their tokens have ended.
+    RotateSigningKey {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+    },
     /// Revokes a client: it gets no token any more.
     Revoke {
         #[command(flatten)]
@@ -108,6 +145,39 @@ pub enum ClientCommand {
         config: ConfigArgs,
         /// Its client id.
         client_id: String,
+    },
+}
+
+/// What to do with attempts.
+#[derive(Subcommand)]
+pub enum AttemptsCommand {
+    /// Lists the attempts that are open or whose reversal is.
+    List {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Only those whose outcome is unknown.
+        #[arg(long)]
+        unknown: bool,
+    },
+    /// Says what became of an attempt, as it stands written at the gateway. The server takes it up within a minute, or
+    /// at its next start, and tells it in the session's events.
+    #[command(group(clap::ArgGroup::new("found").required(true).args(["charged", "not_charged"])))]
+    Settle {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// The attempt's id: our reference at the gateway.
+        attempt: uuid::Uuid,
+        /// The whole amount is held or was taken.
+        #[arg(long)]
+        charged: bool,
+        /// Nothing is held: it never was, or it was given back.
+        #[arg(long)]
+        not_charged: bool,
+        /// Where that stands written, such as the gateway's reference.
+        #[arg(long)]
+        reference: String,
     },
 }
 
@@ -188,7 +258,7 @@ pub struct GatewaySimArgs {
 /// What is measured.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// `sessions`, `keys`, or `all`.
+    /// `sessions`, `keys`, `webhooks`, `payments`, or `all`, which is the first three.
     #[arg(default_value = "all")]
     pub what: String,
 }

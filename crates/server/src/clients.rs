@@ -1,13 +1,15 @@
 //! `hushpad client`: makes, lists and revokes API clients.
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::ApiClient;
+use hushpad_domain::credentials::{ClientProof, SigningKeyNumber};
 use hushpad_domain::ids::{AccountId, AgentId, ClientId};
-use hushpad_domain::ports::{Clients, World};
+use hushpad_domain::ports::{Clients, Credentials, World};
 use hushpad_store::{Ownership, Store};
 use hushpad_web::{TokenKeys, hash_client_secret};
 
@@ -52,10 +54,66 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
             if !store.revoke(&ClientId(client_id.clone()), RealWorld::new().now()).await? {
                 bail!("there is no client {client_id} that could be revoked");
             }
-            writeln!(out, "revoked. Tokens that it has end by themselves within two hours.")?;
+            writeln!(out, "revoked. Tokens that it has open nothing any more within five seconds.")?;
+        }
+        ClientCommand::RotateSecret { config, client_id } => {
+            let config = Config::load(&config.config)?;
+            let store = open_store(&config).await?;
+            let secret = URL_SAFE_NO_PAD.encode(RealWorld::new().secret());
+            let hash = hash_client_secret(&TokenKeys::from_master(&config.master_key), &secret);
+            prove(&store, ClientProof::NewSecret(ClientId(client_id), hash)).await?;
+            writeln!(out, "client_secret: {secret}")?;
+            writeln!(
+                out,
+                "The secret before is good too, until you end it: hushpad client drop-old-secret."
+            )?;
+        }
+        ClientCommand::DropOldSecret { config, client_id } => {
+            let store = open_store(&Config::load(&config.config)?).await?;
+            prove(&store, ClientProof::DropOldSecret(ClientId(client_id))).await?;
+            writeln!(out, "Only the newest secret is good.")?;
+        }
+        ClientCommand::SetKey { config, client_id, public_key } => {
+            let store = open_store(&Config::load(&config.config)?).await?;
+            let key = public_key.as_deref().map(read_public_key).transpose()?;
+            prove(&store, ClientProof::PublicKey(ClientId(client_id), key)).await?;
+            writeln!(
+                out,
+                "{}",
+                if key.is_some() { "The key is good now." } else { "It has no key any more." }
+            )?;
+        }
+        ClientCommand::RotateSigningKey { config } => {
+            let store = open_store(&Config::load(&config.config)?).await?;
+            let key = rotate_signing_key(&store).await?;
+            writeln!(out, "key {} signs from {} on", key.number, key.active_from)?;
         }
     }
     Ok(())
+}
+
+async fn prove(store: &Store, proof: ClientProof) -> anyhow::Result<()> {
+    if !store.prove(proof).await? {
+        bail!("there is no such client that is not revoked");
+    }
+    Ok(())
+}
+
+fn read_public_key(text: &str) -> anyhow::Result<[u8; 32]> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).context("the key is not base64url")?;
+    bytes.try_into().map_err(|_| anyhow::anyhow!("an Ed25519 key has 32 bytes"))
+}
+
+/// The lead gives every process, and everybody who reads the keys, the time to know the new one before it signs.
+async fn rotate_signing_key(store: &Store) -> anyhow::Result<SigningKeyNumber> {
+    const LEAD: Duration = Duration::from_secs(60);
+    let newest = store.signing_keys().await?.last().map_or(0, |key| key.number);
+    let active_from = RealWorld::new().now().plus(LEAD);
+    let key = SigningKeyNumber { number: newest.saturating_add(1), active_from };
+    if !store.add_signing_key(key).await? {
+        bail!("somebody else has just added a key");
+    }
+    Ok(key)
 }
 
 /// Beside the server, which may be running.
@@ -87,8 +145,17 @@ pub async fn create(
     let secret = URL_SAFE_NO_PAD.encode(world.secret());
     let secret_hash = hash_client_secret(&TokenKeys::from_master(master_key), &secret);
     let created_on = world.now();
-    let client =
-        ApiClient { id: id.clone(), account, agent, secret_hash, label, created_on, revoked_on: None };
+    let client = ApiClient {
+        id: id.clone(),
+        account,
+        agent,
+        secret_hash,
+        old_secret_hash: None,
+        public_key: None,
+        label,
+        created_on,
+        revoked_on: None,
+    };
     store.add(client).await.context("the client could not be stored")?;
     Ok(NewClient { id, secret })
 }

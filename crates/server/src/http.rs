@@ -1,12 +1,16 @@
 //! Serving HTTP: bounded connections, a header read time-out, a graceful end.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use hushpad_web::Source;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -15,16 +19,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, error, warn};
 
 /// A client that has not sent its headers by then is not one of ours.
 const HEADER_READ_TIME_OUT: Duration = Duration::from_secs(10);
-/// Between two pieces of a body.
-const BODY_READ_TIME_OUT: Duration = Duration::from_secs(10);
 /// Connections of one listener; each costs a task and a buffer. More wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long open connections may finish after the end was asked for.
@@ -32,9 +34,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// The kernel refuses `accept` when file descriptors run out: wait a little, do not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `stop`, then lets open requests finish.
+/// Serves `router` on `listener` until `stop`, then lets open requests finish. How long a body may take is up to
+/// the router: who reads one gives it a time.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let router = router.layer(RequestBodyTimeoutLayer::new(BODY_READ_TIME_OUT));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -78,12 +80,37 @@ async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, 
     if request.method().is_safe() {
         return router.oneshot(request).await;
     }
-    match tokio::spawn(router.oneshot(request)).await {
+    let answering = AssertUnwindSafe(router.oneshot(request)).catch_unwind();
+    match Finished(Some(Box::pin(answering))).await {
         Ok(answer) => answer,
-        Err(error) => {
+        Err(_) => {
             // Only that it panicked: the panic's own words stay out of the log.
-            error!(panicked = error.is_panic(), "a request was not answered");
+            error!("a request was not answered: it panicked");
             Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        }
+    }
+}
+
+/// Runs where it is awaited, and goes on as a task of its own when nobody waits for it any more. A task for each
+/// request would be simpler, and costs every request two changes of task.
+struct Finished<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Finished<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        let output = std::task::ready!(future.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Finished<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and every task with it.
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(rest);
         }
     }
 }

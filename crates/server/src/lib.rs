@@ -7,6 +7,8 @@
 
 pub mod admin;
 pub mod allocator;
+pub mod announcer;
+pub mod attempts;
 pub mod audio_check;
 pub mod bench;
 pub mod calls;
@@ -22,6 +24,7 @@ pub mod log;
 pub mod media;
 pub mod metrics;
 pub mod payments;
+pub mod recorder;
 pub mod serve;
 pub mod sip;
 pub mod webhooks;

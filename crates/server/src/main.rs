@@ -9,7 +9,7 @@ use hushpad::allocator::WipingAllocator;
 use hushpad::cli::{Cli, Command, ConfigArgs};
 use hushpad::config::Config;
 use hushpad::log::{self, Redactor};
-use hushpad::{audio_check, bench, clients, demo, gateway_sim, hardening, serve, webhooks};
+use hushpad::{attempts, audio_check, bench, clients, demo, gateway_sim, hardening, serve, webhooks};
 use tracing::info;
 
 #[global_allocator]
@@ -36,6 +36,9 @@ fn run() -> anyhow::Result<ExitCode> {
             Command::CheckConfig(arguments) => check_config(&arguments),
             Command::Client(command) => {
                 clients::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Attempts(command) => {
+                attempts::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Webhooks(command) => {
                 let mut out = io::stdout();

@@ -1,7 +1,7 @@
-//! The snippets of docs/webhooks.md, run as they stand on what we sign.
+//! The snippets of docs/webhooks.md, run as they stand on what we sign; and the receiver for a desk.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
-use std::io::Write;
+use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};
 
 use hushpad::webhooks::signature::{self, SigningSecret};
@@ -77,4 +77,61 @@ fn verdicts(program: &str, language: &str, main: &str) -> Value {
     let done = child.wait_with_output().unwrap();
     assert!(done.status.success(), "{program} failed");
     serde_json::from_slice(&done.stdout).unwrap()
+}
+
+/// `hushpad webhook listen`, until it has had one.
+struct Listening {
+    child: std::process::Child,
+    said: std::io::BufReader<std::process::ChildStdout>,
+    address: String,
+    _secret: tempfile::NamedTempFile,
+}
+
+impl Listening {
+    fn start() -> Self {
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), SECRET).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hushpad"))
+            .args(["webhook", "listen", "--listen", "127.0.0.1:0", "--count", "1", "--secret-file"])
+            .arg(secret.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap().trim_end_matches('/');
+        Self { child, said, address: address.to_owned(), _secret: secret }
+    }
+
+    /// Sends it this, signed by that secret; gives the reply's status line, whether it ended well, and what it said.
+    fn gets(mut self, secret: &str, body: &str) -> (String, bool, String) {
+        let seconds = RealWorld::new().now().as_seconds().to_string();
+        let secret = SigningSecret::parse(secret).unwrap();
+        let signed = signature::sign(&[secret], "msg_1", &seconds, body.as_bytes());
+        let length = body.len();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\nwebhook-id: msg_1\r\n\
+             webhook-timestamp: {seconds}\r\nwebhook-signature: {signed}\r\n\r\n{body}"
+        );
+        let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut status = String::new();
+        std::io::BufReader::new(stream).read_line(&mut status).unwrap();
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).unwrap();
+        (status.trim().to_owned(), self.child.wait().unwrap().success(), said)
+    }
+}
+
+#[test]
+fn the_desk_receiver_says_whether_what_came_verifies() {
+    let (status, well, said) = Listening::start().gets(SECRET, r#"{"outcome":"approved"}"#);
+    assert_eq!((status.as_str(), well), ("HTTP/1.1 200 OK", true), "{said}");
+    assert!(said.contains("webhook-id msg_1") && said.contains("verified"), "{said}");
+    assert!(said.contains("\"outcome\": \"approved\"") && said.ends_with("1 verified, 0 not\n"), "{said}");
+    let (status, well, said) = Listening::start().gets(OTHER, "{}");
+    assert_eq!((status.as_str(), well), ("HTTP/1.1 401 Unauthorized", false), "{said}");
+    assert!(said.contains("NOT VERIFIED: no signature is by this secret"), "{said}");
 }

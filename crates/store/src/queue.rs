@@ -2,6 +2,7 @@
 
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
+use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::ids::{AccountId, ClientId, DeliveryId};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
@@ -23,6 +24,7 @@ pub(super) enum Job {
     Commit(Ask<Box<Change>, (), CommitError>),
     AddClient(Ask<Box<ApiClient>, (), StoreUnavailable>),
     RevokeClient(Ask<(ClientId, Timestamp), bool, StoreUnavailable>),
+    Credential(Ask<Box<Credential>, bool, StoreUnavailable>),
     Settle(Ask<Box<Settlement>, (), StoreUnavailable>),
     BeginReplay(Ask<Box<(FirstRequest, Timestamp)>, Begun, StoreUnavailable>),
     /// With the answer to keep; without, the key is freed.
@@ -31,6 +33,13 @@ pub(super) enum Job {
     ReplayDelivery(Ask<Box<(AccountId, DeliveryId, Timestamp)>, Option<Delivery>, StoreUnavailable>),
     Purge(Ask<Timestamp, u64, StoreUnavailable>),
     Close(Ask<(), (), StoreUnavailable>),
+}
+
+/// A change of credentials. True when it changed something.
+pub(super) enum Credential {
+    Prove(ClientProof),
+    Spend(Spent),
+    AddSigningKey(SigningKeyNumber),
 }
 
 /// A question, and the way back for its answer.
@@ -100,6 +109,7 @@ impl Job {
             Self::BeginReplay(_) => true,
             Self::AddClient(_)
             | Self::RevokeClient(_)
+            | Self::Credential(_)
             | Self::Settle(_)
             | Self::EndReplay(_)
             | Self::SettleDeliveries(_)
@@ -115,6 +125,7 @@ impl Job {
             Self::Commit(ask) => ask.done(),
             Self::AddClient(ask) => ask.done(),
             Self::RevokeClient(ask) => ask.done(),
+            Self::Credential(ask) => ask.done(),
             Self::Settle(ask) => ask.done(),
             Self::BeginReplay(ask) => ask.done(),
             Self::EndReplay(ask) => ask.done(),
@@ -131,6 +142,7 @@ impl Job {
             Self::Commit(ask) => ask.give(Err(failure.clone().into())),
             Self::AddClient(ask) => ask.give(Err(failure.clone().into())),
             Self::RevokeClient(ask) => ask.give(Err(failure.clone().into())),
+            Self::Credential(ask) => ask.give(Err(failure.clone().into())),
             Self::Settle(ask) => ask.give(Err(failure.clone().into())),
             Self::BeginReplay(ask) => ask.give(Err(failure.clone().into())),
             Self::EndReplay(ask) => ask.give(Err(failure.clone().into())),

@@ -10,6 +10,7 @@ use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, ConfigurationId, GatewayName, OperationId,
     ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::listing::StateName;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::operation::{Operation, OperationNo, Settlement};
@@ -95,6 +96,8 @@ pub(super) struct ClientRow {
     account: String,
     agent: Option<String>,
     secret_hash: Vec<u8>,
+    old_secret_hash: Option<Vec<u8>>,
+    public_key: Option<Vec<u8>>,
     label: String,
     created_on: i64,
     revoked_on: Option<i64>,
@@ -106,15 +109,19 @@ impl ClientRow {
     /// # Errors
     /// The row was not written by us.
     pub(super) fn read(self) -> Result<ApiClient, StoreUnavailable> {
-        let secret_hash = self
-            .secret_hash
-            .try_into()
-            .map_err(|_| StoreUnavailable("a client's secret hash is not 32 bytes".to_owned()))?;
+        let bytes = |bytes: Vec<u8>| {
+            bytes
+                .try_into()
+                .map_err(|_| StoreUnavailable("a client's hash or key is not 32 bytes".to_owned()))
+        };
+        let secret_hash = bytes(self.secret_hash)?;
         Ok(ApiClient {
             id: ClientId(self.id),
             account: AccountId(self.account),
             agent: self.agent.map(AgentId),
             secret_hash,
+            old_secret_hash: self.old_secret_hash.map(bytes).transpose()?,
+            public_key: self.public_key.map(bytes).transpose()?,
             label: self.label,
             created_on: Timestamp::from_micros(self.created_on),
             revoked_on: self.revoked_on.map(Timestamp::from_micros),
@@ -171,6 +178,19 @@ impl StateColumns {
                 ..plain("ended")
             },
         }
+    }
+}
+
+/// A `sessionState` in the words of a list's statement.
+pub(super) fn state_word(state: StateName) -> &'static str {
+    match state {
+        StateName::Created => "created",
+        StateName::InProgress => "in_progress",
+        StateName::Processing => "processing",
+        StateName::Finished => "finished",
+        StateName::Error => "error",
+        StateName::TimeOut => "time_out",
+        StateName::ExpiredOnProviderSide => "expired",
     }
 }
 

@@ -5,11 +5,13 @@ use std::path::Path;
 use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
+use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -87,6 +89,13 @@ impl Store {
         }
     }
 
+    fn credentials(&self) -> &dyn Credentials {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
     fn replays(&self) -> &dyn Replays {
         match self {
             Self::Sqlite(store) => store,
@@ -130,6 +139,14 @@ impl Sessions for Store {
         self.sessions().events(account, guid, after).await
     }
 
+    async fn list(
+        &self,
+        account: &AccountId,
+        query: &SessionQuery,
+    ) -> Result<Vec<Session>, StoreUnavailable> {
+        self.sessions().list(account, query).await
+    }
+
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
         self.sessions().purge(now).await
     }
@@ -162,6 +179,29 @@ impl Settlements for Store {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         self.settlements().settlement(attempt).await
+    }
+}
+
+#[async_trait]
+impl Credentials for Store {
+    async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
+        self.credentials().prove(proof).await
+    }
+
+    async fn spend(&self, spent: Spent) -> Result<bool, StoreUnavailable> {
+        self.credentials().spend(spent).await
+    }
+
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreUnavailable> {
+        self.credentials().is_spent(hash).await
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable> {
+        self.credentials().signing_keys().await
+    }
+
+    async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
+        self.credentials().add_signing_key(key).await
     }
 }
 

@@ -101,6 +101,7 @@ impl<E: Engine> Writer<E> {
                 Job::Commit(_)
                 | Job::AddClient(_)
                 | Job::RevokeClient(_)
+                | Job::Credential(_)
                 | Job::Settle(_)
                 | Job::BeginReplay(_)
                 | Job::EndReplay(_)

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod cluster;
+mod lists;
 mod operations;
 mod replays;
 mod story;
@@ -14,9 +15,14 @@ use hushpad_domain::attempt::Unknown;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, Settlements, Webhooks};
+use hushpad_domain::ports::{Clients, CommitError, Credentials, Replays, Sessions, Settlements, Webhooks};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use lists::{
+    pages_of_a_list_neither_skip_nor_repeat, sessions_are_listed_newest_first_by_what_is_asked,
+    signing_keys_are_numbered_once, two_secrets_are_kept_while_one_is_changed,
+    what_is_spent_stays_spent_until_it_has_expired,
+};
 use operations::{
     a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
     a_split_payment_given_up_gives_all_parts_back, a_wiped_session_keeps_nothing_of_a_late_success,
@@ -53,6 +59,7 @@ struct Ports {
     sessions: Arc<dyn Sessions>,
     clients: Arc<dyn Clients>,
     replays: Arc<dyn Replays>,
+    credentials: Arc<dyn Credentials>,
     settlements: Arc<dyn Settlements>,
     webhooks: Arc<dyn Webhooks>,
 }
@@ -364,6 +371,8 @@ async fn clients_are_added_listed_found_and_revoked<E: Engine>() {
         account: AccountId("acme".to_owned()),
         agent: agent.map(|agent| AgentId(agent.to_owned())),
         secret_hash: [7; 32],
+        old_secret_hash: None,
+        public_key: None,
         label: "the shop".to_owned(),
         created_on: minute(at),
         revoked_on: None,
@@ -414,6 +423,11 @@ macro_rules! contract_of {
             once_a_new_owner_is_there_the_old_one_adds_nothing,
             after_its_retention_a_session_keeps_no_data_and_later_is_gone,
             clients_are_added_listed_found_and_revoked,
+            sessions_are_listed_newest_first_by_what_is_asked,
+            pages_of_a_list_neither_skip_nor_repeat,
+            two_secrets_are_kept_while_one_is_changed,
+            what_is_spent_stays_spent_until_it_has_expired,
+            signing_keys_are_numbered_once,
             every_operation_reads_back,
             of_two_refunds_at_once_one_is_begun,
             ended_sessions_with_something_to_see_to_are_found,
@@ -460,6 +474,7 @@ impl Engine for Sqlite {
             sessions: store.clone(),
             clients: store.clone(),
             replays: store.clone(),
+            credentials: store.clone(),
             settlements: store.clone(),
             webhooks: store,
         }
@@ -484,6 +499,7 @@ impl Engine for Postgres {
             sessions: store.clone(),
             clients: store.clone(),
             replays: store.clone(),
+            credentials: store.clone(),
             settlements: store.clone(),
             webhooks: store,
         }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::ids::ClientId;
+use hushpad_domain::ids::{ClientId, ConfigurationId};
 use hushpad_domain::payment_data::PaymentData;
-use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions};
+use hushpad_domain::ports::{Clients, CommitError, Replays, Sessions, Webhooks};
 use hushpad_domain::replay::{FirstRequest, ReplayKey};
 use hushpad_domain::session::Session;
+use hushpad_domain::webhook::{Receiver, TryAnswer};
 use hushpad_store::{OpenError, Ownership, SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use story::{account, approved, declined, intended, minute, opened};
@@ -127,6 +128,34 @@ async fn what_is_purged_is_in_no_file_any_more_and_what_is_not_still_is() {
             assert_eq!(store.session(&session.account, session.guid).await.unwrap().as_ref(), Some(session));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_kept_for_a_webhook_is_in_no_file_once_its_time_is_over() {
+    let (directory, path) = database();
+    let store = open(&path).await;
+    let receiver = Receiver { account: account("acme"), configuration: ConfigurationId(0) };
+    let pay_with_webhook = async |at| {
+        let mut opening = opened("acme", "", minute(at));
+        let mut data = opening.after.payment_data.values().clone();
+        data.insert("Note".to_owned(), canary(&opening.after));
+        opening.after.payment_data = PaymentData::from_stored(data, opening.after.amount());
+        opening.after.webhook = true;
+        let session = commit(&store, opening).await;
+        pay_again(&store, session, at).await
+    };
+    let (told, untold) = (pay_with_webhook(0).await, pay_with_webhook(60).await);
+    let due = store.due(&receiver, minute(10), &[], 10).await.unwrap();
+    let tried = due.iter().map(|(delivery, _)| delivery.tried(TryAnswer::Status(200), minute(60), 0));
+    store.settle(tried.collect()).await.unwrap();
+    store.purge(minute(74)).await.unwrap();
+    assert_eq!(canaries(directory.path()), guids(&[told, untold.clone()]));
+    store.purge(minute(75)).await.unwrap();
+    assert_eq!(canaries(directory.path()), guids(&[untold]));
+    // Never delivered: no longer than it is tried. What tells of it stays, and says nothing.
+    store.purge(minute(61 + 12 * 60)).await.unwrap();
+    assert_eq!(canaries(directory.path()), BTreeSet::new());
+    assert_eq!(store.backlog().await.unwrap().due, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,6 +279,8 @@ async fn a_second_owner_is_refused_and_a_guest_is_not() {
         account: account("acme"),
         agent: None,
         secret_hash: [1; 32],
+        old_secret_hash: None,
+        public_key: None,
         label: String::new(),
         created_on: minute(0),
         revoked_on: None,

@@ -10,10 +10,12 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::open_session::OpenError;
-use hushpad_domain::ports::{BindError, LaunchError, NoLiveCall, StoreUnavailable};
+use hushpad_domain::operation::OperationRefused;
+use hushpad_domain::ports::{BindError, LaunchError, NoLiveCall, OperateError, StoreUnavailable};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::mistakes::{Mistake, Mistakes};
 use crate::rate::Exhausted;
 use crate::tokens::AccessFault;
 
@@ -27,7 +29,10 @@ pub(crate) enum ApiError {
     /// The caller's mistake in the request's form; the text tells which, without any value.
     #[error("{0}")]
     Malformed(Cow<'static, str>),
-    /// A text outside `paymentData` holds a card number.
+    /// The caller's mistakes in the body.
+    #[error("{0}")]
+    Mistakes(Mistakes),
+    /// A header holds a card number.
     #[error("{0} holds a card number: card data must never be sent here")]
     CardNumber(&'static str),
     /// No `Authorization: Bearer`.
@@ -45,6 +50,12 @@ pub(crate) enum ApiError {
     /// No such session, or another account's.
     #[error("there is no session with this guid")]
     NoSuchSession,
+    /// No such webhook, or another account's.
+    #[error("there is no webhook with this id")]
+    NoSuchWebhook,
+    /// Not for an agent's own client.
+    #[error("this is for the account's back end, not for an agent's own client")]
+    BackEndOnly,
     /// The body is too large.
     #[error("the body is larger than 64 KiB")]
     BodyTooLarge,
@@ -81,18 +92,44 @@ pub(crate) enum ApiError {
     /// The key came with another request before.
     #[error("this Idempotency-Key was used for another request: each request needs a key of its own")]
     KeyReused,
-    /// A restart ended the first request, after it had stored this session.
+    /// A restart ended the first request, after it had stored this session, or an operation of this id.
     #[error(
-        "the first request with this Idempotency-Key was interrupted after it had opened session {0}: ask for \
-         its status, and use a new key"
+        "the first request with this Idempotency-Key was interrupted after it had opened session {0}, or had begun \
+         the operation: ask for the status, and use a new key"
     )]
     KeyInterrupted(SessionGuid),
+    /// It cannot be done with this payment.
+    #[error(transparent)]
+    Operation(OperationRefused),
+    /// It could not be done.
+    #[error(transparent)]
+    OperationFailed(OperationFailed),
     /// Nothing can be read or written now.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
+    /// Every place of a live event log is taken.
+    #[error("too many event logs are followed live: ask for JSON, or again later")]
+    TooManyFollowers,
     /// Our bug.
     #[error("an internal error")]
     Internal,
+}
+
+/// Why an operation was not done.
+#[derive(Debug, Error)]
+pub(crate) enum OperationFailed {
+    /// The gateway will not do it.
+    #[error("the gateway refused: {0}")]
+    Refused(String),
+    /// The gateway cannot be asked for it.
+    #[error("this gateway cannot be asked for this")]
+    Unsupported,
+    /// The gateway could not be reached: surely nothing was done.
+    #[error("the gateway could not be reached: nothing was done")]
+    Unreachable,
+    /// Too many operations at once.
+    #[error("too many operations are under way: try again later")]
+    Busy,
 }
 
 /// What a refusal looks like.
@@ -118,10 +155,11 @@ impl ApiError {
         match self {
             Self::Malformed(_) => refusal(400, "malformed_request", "Malformed request", own()),
             Self::CardNumber(_) => refusal(400, "card_data", "Card data refused", own()),
-            Self::Open(OpenError::PaymentData(mistakes)) => {
-                let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-                refusal(400, "invalid_payment_data", "Invalid paymentData", told.join("; ").into())
+            Self::Mistakes(mistakes) => {
+                let (code, title) = mistakes.code();
+                refusal(400, code, title, own())
             }
+            Self::Open(OpenError::PaymentData(errors)) => Self::Mistakes(Mistakes::of(errors)).refusal(),
             Self::Open(OpenError::AgentMissing) => refusal(400, "agent_missing", "Missing agentId", own()),
             Self::Open(OpenError::NoConfiguration { .. }) => {
                 refusal(400, "unknown_configuration", "Unknown account configuration", own())
@@ -136,10 +174,15 @@ impl ApiError {
             Self::Token(AccessFault::Expired) => {
                 refusal(401, "token_expired", "Unauthorized", own()).challenge(INVALID_TOKEN)
             }
+            Self::Token(AccessFault::Unavailable) => {
+                refusal(503, "store_unavailable", "Service unavailable", own())
+            }
             Self::Token(AccessFault::ScopeMissing) => {
                 refusal(403, "scope_missing", "Forbidden", own()).challenge(SCOPE_MISSING)
             }
             Self::Open(OpenError::OtherAgent) => refusal(403, "other_agent", "Forbidden", own()),
+            Self::BackEndOnly => refusal(403, "back_end_only", "Forbidden", own()),
+            Self::NoSuchWebhook => refusal(404, "no_such_webhook", "Not found", own()),
             Self::NoSuchPath => refusal(404, "no_such_path", "Not found", own()),
             Self::NoSuchSession => refusal(404, "no_such_session", "Not found", own()),
             Self::Open(OpenError::AgentUnknown) => refusal(404, "agent_unknown", "Agent unknown", own()),
@@ -167,10 +210,13 @@ impl ApiError {
             Self::KeyInterrupted(_) => {
                 refusal(409, "idempotency_key_interrupted", "Request interrupted", own())
             }
+            Self::Operation(refused) => operation_refusal(*refused),
+            Self::OperationFailed(failed) => failed_operation(failed, own()),
             Self::BodyTooLarge => refusal(413, "body_too_large", "Body too large", own()),
             Self::NotJson => refusal(415, "not_json", "Not JSON", own()),
             Self::KeyReused => refusal(422, "idempotency_key_reused", "Idempotency-Key reused", own()),
             Self::RateLimited(_) => refusal(429, "rate_limited", "Too many requests", own()),
+            Self::TooManyFollowers => refusal(503, "too_many_followers", "Too many live logs", own()),
             Self::Internal => refusal(500, "internal", "Internal error", own()),
             Self::Open(OpenError::Launch(error)) => launch_refusal(error),
             // The store's own text is for the operator's log.
@@ -181,13 +227,22 @@ impl ApiError {
         }
     }
 
+    /// The places of the mistakes, when there are any.
+    fn mistakes(&self) -> Option<Cow<'_, Mistakes>> {
+        match self {
+            Self::Mistakes(mistakes) => Some(Cow::Borrowed(mistakes)),
+            Self::Open(OpenError::PaymentData(errors)) => Some(Cow::Owned(Mistakes::of(errors))),
+            _ => None,
+        }
+    }
+
     /// The problem document for the request with this id.
     pub(crate) fn problem(&self, request_id: &str) -> Response {
         let Refusal { status, code, title, detail, challenge } = self.refusal();
         if status.is_server_error() {
             tracing::error!(request.id = request_id, code, error = %self, "request failed");
         }
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:hushpad:problem:{code}"),
             "title": title,
             "status": status.as_u16(),
@@ -195,6 +250,9 @@ impl ApiError {
             "code": code,
             "requestId": request_id,
         });
+        if let Some(mistakes) = self.mistakes() {
+            body["errors"] = json!(mistakes.list());
+        }
         let mut response = (status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -205,6 +263,61 @@ impl ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(exhausted.retry_after_s));
         }
         response
+    }
+}
+
+/// The part of the decision that is about operations: 409 for what may change, 422 for what the request asks.
+fn operation_refusal(refused: OperationRefused) -> Refusal {
+    let (status, code) = match refused {
+        OperationRefused::NotFinished => (409, "not_finished"),
+        OperationRefused::NothingApproved => (409, "nothing_approved"),
+        OperationRefused::OneIsOpen => (409, "operation_under_way"),
+        OperationRefused::GivenBack => (409, "given_back"),
+        OperationRefused::NotAnAuthorisation => (409, "not_an_authorisation"),
+        OperationRefused::NotCaptured => (409, "not_captured"),
+        OperationRefused::TooLateToVoid => (409, "too_late_to_void"),
+        OperationRefused::UsedUp => (409, "operations_used_up"),
+        OperationRefused::NameTheAttempt => (422, "name_the_attempt"),
+        OperationRefused::VoidIsWhole => (422, "void_is_whole"),
+        OperationRefused::TooMuch => (422, "amount_too_high"),
+        OperationRefused::OtherCurrency => (422, "other_currency"),
+    };
+    refusal(status, code, "Not with this payment", refused.to_string().into())
+}
+
+fn failed_operation(failed: &OperationFailed, detail: Cow<'static, str>) -> Refusal {
+    let (status, code, title) = match failed {
+        OperationFailed::Refused(_) => (422, "operation_refused", "The gateway refused"),
+        OperationFailed::Unsupported => (422, "operation_unsupported", "The gateway cannot do this"),
+        OperationFailed::Unreachable => (503, "gateway_unreachable", "Gateway unreachable"),
+        OperationFailed::Busy => (503, "operations_busy", "Too many operations"),
+    };
+    refusal(status, code, title, detail)
+}
+
+impl From<OperateError> for ApiError {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::NoSuchSession => Self::NoSuchSession,
+            OperateError::Refused(refused) => Self::Operation(refused),
+            OperateError::Conflict => Self::Conflict,
+            OperateError::Busy => Self::OperationFailed(OperationFailed::Busy),
+            OperateError::Store(unavailable) => Self::Store(unavailable),
+        }
+    }
+}
+
+impl From<Mistakes> for ApiError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Mistakes(mistakes)
+    }
+}
+
+impl From<Mistake> for ApiError {
+    fn from(mistake: Mistake) -> Self {
+        let mut mistakes = Mistakes::default();
+        mistakes.add(mistake);
+        Self::Mistakes(mistakes)
     }
 }
 

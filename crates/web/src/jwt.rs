@@ -10,44 +10,33 @@ use ring::digest;
 use ring::signature::{self, Ed25519KeyPair, KeyPair};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 /// Ours have about 600 characters; longer ones are not worth a signature check.
 const TOKEN_CHARS_MAX: usize = 4096;
-
-/// What a token is for; its `typ` (RFC 8725, 3.11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenType {
-    /// An OAuth access token (RFC 9068).
-    Access,
-    /// A token that opens an agent page.
-    Page,
-}
 
 /// A token that we did not issue, or that was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the token is not ours")]
 pub(crate) struct NotOurs;
 
-/// A key that signs tokens of one type, and checks them.
+/// A key that signs access tokens (`at+jwt`, RFC 9068), and checks them.
 pub(crate) struct SigningKey {
     pair: Ed25519KeyPair,
+    key_id: String,
     /// The one header, encoded.
     header: String,
 }
 
 impl SigningKey {
-    /// The key of this seed, for tokens of this type only.
-    pub(crate) fn from_seed(seed: &[u8; 32], token_type: TokenType) -> Self {
+    /// The key of this seed.
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("32 bytes are an Ed25519 seed");
         let key_hash = digest::digest(&digest::SHA256, pair.public_key().as_ref());
         let key_id = URL_SAFE_NO_PAD.encode(&key_hash.as_ref()[..9]);
-        let typ = match token_type {
-            TokenType::Access => "at+jwt",
-            TokenType::Page => "page+jwt",
-        };
-        let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}","kid":"{key_id}"}}"#);
-        Self { pair, header: URL_SAFE_NO_PAD.encode(header) }
+        let header = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{key_id}"}}"#);
+        Self { pair, key_id, header: URL_SAFE_NO_PAD.encode(header) }
     }
 
     /// A signed token with these claims.
@@ -56,6 +45,19 @@ impl SigningKey {
         let signed = format!("{}.{}", self.header, URL_SAFE_NO_PAD.encode(claims));
         let signature = self.pair.sign(signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+    }
+
+    /// Whether the token's header is the one that this key writes.
+    pub(crate) fn is_of(&self, token: &str) -> bool {
+        token.split_once('.').is_some_and(|(header, _)| header == self.header)
+    }
+
+    /// Its public half (RFC 8037, section 2).
+    pub(crate) fn public_jwk(&self) -> Value {
+        let public = URL_SAFE_NO_PAD.encode(self.pair.public_key().as_ref());
+        json!({
+            "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.key_id, "x": public,
+        })
     }
 
     /// The claims of a token that this key has signed. Its times are not looked at.
@@ -80,12 +82,44 @@ impl SigningKey {
     }
 }
 
+/// The claims of a client's assertion (RFC 7523) that this public key has signed: Ed25519, and nothing else.
+///
+/// # Errors
+/// [`NotOurs`] for everything else. What the claims say is up to the caller.
+pub(crate) fn verify_assertion<C: DeserializeOwned>(public: &[u8; 32], token: &str) -> Result<C, NotOurs> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        alg: String,
+    }
+    if token.len() > TOKEN_CHARS_MAX {
+        return Err(NotOurs);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(NotOurs)?;
+    let (header, claims) = signed.split_once('.').ok_or(NotOurs)?;
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| NotOurs);
+    // The key is ours to know: of the header only the algorithm counts, and only to refuse others.
+    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| NotOurs)?;
+    if header.alg != "EdDSA" {
+        return Err(NotOurs);
+    }
+    signature::UnparsedPublicKey::new(&signature::ED25519, public)
+        .verify(signed.as_bytes(), &decode(signature)?)
+        .map_err(|_| NotOurs)?;
+    serde_json::from_slice(&decode(claims)?).map_err(|_| NotOurs)
+}
+
+/// The claims of a token, unverified: only to find out whose key to verify it with.
+pub(crate) fn unverified_claims<C: DeserializeOwned>(token: &str) -> Option<C> {
+    let claims = token.get(..TOKEN_CHARS_MAX.min(token.len()))?.split('.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn key() -> SigningKey {
-        SigningKey::from_seed(&[1; 32], TokenType::Access)
+        SigningKey::from_seed(&[1; 32])
     }
 
     #[test]
@@ -105,8 +139,7 @@ mod tests {
             "..".to_owned(),
             format!("{none}.{claims}."),
             format!("{none}.{claims}.{signature}"),
-            SigningKey::from_seed(&[2; 32], TokenType::Access).sign(&("a", 1)),
-            SigningKey::from_seed(&[1; 32], TokenType::Page).sign(&("a", 1)),
+            SigningKey::from_seed(&[2; 32]).sign(&("a", 1)),
             format!("{}x", key().sign(&("a", 1))),
             "a".repeat(TOKEN_CHARS_MAX + 1),
         ] {

@@ -6,7 +6,7 @@ use ring::hmac;
 
 use thiserror::Error;
 
-use crate::jwt::{SigningKey, TokenType};
+use crate::api_keys::ApiKeys;
 
 /// Parts our derivations from any other use of the same master key.
 const SALT: &[u8] = b"hushpad web v1";
@@ -14,8 +14,9 @@ const KEY_BYTES: usize = 32;
 
 /// The keys of the web room. No `Debug`: nothing prints them.
 pub struct TokenKeys {
-    pub(crate) api: SigningKey,
-    pub(crate) page: SigningKey,
+    pub(crate) api: ApiKeys,
+    spent: hmac::Key,
+    page_tokens: hmac::Key,
     client_secrets: hmac::Key,
     request_hashes: hmac::Key,
     kept_answers: LessSafeKey,
@@ -32,25 +33,31 @@ impl TokenKeys {
     pub fn from_master(master: &[u8; 32]) -> Self {
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(master);
         Self {
-            api: SigningKey::from_seed(&derive(&root, b"api access token"), TokenType::Access),
-            page: SigningKey::from_seed(&derive(&root, b"agent page token"), TokenType::Page),
+            spent: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"spent")),
+            page_tokens: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"agent page token")),
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"client secret hash")),
             request_hashes: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"idempotency hash")),
             kept_answers: LessSafeKey::new(
                 UnboundKey::new(&aead::AES_256_GCM, &derive(&root, b"kept answer"))
                     .expect("32 bytes are an AES-256 key"),
             ),
+            api: ApiKeys::new(root),
         }
     }
 
     /// HMAC-SHA-256 of these parts, each with its length, so that no two lists read as one.
     pub(crate) fn hash_request(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.request_hashes);
-        for part in parts {
-            context.update(&part.len().to_be_bytes());
-            context.update(part);
-        }
-        hash_of(context.sign())
+        hash_parts(&self.request_hashes, parts)
+    }
+
+    /// The same under the key of what is used once.
+    pub(crate) fn hash_spent(&self, parts: &[&[u8]]) -> [u8; 32] {
+        hash_parts(&self.spent, parts)
+    }
+
+    /// The same under the key of page tokens.
+    pub(crate) fn hash_page(&self, parts: &[&[u8]]) -> [u8; 32] {
+        hash_parts(&self.page_tokens, parts)
     }
 
     /// Encrypts an answer that is kept (AES-256-GCM, NIST SP 800-38D). `chance` gives the nonce: with 96 random
@@ -85,6 +92,15 @@ pub fn hash_client_secret(keys: &TokenKeys, secret: &str) -> [u8; 32] {
     hash_of(hmac::sign(&keys.client_secrets, secret.as_bytes()))
 }
 
+fn hash_parts(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    hash_of(context.sign())
+}
+
 fn hash_of(tag: hmac::Tag) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(tag.as_ref());
@@ -94,6 +110,18 @@ fn hash_of(tag: hmac::Tag) -> [u8; 32] {
 fn derive(root: &hkdf::Prk, purpose: &'static [u8]) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     root.expand(&[purpose], hkdf::HKDF_SHA256)
+        .and_then(|material| material.fill(&mut key))
+        .expect("one SHA-256 block is within what HKDF can give");
+    key
+}
+
+/// The key of this number for the purpose; number 0 is the purpose's first.
+pub(crate) fn derive_numbered(root: &hkdf::Prk, purpose: &'static [u8], number: u32) -> [u8; KEY_BYTES] {
+    if number == 0 {
+        return derive(root, purpose);
+    }
+    let mut key = [0; KEY_BYTES];
+    root.expand(&[purpose, b" number ", &number.to_be_bytes()], hkdf::HKDF_SHA256)
         .and_then(|material| material.fill(&mut key))
         .expect("one SHA-256 block is within what HKDF can give");
     key

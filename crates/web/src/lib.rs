@@ -24,17 +24,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::account::Directory;
-use hushpad_domain::ports::{Calls, Clients, Replays, SecureSide, Sessions, World};
+use hushpad_domain::ports::{
+    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, Webhooks, World,
+};
 
 mod api;
+mod api_keys;
 mod error;
 mod jwt;
 mod keys;
+mod mistakes;
 mod page;
 mod rate;
 mod tokens;
+mod verified;
 
-pub use api::{api_router, status_body};
+pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document, status_body};
 pub use keys::{TokenKeys, hash_client_secret};
 pub use page::page_router;
 
@@ -45,8 +50,12 @@ pub struct WebParts {
     pub sessions: Arc<dyn Sessions>,
     pub clients: Arc<dyn Clients>,
     pub replays: Arc<dyn Replays>,
+    pub webhooks: Arc<dyn Webhooks>,
+    pub credentials: Arc<dyn Credentials>,
+    pub changes: Arc<dyn Changes>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
+    pub operations: Arc<dyn Operations>,
     pub world: Arc<dyn World>,
     pub keys: TokenKeys,
     pub settings: WebSettings,

@@ -1,24 +1,35 @@
 //! What our tokens say, and for how long.
 //!
-//! API tokens and page tokens have different keys, types and audiences, so that one can never be used as
-//! the other.
+//! API tokens are JWTs. Page tokens are opaque, under a key and for an audience of their own, so that one can
+//! never be used as the other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::{ApiClient, Principal, SCOPE_GLOBALPCI};
 use hushpad_domain::ids::{AccountId, AgentId, ClientId, ProviderSessionGuid};
+use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::keys::TokenKeys;
+use crate::verified::{TokenHash, VerifiedTokens};
 use crate::{WebParts, WebSettings};
 
 /// The published life of an access token: `expires_in`.
 pub(crate) const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(7200);
 /// Enough for a slow desktop to post the form, little for a thief.
 const PAGE_ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(300);
+
+/// How soon a revocation by another process, or by the command line, is noticed.
+const RECHECK_AFTER: Duration = Duration::from_secs(5);
+/// Use, end, and keyed hash.
+const PAGE_TOKEN_BYTES: usize = 1 + 8 + 32;
 
 /// Why an access token is refused. The texts are told to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -29,6 +40,9 @@ pub(crate) enum AccessFault {
     /// Its time is over.
     #[error("the access token has expired")]
     Expired,
+    /// Whether it was revoked cannot be told just now.
+    #[error("the service cannot check the access token just now")]
+    Unavailable,
     /// It is good, and lacks the scope.
     #[error("the access token lacks the scope globalpci")]
     ScopeMissing,
@@ -37,22 +51,28 @@ pub(crate) enum AccessFault {
 /// Why a page token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageTokenFault {
-    /// Not issued by us for a page, or changed.
+    /// Not issued by us for this session's page and this use, or changed.
     Invalid,
-    /// Issued for another session.
-    OtherSession,
     /// Its time is over.
     Expired,
 }
 
 /// The two uses of page tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageTokenUse {
     /// `agentAccessToken`: opens the page once, soon.
     Access,
     /// `agentRefreshToken`: opens it once more, as long as the session may last.
     Refresh,
+}
+
+impl PageTokenUse {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Access => b'A',
+            Self::Refresh => b'R',
+        }
+    }
 }
 
 /// Claims of an access token (RFC 9068, 2.2).
@@ -71,24 +91,10 @@ struct AccessClaims {
     jti: Uuid,
 }
 
-/// Claims of a page token.
-#[derive(Serialize, Deserialize)]
-struct PageClaims {
-    iss: String,
-    aud: String,
-    /// The provider session.
-    sub: Uuid,
-    #[serde(rename = "use")]
-    for_use: PageTokenUse,
-    iat: i64,
-    exp: i64,
-    jti: Uuid,
-}
-
 /// An access token for this client.
 pub(crate) fn issue_access(parts: &WebParts, client: &ApiClient) -> String {
     let now = parts.world.now();
-    parts.keys.api.sign(&AccessClaims {
+    let claims = AccessClaims {
         iss: parts.settings.issuer.clone(),
         aud: parts.settings.api_base_url.clone(),
         sub: client.id.0.clone(),
@@ -99,49 +105,131 @@ pub(crate) fn issue_access(parts: &WebParts, client: &ApiClient) -> String {
         iat: now.as_seconds(),
         exp: now.plus(ACCESS_TOKEN_LIFE).as_seconds(),
         jti: parts.world.guid(),
-    })
+    };
+    parts.keys.api.sign(&claims, now)
 }
 
-/// Who holds this access token.
-pub(crate) fn read_access(parts: &WebParts, token: &str) -> Result<Principal, AccessFault> {
-    let claims: AccessClaims = parts.keys.api.verify(token).map_err(|_| AccessFault::Invalid)?;
-    if claims.iss != parts.settings.issuer || claims.aud != parts.settings.api_base_url {
+/// What a good access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Who holds it.
+    pub(crate) principal: Principal,
+    /// When it ends, in seconds since the Unix epoch.
+    pub(crate) expires_s: i64,
+    /// Its keyed hash, under which it is revoked.
+    pub(crate) spent_as: [u8; 32],
+    /// When the store was last asked whether it and its client are revoked.
+    pub(crate) checked_on: Timestamp,
+}
+
+/// What this access token says. One that was verified before is only looked up; whether it was revoked is asked again
+/// after [`RECHECK_AFTER`].
+pub(crate) async fn read_access(
+    parts: &WebParts,
+    verified: &VerifiedTokens,
+    token: &str,
+) -> Result<Arc<Access>, AccessFault> {
+    let hash = TokenHash::of(token);
+    let now = parts.world.now();
+    let known = verified.find(hash);
+    let access = match known {
+        Some(access) if is_fresh(&access, now) => access,
+        known => {
+            let mut access = match known {
+                Some(access) => Access::clone(&access),
+                None => verify_access(parts, token).await?,
+            };
+            if now.as_seconds() < access.expires_s {
+                still_good(parts, &access).await?;
+            }
+            access.checked_on = now;
+            let access = Arc::new(access);
+            verified.put(hash, &access);
+            access
+        }
+    };
+    if now.as_seconds() >= access.expires_s {
+        return Err(AccessFault::Expired);
+    }
+    Ok(access)
+}
+
+/// A clock that jumped back asks again.
+fn is_fresh(access: &Access, now: Timestamp) -> bool {
+    access.checked_on <= now && now < access.checked_on.plus(RECHECK_AFTER)
+}
+
+/// Neither the token nor its client is revoked.
+async fn still_good(parts: &WebParts, access: &Access) -> Result<(), AccessFault> {
+    let unavailable = |error: StoreUnavailable| {
+        tracing::error!(%error, "a token could not be checked");
+        AccessFault::Unavailable
+    };
+    if parts.credentials.is_spent(access.spent_as).await.map_err(unavailable)? {
         return Err(AccessFault::Invalid);
     }
-    if parts.world.now().as_seconds() >= claims.exp {
-        return Err(AccessFault::Expired);
+    let client = parts.clients.client(&access.principal.client).await.map_err(unavailable)?;
+    match client.filter(|client| client.revoked_on.is_none()) {
+        Some(_) => Ok(()),
+        None => Err(AccessFault::Invalid),
+    }
+}
+
+/// Everything of a token that does not change with time.
+pub(crate) async fn verify_access(parts: &WebParts, token: &str) -> Result<Access, AccessFault> {
+    let now = parts.world.now();
+    know_keys(parts).await.map_err(|_| AccessFault::Unavailable)?;
+    let claims: AccessClaims = parts.keys.api.verify(token, now).map_err(|_| AccessFault::Invalid)?;
+    if claims.iss != parts.settings.issuer || claims.aud != parts.settings.api_base_url {
+        return Err(AccessFault::Invalid);
     }
     if !claims.scope.split(' ').any(|scope| scope == SCOPE_GLOBALPCI) {
         return Err(AccessFault::ScopeMissing);
     }
-    Ok(Principal {
-        client: ClientId(claims.client_id),
-        account: AccountId(claims.account),
-        agent: claims.agent.map(AgentId),
+    Ok(Access {
+        spent_as: parts.keys.hash_spent(&[b"token", claims.jti.as_bytes()]),
+        principal: Principal {
+            client: ClientId(claims.client_id),
+            account: AccountId(claims.account),
+            agent: claims.agent.map(AgentId),
+        },
+        expires_s: claims.exp,
+        checked_on: now,
     })
 }
 
+/// Takes over the signing keys that the store knows, unless that was done a moment ago. A new key signs a minute after
+/// it was added, so what a moment ago was known is enough.
+pub(crate) async fn know_keys(parts: &WebParts) -> Result<(), StoreUnavailable> {
+    let now = parts.world.now();
+    if parts.keys.api.is_to_ask(now, RECHECK_AFTER) {
+        parts.keys.api.know(&parts.credentials.signing_keys().await?, now);
+    }
+    Ok(())
+}
+
 /// `agentAccessToken` and `agentRefreshToken` of a session that may last as long as `session_life`.
+///
+/// They are no JWTs: nobody but the payment host reads them, so they are a use, an end and a keyed hash of both
+/// with session and audience. Nothing in them can be chosen, and two signatures per session are saved.
 pub(crate) fn issue_page_pair(
     parts: &WebParts,
     session: ProviderSessionGuid,
     session_life: Duration,
 ) -> (String, String) {
     let now = parts.world.now();
-    let sign = |for_use, life| {
-        parts.keys.page.sign(&PageClaims {
-            iss: parts.settings.issuer.clone(),
-            aud: page_audience(&parts.settings),
-            sub: session.0,
-            for_use,
-            iat: now.as_seconds(),
-            exp: now.plus(life).as_seconds(),
-            jti: parts.world.guid(),
-        })
+    let issue = |for_use, life| {
+        let exp = now.plus(life).as_seconds();
+        let tag = page_tag(&parts.keys, &parts.settings, session, for_use, exp);
+        let mut token = [0; PAGE_TOKEN_BYTES];
+        token[0] = for_use.byte();
+        token[1..9].copy_from_slice(&exp.to_be_bytes());
+        token[9..].copy_from_slice(&tag);
+        URL_SAFE_NO_PAD.encode(token)
     };
     (
-        sign(PageTokenUse::Access, PAGE_ACCESS_TOKEN_LIFE.min(session_life)),
-        sign(PageTokenUse::Refresh, session_life),
+        issue(PageTokenUse::Access, PAGE_ACCESS_TOKEN_LIFE.min(session_life)),
+        issue(PageTokenUse::Refresh, session_life),
     )
 }
 
@@ -154,17 +242,33 @@ pub(crate) fn check_page(
     for_use: PageTokenUse,
     token: &str,
 ) -> Result<(), PageTokenFault> {
-    let claims: PageClaims = keys.page.verify(token).map_err(|_| PageTokenFault::Invalid)?;
-    if claims.iss != settings.issuer || claims.aud != page_audience(settings) || claims.for_use != for_use {
+    let mut bytes = [0; PAGE_TOKEN_BYTES + 2];
+    let length = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes).map_err(|_| PageTokenFault::Invalid)?;
+    let (Some([kind]), Some(exp), Some(tag), PAGE_TOKEN_BYTES) =
+        (bytes.first_chunk(), bytes[1..].first_chunk(), bytes[9..].first_chunk::<32>(), length)
+    else {
+        return Err(PageTokenFault::Invalid);
+    };
+    let exp = i64::from_be_bytes(*exp);
+    let expected = page_tag(keys, settings, session, for_use, exp);
+    if *kind != for_use.byte() || !bool::from(tag.ct_eq(&expected)) {
         return Err(PageTokenFault::Invalid);
     }
-    if claims.sub != session.0 {
-        return Err(PageTokenFault::OtherSession);
-    }
-    if now.as_seconds() >= claims.exp {
+    if now.as_seconds() >= exp {
         return Err(PageTokenFault::Expired);
     }
     Ok(())
+}
+
+fn page_tag(
+    keys: &TokenKeys,
+    settings: &WebSettings,
+    session: ProviderSessionGuid,
+    for_use: PageTokenUse,
+    exp: i64,
+) -> [u8; 32] {
+    let audience = page_audience(settings);
+    keys.hash_page(&[audience.as_bytes(), session.0.as_bytes(), &[for_use.byte()], &exp.to_be_bytes()])
 }
 
 fn page_audience(settings: &WebSettings) -> String {

@@ -1,28 +1,41 @@
 //! The product's config file at a desk.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::receiver::SECRET;
+
 use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
+
+/// What not every desk has.
+pub(super) struct Extras<'a> {
+    /// More agents: their ids, and their phones' SIP addresses.
+    pub(super) agents: &'a [(String, String)],
+    /// Whether the phones are behind a NAT.
+    pub(super) nat: bool,
+}
 
 /// Writes it.
 pub(super) fn write(
     at: &Addresses,
     relay: &Range<u16>,
     agent_phone: &str,
-    more_agents: &[(String, String)],
+    extras: &Extras<'_>,
     directory: &Path,
 ) {
-    let Addresses { api, page, admin, gateway, sip, shop } = at;
+    let Addresses { api, page, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
     fs::create_dir_all(directory.join("data")).unwrap();
+    let webhook = webhook(receiver, directory);
     let agent = |(id, phone): &(String, String)| {
         let user = phone.trim_start_matches("sip:").split('@').next().unwrap();
         format!("[[accounts.agents]]\nid = \"{id}\"\nuser = \"{user}\"\nphone = \"{phone}\"\n")
     };
-    let more_agents: String = more_agents.iter().map(agent).collect();
+    let nat = extras.nat;
+    let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
         r#"
 test_mode = true
@@ -44,6 +57,7 @@ advertised_address = "127.0.0.1"
 [[sip.peers]]
 name = "phones"
 networks = ["127.0.0.1/32"]
+nat = {nat}
 [media]
 bind_address = "127.0.0.1"
 advertised_address = "127.0.0.1"
@@ -71,13 +85,25 @@ phone = "sip:5678@127.0.0.1:9"
 id = {CONFIGURATION}
 gateway = "sandbox"
 allowed_origins = ["http://localhost:{shop}"]
+{webhook}
 [[accounts.configurations]]
 id = {TEST_CONFIGURATION}
 gateway = "sandbox"
 test = true
 allowed_origins = ["http://localhost:{shop}"]
+{webhook}
 "#,
         database.display()
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// A configuration's webhook: to the back end of this desk, on loopback and without TLS.
+fn webhook(receiver: &SocketAddr, directory: &Path) -> String {
+    let secret = directory.join("webhook.secret");
+    fs::write(&secret, SECRET).unwrap();
+    format!(
+        r#"webhook = {{ url = "http://{receiver}/", secrets = [{{ file = "{}" }}], allow_http = true, allow_private = true }}"#,
+        secret.display()
+    )
 }

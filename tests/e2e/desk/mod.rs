@@ -20,6 +20,7 @@ use crate::http::{self, FORM, JSON, Reply, Seen};
 use crate::page::Page;
 use crate::phones::{Baresip, Customer, Keying, PhoneParts};
 use crate::process::{Ports, Program, output};
+use crate::receiver::Receiver;
 use crate::sound::speech;
 use crate::wire::Wire;
 use crate::{until, wire};
@@ -52,6 +53,8 @@ pub(crate) struct Addresses {
     pub(crate) sip: SocketAddr,
     /// The shop's own page, of another origin than the agent page.
     pub(crate) shop: SocketAddr,
+    /// The back end that results are pushed to.
+    pub(crate) receiver: SocketAddr,
 }
 
 /// A contact centre in a box.
@@ -59,6 +62,7 @@ pub(crate) struct Desk {
     pub(crate) at: Addresses,
     pub(crate) wire: Wire,
     pub(crate) agent: Baresip,
+    pub(crate) receiver: Receiver,
     seen: Seen,
     ports: Ports,
     server: Program,
@@ -85,11 +89,20 @@ pub(crate) struct Session {
 impl Desk {
     /// Starts everything and waits until it is ready.
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_as(&[], false)
+    }
+
+    /// The same, with the phones behind a NAT.
+    pub(crate) fn start_behind_nat() -> Self {
+        Self::start_as(&[], true)
     }
 
     /// The same with more agents: their ids, and their phones' SIP addresses.
     pub(crate) fn start_with(agents: &[(String, String)]) -> Self {
+        Self::start_as(agents, false)
+    }
+
+    fn start_as(agents: &[(String, String)], nat: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
         let http = ports.take(6);
@@ -101,6 +114,7 @@ impl Desk {
             gateway: here(http.start + 3),
             sip: here(ports.take(2).start),
             shop: here(http.start + 4),
+            receiver: here(http.start + 5),
         };
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());
@@ -108,8 +122,9 @@ impl Desk {
         let relay = ports.take(32.max(agents.len() as u16 * 4));
         let agent =
             PhoneParts::new("1234", directory.path(), &mut ports, &agent_speech, "PCMU/8000/1,PCMA/8000/1");
-        config::write(&at, &relay, &agent.uri(), agents, directory.path());
+        config::write(&at, &relay, &agent.uri(), &config::Extras { agents, nat }, directory.path());
         let agent = Baresip::start(agent);
+        let receiver = Receiver::open(at.receiver);
         let gateway = start_gateway(&at, directory.path());
         let seen = Seen::default();
         let server = start_server(&at, directory.path(), &seen);
@@ -118,6 +133,7 @@ impl Desk {
             at,
             wire,
             agent,
+            receiver,
             seen,
             ports,
             server,
@@ -144,6 +160,12 @@ impl Desk {
         let call = Call { customer: Customer::calls(parts, keying, "1234", self.at.sip) };
         self.both_hear_speech(&call);
         call
+    }
+
+    /// A phone that is not yet anybody's, with speech, in µ-law and A-law. Of one desk, each name once.
+    pub(crate) fn phone_parts(&mut self, name: &'static str) -> PhoneParts {
+        let (directory, codecs) = (self.directory.path(), "PCMU/8000/1,PCMA/8000/1");
+        PhoneParts::new(name, directory, &mut self.ports, &self.customer_speech, codecs)
     }
 
     /// Speech arrives at both ends, now.
@@ -201,6 +223,18 @@ impl Desk {
     /// `GET /v1/session/{guid}`.
     pub(crate) fn status(&mut self, session: &Session) -> Value {
         self.status_of(&session.guid)
+    }
+
+    /// Its body as it came.
+    pub(crate) fn status_text(&mut self, session: &Session) -> String {
+        self.status_text_of(&session.guid)
+    }
+
+    /// What the program says on the command line, on the product's own config.
+    pub(crate) fn hushpad(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(HUSHPAD);
+        command.args(arguments).arg("--config").arg(self.directory.path().join("hushpad.toml"));
+        output(command.envs([MASTER_KEY, GATEWAY_PASSWORD]))
     }
 
     /// Waits until the session's outcome is this word.
@@ -278,22 +312,27 @@ impl Desk {
     pub(crate) fn agent_heard_no_key(&self) {
         self.agent.waits_for_the_end();
         until("the product lets go of the call", || (self.metric("hushpad_calls") == "0").then_some(()));
-        let packets = self.wire.to(&self.agent.rtp());
+        is_one_stream(&self.wire.to(&self.agent.rtp()));
+        self.got_no_key(&self.agent);
+    }
+
+    /// Nothing that this phone got so far could be a key.
+    pub(crate) fn got_no_key(&self, phone: &Baresip) {
+        let packets = self.wire.to(&phone.rtp());
         let types: std::collections::BTreeSet<u8> =
             packets.iter().filter_map(wire::Packet::rtp).map(|rtp| rtp.payload_type).collect();
         assert!(types.iter().all(|t| crate::ear::is_g711(*t)), "payload types at the agent: {types:?}");
-        is_one_stream(&packets);
-        let on_the_wire = self.wire.sound_to(&self.agent.rtp());
-        let in_the_phone = self.agent.heard();
+        let on_the_wire = self.wire.sound_to(&phone.rtp());
+        let in_the_phone = phone.heard();
         for (heard, place) in [(on_the_wire, "on the wire"), (in_the_phone, "in the phone")] {
             assert!(heard.seconds() > 0.5, "only {:.1} s of audio {place}", heard.seconds());
             assert_eq!(heard.keys(self.directory.path()), "", "keys {place}");
         }
-        for packet in self.wire.to(&(self.agent.sip()..self.agent.sip() + 1)) {
+        for packet in self.wire.to(&(phone.sip()..phone.sip() + 1)) {
             assert!(!packet.payload.starts_with(b"INFO "), "an INFO reached the agent");
         }
-        assert!(!self.agent.log().contains("received event"), "an event reached the agent");
-        assert!(!self.agent.log().contains("received DTMF"), "a key reached the agent");
+        assert!(!phone.log().contains("received event"), "an event reached the agent");
+        assert!(!phone.log().contains("received DTMF"), "a key reached the agent");
     }
 
     /// Whether a message with this in its session description went to the customer's phone since then.
@@ -319,7 +358,7 @@ impl Desk {
         }
     }
 
-    fn metric(&self, name: &str) -> String {
+    pub(crate) fn metric(&self, name: &str) -> String {
         let metrics = http::send(&self.seen, self.at.admin, "GET /metrics", &[], "").expect(200).body;
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {metrics}")).to_owned()
@@ -332,11 +371,16 @@ impl Desk {
     }
 
     fn status_of(&mut self, guid: &str) -> Value {
+        let text = self.status_text_of(guid);
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"))
+    }
+
+    fn status_text_of(&mut self, guid: &str) -> String {
         let authorization = self.authorization();
         let request = format!("GET /v1/session/{guid}");
         http::send(&self.seen, self.at.api, &request, &[("Authorization", &authorization)], "")
             .expect(200)
-            .json()
+            .body
     }
 
     fn authorization(&mut self) -> String {
@@ -360,14 +404,30 @@ impl Desk {
         format!("Bearer {}", self.token.clone().unwrap_or_default())
     }
 
-    /// No payment is left open, and no card digit is where the product writes or answers.
+    /// The back end has heard of this end.
+    fn is_told(&self, guid: &str, status: &Value) {
+        until("the end is pushed", || {
+            let came = self.receiver.came(guid);
+            came.iter().any(|one| one.json()["sessionState"] == status["sessionState"]).then_some(())
+        });
+        until("that is written down", || (self.metric("hushpad_webhooks_due") == "0").then_some(()));
+    }
+
+    /// No payment is left open, no result was kept from the back end, and no card digit is where the product writes or answers.
     fn is_left_clean(&mut self) {
         for guid in self.sessions.clone() {
             let status = self.status_of(&guid);
             assert_ne!(status["sessionState"], "Processing", "a payment is left open: {status}");
             assert_ne!(status["outcome"], "unknown", "a payment is left open: {status}");
+            if ["Finished", "Error", "TimeOut", "ExpiredOnProviderSide"]
+                .iter()
+                .any(|s| status["sessionState"] == *s)
+            {
+                self.is_told(&guid, &status);
+            }
         }
         assert_eq!(self.metric("hushpad_log_lines_redacted"), "0", "a card number was logged, and masked");
+        assert_eq!(self.metric("hushpad_webhooks_dead"), "0", "a webhook was given up");
         self.server.stop();
         let to_the_agent: Vec<u8> = self
             .wire
@@ -375,7 +435,11 @@ impl Desk {
             .into_iter()
             .flat_map(|packet| packet.payload)
             .collect();
-        let answers = [("an answer", self.seen.bytes()), ("SIP to the agent", to_the_agent)];
+        let answers = [
+            ("an answer", self.seen.bytes()),
+            ("SIP to the agent", to_the_agent),
+            ("a webhook", self.receiver.bytes()),
+        ];
         leaks::assert_none(&self.typed, self.directory.path(), &answers);
     }
 }

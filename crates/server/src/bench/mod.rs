@@ -1,9 +1,13 @@
 //! `hushpad bench`: measures this build on this machine, each figure beside its peer in the same run.
 
 mod keys;
+mod load;
+mod payments;
 mod sessions;
+mod webhooks;
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::bail;
 
@@ -18,11 +22,14 @@ pub async fn run(arguments: &BenchArgs, redactor: Redactor, out: &mut dyn Write)
     match arguments.what.as_str() {
         "sessions" => sessions::run(redactor, out).await,
         "keys" => keys::run(redactor, out).await,
+        "webhooks" => webhooks::run(redactor, out).await,
+        "payments" => payments::run(out).await,
         "all" => {
             sessions::run(redactor.clone(), out).await?;
-            keys::run(redactor, out).await
+            keys::run(redactor.clone(), out).await?;
+            webhooks::run(redactor, out).await
         }
-        other => bail!("there is no bench `{other}`: sessions, keys or all"),
+        other => bail!("there is no bench `{other}`: sessions, keys, webhooks, payments or all"),
     }
 }
 
@@ -48,4 +55,13 @@ impl Durations {
         let micros = self.0.get(index).copied().unwrap_or(0) as f64;
         micros / 1_000.0
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a bench run")]
+fn per_second(count: usize, elapsed_us: u64) -> f64 {
+    count as f64 * 1e6 / elapsed_us.max(1) as f64
 }

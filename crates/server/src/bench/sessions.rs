@@ -1,37 +1,45 @@
-//! `POST /v1/session` per second, beside the same commits put straight into the store on the same disk.
+//! `POST /v1/session` and its status per second, beside the same commits on the same disk in the same run: put
+//! straight into a store, and put into it by a bare HTTP handler under the same load.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use anyhow::Context;
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::routing::post;
 use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::{Sessions, World};
 use hushpad_domain::session::{NewSession, Session};
 use hushpad_store::{SqliteOptions, SqliteStore};
-use hyper::Request;
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use super::Durations;
+use super::load::{Load, Pace, drive, once};
+use super::{Durations, micros, per_second};
 use crate::demo::api::PaymentApi;
 use crate::demo::stage::{Stage, TEST_CONFIGURATION};
 use crate::log::Redactor;
 use crate::world::RealWorld;
 
-/// How long each row is measured.
-const ROW: Duration = Duration::from_secs(3);
+/// How long each figure of one round is measured.
+const ROW: Duration = Duration::from_millis(1_500);
+/// Rounds. The sides take turns and the medians are shown, as the machine has other work.
+const ROUNDS: usize = 3;
 /// Requests at one time.
 const CLIENTS: [usize; 3] = [1, 16, 64];
+/// How long the half load is kept up.
+const HALF_LOAD: Duration = Duration::from_secs(5);
 /// As the example of the README, and a name.
-const PAYMENT_DATA: [(&str, &str); 5] = [
+pub(super) const PAYMENT_DATA: [(&str, &str); 5] = [
     ("FirstName", "Ada"),
     ("Surname", "Byron"),
     ("Amount", "12.40"),
@@ -42,87 +50,105 @@ const PAYMENT_DATA: [(&str, &str); 5] = [
 pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Result<()> {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let stage = Stage::set(anywhere, "http://127.0.0.1", redactor).await?;
-    let token = PaymentApi::new(&stage.parts, Arc::new(|_| {})).token().await.context("a token")?;
-    let api = stage.parts.api_base.trim_start_matches("http://").to_owned();
-    writeln!(out, "POST /v1/session, SQLite, durable; beside it the same commits straight into a store")?;
-    writeln!(out, "clients  sessions/s   p50 ms   p99 ms   commits/s   ratio")?;
+    let api = PaymentApi::new(&stage.parts, Arc::new(|_| {}));
+    let token = api.token().await.context("a token")?;
+    let address: SocketAddr = stage.parts.api_base.trim_start_matches("http://").parse()?;
+    let post = post_request(address, &token);
+    writeln!(out, "POST /v1/session, SQLite, durable. Peers in the same run, on the same disk:")?;
+    writeln!(out, "  raw       the same commits straight into a store, by as many callers")?;
+    writeln!(out, "  raw-http  the same commits by a bare HTTP handler, under the same load generator")?;
+    writeln!(
+        out,
+        "  null      a bare HTTP handler that does nothing: the load generator's and HTTP's own share"
+    )?;
+    writeln!(out, "clients  sessions/s   p50 ms   p99 ms     raw/s  ratio  raw-http/s  ratio    null/s")?;
+    let mut most = 0.0;
     for clients in CLIENTS {
-        let (rate, durations) = post_sessions(&api, &token, clients).await?;
-        let raw = commit_sessions(clients).await?;
-        writeln!(
-            out,
-            "{clients:>7}  {rate:>10.0}  {:>7.2}  {:>7.2}  {raw:>10.0}  {:>6.2}",
-            durations.quantile_ms(0.5),
-            durations.quantile_ms(0.99),
-            rate / raw
-        )?;
+        most = row(address, &post, clients, out).await?;
     }
+    let half = drive(address, vec![post], 64, Pace::PerSecond(most / 2.0), HALF_LOAD).await?;
+    let Load { rate, durations } = &half;
+    let (p50, p99) = (durations.quantile_ms(0.5), durations.quantile_ms(0.99));
+    writeln!(out, "at half of that load: {rate:.0} sessions/s, p50 {p50:.2} ms, p99 {p99:.2} ms")?;
+    let statuses = statuses(address, &token, &post_request(address, &token)).await?;
+    writeln!(out, "GET /v1/session/{{guid}} at 64 clients: {statuses:.0}/s, {:.1} × POST", statuses / most)?;
     stage.strike().await;
     Ok(())
 }
 
-async fn post_sessions(api: &str, token: &str, clients: usize) -> anyhow::Result<(f64, Durations)> {
+/// What `clients` get of `POST /v1/session`: sessions a second, and how long each took.
+pub(super) async fn post_sessions(
+    api: &str,
+    token: &str,
+    clients: usize,
+) -> anyhow::Result<(f64, Durations)> {
+    let address: SocketAddr = api.parse()?;
+    let Load { rate, durations } =
+        drive(address, vec![post_request(address, token)], clients, Pace::Flat, 2 * ROW).await?;
+    Ok((rate, durations))
+}
+
+async fn row(address: SocketAddr, post: &[u8], clients: usize, out: &mut dyn Write) -> anyhow::Result<f64> {
+    let (mut rates, mut raw, mut raw_http, mut null) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut taken_us = Vec::new();
+    for _ in 0..ROUNDS {
+        let load = drive(address, vec![post.to_vec()], clients, Pace::Flat, ROW).await?;
+        rates.push(load.rate);
+        taken_us.extend(load.durations.0);
+        raw.push(commit_sessions(clients).await?);
+        raw_http.push(commit_over_http(post, clients).await?);
+        null.push(nothing_over_http(post, clients).await?);
+    }
+    let durations = Durations::new(taken_us);
+    let (rate, raw, raw_http, null) = (median(rates), median(raw), median(raw_http), median(null));
+    writeln!(
+        out,
+        "{clients:>7}  {rate:>10.0}  {:>7.2}  {:>7.2}  {raw:>8.0}  {:>5.2}  {raw_http:>10.0}  {:>5.2}  {null:>8.0}",
+        durations.quantile_ms(0.5),
+        durations.quantile_ms(0.99),
+        rate / raw,
+        rate / raw_http,
+    )?;
+    Ok(rate)
+}
+
+fn post_request(address: SocketAddr, token: &str) -> Vec<u8> {
     let body = serde_json::json!({
         "agentId": "agent1234",
         "accountConfigurationId": TEST_CONFIGURATION,
         "skipCallTransfer": true,
         "paymentData": BTreeMap::from(PAYMENT_DATA),
     });
-    let body = Bytes::from(body.to_string());
-    let world = RealWorld::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..clients {
-        let (api, token, body, world) = (api.to_owned(), token.to_owned(), body.clone(), world.clone());
-        tasks.spawn(async move {
-            let mut sender = connect(&api).await?;
-            let mut durations = Vec::new();
-            while world.elapsed_us() < micros(ROW) {
-                let begun = world.elapsed_us();
-                post(&mut sender, &api, &token, body.clone()).await?;
-                durations.push(world.elapsed_us() - begun);
-            }
-            anyhow::Ok(durations)
-        });
-    }
-    let mut all = Vec::new();
-    while let Some(durations) = tasks.join_next().await {
-        all.extend(durations??);
-    }
-    Ok((per_second(all.len(), world.elapsed_us()), Durations::new(all)))
+    let body = body.to_string();
+    format!(
+        "POST /v1/session HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
-async fn connect(api: &str) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(api).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-async fn post(
-    sender: &mut SendRequest<Full<Bytes>>,
-    api: &str,
-    token: &str,
-    body: Bytes,
-) -> anyhow::Result<()> {
-    let request = Request::post("/v1/session")
-        .header("host", api)
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/json")
-        .body(Full::new(body))?;
-    sender.ready().await?;
-    let reply = sender.send_request(request).await?;
-    let status = reply.status();
-    let body = reply.into_body().collect().await?.to_bytes();
-    ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
-    Ok(())
+/// Each connection asks for a session of its own.
+async fn statuses(address: SocketAddr, token: &str, post: &[u8]) -> anyhow::Result<f64> {
+    let mut requests = Vec::new();
+    for _ in 0..64 {
+        let opened: serde_json::Value = serde_json::from_slice(&once(address, post.to_vec()).await?)?;
+        let guid = opened["sessionGuid"].as_str().context("a sessionGuid")?;
+        let request = format!(
+            "GET /v1/session/{guid} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        requests.push(request.into_bytes());
+    }
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        rates.push(drive(address, requests.clone(), 64, Pace::Flat, ROW).await?.rate);
+    }
+    Ok(median(rates))
 }
 
 /// The same rows, by as many callers, without HTTP, token, page tokens or secure side.
 async fn commit_sessions(callers: usize) -> anyhow::Result<f64> {
-    let folder = tempfile::tempdir()?;
-    let store = SqliteStore::open(&folder.path().join("raw.db"), SqliteOptions::default()).await?;
-    let store = Arc::new(store);
+    let (store, _folder) = raw_store().await?;
     let world = RealWorld::new();
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
@@ -145,6 +171,52 @@ async fn commit_sessions(callers: usize) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
+/// The same rows by the same load over HTTP, without token, page tokens or secure side.
+async fn commit_over_http(request: &[u8], clients: usize) -> anyhow::Result<f64> {
+    let (store, _folder) = raw_store().await?;
+    let (committing, world) = (Arc::clone(&store), RealWorld::new());
+    let handler = move |_: Bytes| {
+        let (store, world) = (Arc::clone(&committing), world.clone());
+        async move {
+            let session = new_session(&world).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+            let stored = store.commit(Session::open(session, world.now())).await;
+            stored.map(|()| "{}").map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+        }
+    };
+    let rate = over_http(Router::new().route("/v1/session", post(handler)), request, clients).await;
+    store.close().await;
+    rate
+}
+
+async fn nothing_over_http(request: &[u8], clients: usize) -> anyhow::Result<f64> {
+    let router = Router::new().route("/v1/session", post(async |_: Bytes| "{}"));
+    over_http(router, request, clients).await
+}
+
+fn over_http(
+    router: Router,
+    request: &[u8],
+    clients: usize,
+) -> impl Future<Output = anyhow::Result<f64>> + use<> {
+    let request = request.to_vec();
+    async move {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(crate::http::serve(listener, router, stop.clone()));
+        let load = drive(address, vec![request], clients, Pace::Flat, ROW).await;
+        stop.cancel();
+        server.await?;
+        Ok(load?.rate)
+    }
+}
+
+async fn raw_store() -> anyhow::Result<(Arc<SqliteStore>, TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let store = SqliteStore::open(&folder.path().join("raw.db"), SqliteOptions::default()).await?;
+    Ok((Arc::new(store), folder))
+}
+
 fn new_session(world: &RealWorld) -> anyhow::Result<NewSession> {
     let values = PAYMENT_DATA.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(NewSession {
@@ -160,11 +232,7 @@ fn new_session(world: &RealWorld) -> anyhow::Result<NewSession> {
     })
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of a bench run")]
-fn per_second(count: usize, elapsed_us: u64) -> f64 {
-    count as f64 * 1e6 / elapsed_us.max(1) as f64
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }

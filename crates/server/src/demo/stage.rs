@@ -20,11 +20,19 @@ use crate::world::this_month;
 /// The agent of the demo.
 const AGENT: &str = "agent1234";
 /// The account of the demo.
-const ACCOUNT: &str = "demo";
+pub const ACCOUNT: &str = "demo";
 /// The configuration whose sessions need a call.
 pub const CALL_CONFIGURATION: u32 = 0;
 /// The configuration that is marked as test.
 pub const TEST_CONFIGURATION: u32 = 1;
+
+/// A webhook for the configuration that is marked as test; on loopback, without TLS.
+pub struct Webhook {
+    /// Where to.
+    pub url: String,
+    /// `whsec_…`
+    pub secret: String,
+}
 
 /// A running Hushpad with a throw-away store.
 pub struct Stage {
@@ -42,6 +50,20 @@ impl Stage {
     /// # Errors
     /// What could not be started.
     pub async fn set(agent_phone: SocketAddr, shop_origin: &str, redactor: Redactor) -> anyhow::Result<Self> {
+        Self::set_with(agent_phone, shop_origin, redactor, None, async |_| Ok(())).await
+    }
+
+    /// The same with a webhook; `prepare` may fill the store before anything starts.
+    ///
+    /// # Errors
+    /// What could not be started.
+    pub async fn set_with(
+        agent_phone: SocketAddr,
+        shop_origin: &str,
+        redactor: Redactor,
+        webhook: Option<Webhook>,
+        prepare: impl AsyncFnOnce(&Config) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("hushpad-demo-").tempdir()?;
         let key = folder.path().join("master.key");
         std::fs::write(&key, SAMPLE_MASTER_KEY)?;
@@ -50,8 +72,17 @@ impl Stage {
         let gateway_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let gateway_address = gateway_listener.local_addr()?;
         let addresses = Addresses::free()?;
-        let text = config_text(&folder, &addresses, gateway_address, agent_phone, shop_origin);
+        let mut text = config_text(&folder, &addresses, gateway_address, agent_phone, shop_origin);
+        if let Some(Webhook { url, secret }) = webhook {
+            let file = folder.path().join("webhook.secret");
+            std::fs::write(&file, secret)?;
+            let file = file.display();
+            text.push_str(&format!(
+                "webhook = {{ url = \"{url}\", secrets = [{{ file = \"{file}\" }}], allow_http = true, allow_private = true }}\n"
+            ));
+        }
         let config = Config::parse(&text).context("the demo's own config")?;
+        prepare(&config).await?;
         let new = {
             let store = hushpad_store::open(&config.store_url, Ownership::Guest).await?;
             let account = AccountId(ACCOUNT.to_owned());

@@ -28,6 +28,8 @@ const CONNECT_TIME_OUT: Duration = Duration::from_secs(5);
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// How long the rest of a reply is waited for once its status is known.
 const REPLY_REST_TIME_OUT: Duration = Duration::from_secs(1);
+/// Of that, for each of its addresses: one that swallows packets leaves time for the next.
+const ADDRESS_TIME_OUT: Duration = Duration::from_secs(2);
 /// The most that is read before the head of a reply must be complete.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Addresses of one name that are tried: two of each family.
@@ -145,7 +147,7 @@ impl Client {
         let mut refusal = TryAnswer::AddressRefused;
         for address in found.into_iter().filter(|address| self.reach.allows(address.ip())) {
             // The address that was looked at, not the name again.
-            let Ok(tcp) = TcpStream::connect(address).await else {
+            let Ok(Ok(tcp)) = timeout(ADDRESS_TIME_OUT, TcpStream::connect(address)).await else {
                 refusal = TryAnswer::Unreachable;
                 continue;
             };

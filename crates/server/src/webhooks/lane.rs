@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::Shared;
 use super::client::TRY_TIME_OUT;
+use super::pace;
 use super::sender::Sender;
 
 /// Tries at one time while the receiver takes what it gets: a thousand a second at 30 ms each.
@@ -26,8 +27,10 @@ const TRIES_AT_ONCE_FAILING: usize = 4;
 /// How long a lane sleeps at most. Deliveries replayed by the command line are found by then, and a wall clock that
 /// jumped is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(15);
-/// When the store cannot be used, or every place of the process is taken.
+/// When the store cannot be used.
 const PAUSE: Duration = Duration::from_millis(250);
+/// What ends within this after a first one is written down with it: one sync for all.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The task of one receiver.
 pub(super) struct Lane {
@@ -79,7 +82,7 @@ impl Lane {
                 () = stop.cancelled() => break,
                 () = self.nudge.notified() => {}
                 () = sleep(sleep_at_most) => {}
-                Some(ended) = self.tries.join_next() => self.take(ended),
+                Some(ended) = self.tries.join_next() => self.gather(ended).await,
             }
             self.settle().await;
         }
@@ -98,7 +101,8 @@ impl Lane {
         let free = self.at_once.saturating_sub(self.tries.len());
         let places = self.shared.places(free);
         if places.is_empty() {
-            return if free == 0 { SLEEP_MAX } else { PAUSE };
+            // Without a free place of its own, the end of a try wakes it.
+            return if free == 0 { SLEEP_MAX } else { pace::PAUSE };
         }
         let except: Vec<SessionGuid> = self.under_way.iter().copied().collect();
         let now = self.shared.world.now();
@@ -106,15 +110,17 @@ impl Lane {
         let due = match self.shared.store.due(&self.receiver, now, &except, limit).await {
             Ok(due) => due,
             Err(error) => {
+                self.shared.pace.give_back(places.len());
                 warn!(%error, "webhooks that are due cannot be read");
                 return PAUSE;
             }
         };
         let full = due.len() == places.len();
+        self.shared.pace.give_back(places.len() - due.len());
         for ((delivery, session), place) in due.into_iter().zip(places) {
             self.begin(delivery, &session, now, place);
         }
-        if full { SLEEP_MAX } else { self.until_next(now).await }
+        if full { pace::PAUSE } else { self.until_next(now).await }
     }
 
     fn begin(&mut self, delivery: Delivery, session: &Session, now: Timestamp, place: OwnedSemaphorePermit) {
@@ -135,20 +141,27 @@ impl Lane {
         });
     }
 
-    /// Takes this one, and all that have ended meanwhile.
-    fn take(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        let mut next = Some(ended);
-        while let Some(ended) = next {
-            match ended {
-                Ok(ended) => {
-                    let success = ended.tried.answer.is_success();
-                    self.at_once = if success { TRIES_AT_ONCE } else { TRIES_AT_ONCE_FAILING };
-                    self.ended.push(ended);
-                }
-                // Its session stays under way: what brings a try down once may do so each time.
-                Err(error) => error!(panicked = error.is_panic(), "a webhook's try did not end"),
+    /// Takes this one, and those that end about now.
+    async fn gather(&mut self, first: Result<Ended, tokio::task::JoinError>) {
+        self.take(first);
+        let others = async {
+            while let Some(ended) = self.tries.join_next().await {
+                self.take(ended);
             }
-            next = self.tries.try_join_next();
+        };
+        // Those that take longer are for the next time.
+        let _ = timeout(GATHER, others).await;
+    }
+
+    fn take(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        match ended {
+            Ok(ended) => {
+                let success = ended.tried.answer.is_success();
+                self.at_once = if success { TRIES_AT_ONCE } else { TRIES_AT_ONCE_FAILING };
+                self.ended.push(ended);
+            }
+            // Its session stays under way: what brings a try down once may do so each time.
+            Err(error) => error!(panicked = error.is_panic(), "a webhook's try did not end"),
         }
     }
 

@@ -5,7 +5,7 @@
 //! ([`signature`]), posts it ([`client`], to addresses that [`guard`] allows, with a [`token`] where the receiver wants
 //! one), and writes down what came of it. A crash between the sending and the writing sends it again.
 //!
-//! What bounds it: tries at one time per receiver (`lane`) and in all ([`PLACES_MAX`]), the time and reply of a try
+//! What bounds it: tries at one time per receiver (`lane`) and in all ([`PLACES_MAX`]), tries in a second (`pace`), the time and reply of a try
 //! (`client`). What waits is in the store, never in memory. [`Told`] wakes the lane when a change is committed.
 
 pub mod cli;
@@ -13,6 +13,7 @@ pub mod client;
 pub mod guard;
 mod lane;
 pub mod listen;
+mod pace;
 mod sender;
 pub mod signature;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use tracing::{error, warn};
 use crate::metrics::Metrics;
 use guard::Reach;
 use lane::Lane;
+use pace::Pace;
 use sender::Sender;
 use signature::SigningSecret;
 use token::ClientCredentials;
@@ -83,13 +85,18 @@ struct Shared {
     world: Arc<dyn World>,
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
+    pace: Pace,
     started: tokio::time::Instant,
 }
 
 impl Shared {
-    /// Up to `count` places, as many as are free.
-    fn places(&self, count: usize) -> Vec<OwnedSemaphorePermit> {
-        (0..count).map_while(|_| Arc::clone(&self.places).try_acquire_owned().ok()).collect()
+    /// Up to `wanted` places: as many as are free and as may begin now.
+    fn places(&self, wanted: usize) -> Vec<OwnedSemaphorePermit> {
+        let allowed = self.pace.take(wanted, self.elapsed_us());
+        let places: Vec<_> =
+            (0..allowed).map_while(|_| Arc::clone(&self.places).try_acquire_owned().ok()).collect();
+        self.pace.give_back(allowed - places.len());
+        places
     }
 
     fn elapsed_us(&self) -> u64 {
@@ -121,7 +128,8 @@ impl Dispatcher {
             senders.insert(receiver, Arc::new(sender));
         }
         let places = Arc::new(Semaphore::new(PLACES_MAX));
-        let shared = Shared { store, world, metrics, places, started: tokio::time::Instant::now() };
+        let started = tokio::time::Instant::now();
+        let shared = Shared { store, world, metrics, places, pace: Pace::new(), started };
         let dispatcher = Self(Arc::new(Inner {
             shared: Arc::new(shared),
             senders,

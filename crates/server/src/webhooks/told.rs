@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::ports::{CommitError, Sessions, StoreUnavailable, Webhooks};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -69,6 +70,14 @@ impl<S: Sessions> Sessions for Told<S> {
         after: u32,
     ) -> Result<Vec<Event>, StoreUnavailable> {
         self.store.events(account, guid, after).await
+    }
+
+    async fn list(
+        &self,
+        account: &AccountId,
+        query: &SessionQuery,
+    ) -> Result<Vec<Session>, StoreUnavailable> {
+        self.store.list(account, query).await
     }
 
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {

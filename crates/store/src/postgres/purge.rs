@@ -10,7 +10,7 @@ use hushpad_domain::time::Timestamp;
 use sqlx::PgConnection;
 
 use super::writer::GroupError;
-use super::{replays, settlements};
+use super::{credentials, replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -39,6 +39,7 @@ pub(super) async fn batch(
     let (wiped, staying) = wipe(connection, now.as_micros(), sessions).await?;
     let removed = remove(connection, sessions).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
+    credentials::forget(connection, now).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.

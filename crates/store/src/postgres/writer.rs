@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::retry::{Retries, is_own_fault};
-use super::{changes, clients, purge, replays, settlements, webhooks};
+use super::{changes, clients, credentials, purge, replays, settlements, webhooks};
 use crate::deliveries::DeliveryRow;
 use crate::queue::{Failure, Job};
 use crate::writer::{Batch, Engine, Role};
@@ -192,6 +192,9 @@ async fn apply(connection: &mut PgConnection, job: &mut Job, role: Role) -> Resu
         Job::Settle(ask) => {
             settlements::settle(connection, &ask.question).await?;
             ask.answer = Some(Ok(()));
+        }
+        Job::Credential(ask) => {
+            ask.answer = Some(Ok(credentials::apply(connection, &ask.question).await?));
         }
         Job::BeginReplay(ask) => {
             let (request, now) = &*ask.question;

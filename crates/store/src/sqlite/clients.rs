@@ -12,8 +12,9 @@ use crate::unavailable;
 /// Adds a client. Inside the writer's transaction.
 pub(super) async fn add(connection: &mut SqliteConnection, client: &ApiClient) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO api_client (id, account, agent, secret_hash, label, created_on, revoked_on)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO api_client (id, account, agent, secret_hash, label, created_on, revoked_on, old_secret_hash,
+                                 public_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(client.id.as_str())
     .bind(client.account.as_str())
@@ -22,6 +23,8 @@ pub(super) async fn add(connection: &mut SqliteConnection, client: &ApiClient) -
     .bind(client.label.as_str())
     .bind(client.created_on.as_micros())
     .bind(client.revoked_on.map(Timestamp::as_micros))
+    .bind(client.old_secret_hash.as_ref().map(<[u8; 32]>::as_slice))
+    .bind(client.public_key.as_ref().map(<[u8; 32]>::as_slice))
     .execute(connection)
     .await
     .map(|_| ())
@@ -49,7 +52,7 @@ pub(super) async fn revoke(
 /// All clients, oldest first.
 pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<ApiClient>, StoreUnavailable> {
     let rows: Vec<ClientRow> = sqlx::query_as(
-        "SELECT id, account, agent, secret_hash, label, created_on, revoked_on
+        "SELECT id, account, agent, secret_hash, old_secret_hash, public_key, label, created_on, revoked_on
            FROM api_client
           ORDER BY created_on, id",
     )
@@ -62,7 +65,7 @@ pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<ApiClient>, StoreUn
 /// The client with this id, also when revoked.
 pub(super) async fn find(readers: &SqlitePool, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
     let row: Option<ClientRow> = sqlx::query_as(
-        "SELECT id, account, agent, secret_hash, label, created_on, revoked_on
+        "SELECT id, account, agent, secret_hash, old_secret_hash, public_key, label, created_on, revoked_on
            FROM api_client
           WHERE id = $1",
     )

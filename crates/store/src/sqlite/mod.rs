@@ -2,6 +2,7 @@
 
 mod changes;
 mod clients;
+mod credentials;
 mod migrate;
 mod purge;
 mod replays;
@@ -18,11 +19,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
+use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -33,7 +36,7 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
 use crate::Ownership;
 use crate::error::OpenError;
-use crate::queue::{Job, Queue};
+use crate::queue::{Credential, Job, Queue};
 use crate::writer::{Role, Writer};
 use migrate::Schema;
 use writer::SqliteEngine;
@@ -181,6 +184,14 @@ impl Sessions for SqliteStore {
         sessions::events(&self.readers, account, guid, after).await
     }
 
+    async fn list(
+        &self,
+        account: &AccountId,
+        query: &SessionQuery,
+    ) -> Result<Vec<Session>, StoreUnavailable> {
+        sessions::list(&self.readers, account, query).await
+    }
+
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
         self.queue.ask(now, Job::Purge).await
     }
@@ -213,6 +224,29 @@ impl Settlements for SqliteStore {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         settlements::find(&self.readers, attempt).await
+    }
+}
+
+#[async_trait]
+impl Credentials for SqliteStore {
+    async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
+        self.queue.ask(Box::new(Credential::Prove(proof)), Job::Credential).await
+    }
+
+    async fn spend(&self, spent: Spent) -> Result<bool, StoreUnavailable> {
+        self.queue.ask(Box::new(Credential::Spend(spent)), Job::Credential).await
+    }
+
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreUnavailable> {
+        credentials::is_spent(&self.readers, hash).await
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable> {
+        credentials::signing_keys(&self.readers).await
+    }
+
+    async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
+        self.queue.ask(Box::new(Credential::AddSigningKey(key)), Job::Credential).await
     }
 }
 

@@ -8,7 +8,7 @@ use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{replays, settlements};
+use super::{credentials, replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -27,6 +27,7 @@ pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> 
     let removed = remove(connection, sessions).await?;
     let swept = sweep(connection).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
+    credentials::forget(connection, now).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.

@@ -1,18 +1,20 @@
 //! Sessions in SQLite: how they are read back.
 
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ids::{AccountId, AgentId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::listing::{Place, SessionQuery};
 use hushpad_domain::ports::StoreUnavailable;
-use hushpad_domain::session::Session;
+use hushpad_domain::session::{Outcome, Session};
 use hushpad_domain::time::Timestamp;
 use sqlx::SqlitePool;
+use uuid::Uuid;
 
-use crate::rows::{SessionRow, json};
+use crate::rows::{SessionRow, json, state_word};
 use crate::unavailable;
 
 /// A session with everything that is kept of it, in one statement: so it is one moment's truth.
 macro_rules! read_session {
-    ($condition:literal) => {
+    ($($condition:literal),+) => {
         concat!(
             "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
                     state, attempt, ended_on, ending, kept_until, webhook, created_on, updated_on, version, events,
@@ -39,7 +41,7 @@ macro_rules! read_session {
                FROM session
                LEFT JOIN held ON held.id = session.held
               WHERE ",
-            $condition
+            $($condition),+
         )
     };
 }
@@ -111,6 +113,77 @@ pub(super) async fn unsettled(
     .fetch_all(readers)
     .await
     .map_err(unavailable)?;
+    rows.into_iter().map(SessionRow::read).collect()
+}
+
+/// The account's sessions that the query asks for, newest first. Call, agent and the time of opening narrow the search
+/// by an index; a reference is looked for in what is still held, which is little.
+pub(super) async fn list(
+    readers: &SqlitePool,
+    account: &AccountId,
+    query: &SessionQuery,
+) -> Result<Vec<Session>, StoreUnavailable> {
+    macro_rules! listed {
+        ($narrowed:literal) => {
+            read_session!(
+                "session.account = $1
+                 AND session.created_on >= $5 AND session.created_on < $6
+                 AND (session.created_on, session.guid) < ($7, $8)
+                 AND ($3 IS NULL
+                      OR $3 = CASE WHEN session.state <> 'ended' THEN session.state
+                                   WHEN ending IN ('error', 'time_out', 'expired') THEN ending
+                                   ELSE 'finished' END)
+                 AND ($4 IS NULL
+                      OR $4 = CASE WHEN ending IN ('approved', 'declined', 'review', 'cancelled', 'unknown')
+                                   THEN ending
+                                   WHEN session.state = 'processing'
+                                    AND EXISTS (SELECT 1
+                                                  FROM attempt AS open
+                                                 WHERE open.session = session.id
+                                                   AND open.no = session.attempt
+                                                   AND substr(open.state, 1, 18) = '{\"state\":\"unknown\"')
+                                   THEN 'unknown'
+                                   ELSE 'none' END)
+                 AND ($11 IS NULL
+                      OR (coalesce(kept_until > $12, TRUE)
+                          AND EXISTS (SELECT 1
+                                        FROM json_each(CAST(held.data AS TEXT)) AS given
+                                       WHERE lower(given.key) = 'merchantreferencecode'
+                                         AND given.value = $11)))",
+                $narrowed,
+                " ORDER BY session.created_on DESC, session.guid DESC LIMIT $9"
+            )
+        };
+    }
+    let sql = match (&query.reference, query.call, &query.agent) {
+        (Some(_), _, _) => listed!(
+            " AND session.held IS NOT NULL
+              AND ($2 IS NULL OR session.agent = $2) AND ($10 IS NULL OR session.call = $10)"
+        ),
+        (None, Some(_), _) => {
+            listed!(" AND session.call = $10 AND ($2 IS NULL OR session.agent = $2)")
+        }
+        (None, None, Some(_)) => listed!(" AND session.agent = $2 AND $10 IS NULL"),
+        (None, None, None) => listed!(" AND $2 IS NULL AND $10 IS NULL"),
+    };
+    let after =
+        query.after.unwrap_or(Place { created_on: Timestamp::from_micros(i64::MAX), guid: Uuid::max() });
+    let rows: Vec<SessionRow> = sqlx::query_as(sql)
+        .bind(account.as_str())
+        .bind(query.agent.as_ref().map(AgentId::as_str))
+        .bind(query.state.map(state_word))
+        .bind(query.outcome.map(Outcome::word))
+        .bind(query.from.map_or(i64::MIN, Timestamp::as_micros))
+        .bind(query.until.map_or(i64::MAX, Timestamp::as_micros))
+        .bind(after.created_on.as_micros())
+        .bind(after.guid.as_bytes().as_slice())
+        .bind(i64::from(query.limit))
+        .bind(query.call.as_ref().map(|call| call.0.as_bytes().as_slice()))
+        .bind(query.reference.as_deref())
+        .bind(query.now.as_micros())
+        .fetch_all(readers)
+        .await
+        .map_err(unavailable)?;
     rows.into_iter().map(SessionRow::read).collect()
 }
 

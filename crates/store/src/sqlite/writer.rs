@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tracing::{info, warn};
 
-use super::{PAGE_BYTES, changes, clients, purge, replays, settlements, webhooks};
+use super::{PAGE_BYTES, changes, clients, credentials, purge, replays, settlements, webhooks};
 use crate::deliveries::DeliveryRow;
 use crate::queue::{Failure, Job};
 use crate::unavailable;
@@ -135,6 +135,9 @@ impl SqliteEngine {
                 Job::Settle(ask) => {
                     settlements::settle(connection, &ask.question).await?;
                     ask.answer = Some(Ok(()));
+                }
+                Job::Credential(ask) => {
+                    ask.answer = Some(Ok(credentials::apply(connection, &ask.question).await?));
                 }
                 Job::BeginReplay(ask) => {
                     let (request, now) = &*ask.question;

@@ -5,23 +5,28 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use hushpad_domain::client::Principal;
+use hushpad_domain::ids::ClientId;
 
 use super::Api;
 use crate::error::ApiError;
-use crate::rate::Left;
-use crate::tokens::read_access;
+use crate::rate::{Allowances, Left};
+use crate::tokens::{Access, read_access};
 
-/// Lets a request through with its [`Principal`] among its extensions, or not at all.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Lets a request through with what its token says among its extensions, or not at all.
 pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let principal = match principal(&api, request.headers()) {
-        Ok(principal) => principal,
+    let access = match access(&api, request.headers()).await {
+        Ok(access) => access,
         Err(error) => return error.into_response(),
     };
-    let taken = api.per_client.take(&principal.client, api.parts.world.now());
-    request.extensions_mut().insert(principal);
+    let taken = api.per_client.take(&access.principal.client, api.parts.world.now());
+    request.extensions_mut().insert(access.principal.clone());
+    request.extensions_mut().insert(access);
     let (mut response, left) = match taken {
         Ok(left) => (next.run(request).await, left),
         Err(exhausted) => (
@@ -34,7 +39,7 @@ pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request,
 }
 
 /// The token is taken from the header only: never from the query string or the body (RFC 9700, 4.3.2).
-fn principal(api: &Api, headers: &HeaderMap) -> Result<Principal, ApiError> {
+async fn access(api: &Api, headers: &HeaderMap) -> Result<Arc<Access>, ApiError> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else {
         return Err(ApiError::TokenMissing);
@@ -44,17 +49,22 @@ fn principal(api: &Api, headers: &HeaderMap) -> Result<Principal, ApiError> {
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(ApiError::TokenMissing);
     }
-    read_access(&api.parts, token.trim()).map_err(ApiError::Token)
+    read_access(&api.parts, &api.verified, token.trim()).await.map_err(ApiError::Token)
 }
 
 /// draft-ietf-httpapi-ratelimit-headers-10.
 fn tell_allowance(api: &Api, left: Left, headers: &mut HeaderMap) {
-    let allowances = &api.per_client;
-    let policy = format!(r#""client";q={};w={}"#, allowances.burst(), allowances.window_s());
-    let now = format!(r#""client";r={};t={}"#, left.remaining, left.full_in_s);
-    for (name, text) in [("ratelimit-policy", policy), ("ratelimit", now)] {
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    if let Some(policy) = &api.rate_policy {
+        headers.insert(RATE_LIMIT_POLICY, policy.clone());
     }
+    let now = format!(r#""client";r={};t={}"#, left.remaining, left.full_in_s);
+    if let Ok(now) = HeaderValue::from_maybe_shared(Bytes::from(now)) {
+        headers.insert(RATE_LIMIT, now);
+    }
+}
+
+/// What each client may do: the same for all, as long as the process runs.
+pub(super) fn rate_policy(per_client: &Allowances<ClientId>) -> Option<HeaderValue> {
+    let policy = format!(r#""client";q={};w={}"#, per_client.burst(), per_client.window_s());
+    HeaderValue::try_from(policy).ok()
 }

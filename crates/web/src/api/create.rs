@@ -1,26 +1,55 @@
 //! `POST /v1/session`: opens an agent assist session.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
 use hushpad_domain::client::Principal;
-use hushpad_domain::ids::{AgentId, ConfigurationId, SessionGuid};
+use hushpad_domain::ids::{AgentId, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::open_session::{Doors, OpenRequest, Opened, open_session};
+use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::text::holds_card_number;
+use serde::Serialize;
 use serde_json::json;
 
 use super::Api;
+use super::endpoint::{Endpoint, Operation};
 use super::idempotency::Promised;
-use super::json::{Object, read_json};
+use super::json::{Object, json_reply, read_json};
 use crate::WebParts;
 use crate::error::ApiError;
+use crate::mistakes::{Mistake, Mistakes};
 use crate::tokens::issue_page_pair;
 
 /// Longer than any login name.
-const AGENT_CHARS_MAX: usize = 128;
+pub(super) const AGENT_CHARS_MAX: usize = 128;
+
+/// This file's endpoint.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let operation = Operation::new(
+        "createSession",
+        "Create an agent assist session. The reply means that the call is ready for capture.",
+    )
+    .body(
+        "CreateSession",
+        &json!({
+            "agentId": "agent1234",
+            "accountConfigurationId": 0,
+            "paymentData": {
+                "FirstName": "Jo",
+                "Surname": "Smith",
+                "Amount": "12.40",
+                "Currency": "GBP",
+                "MerchantReferenceCode": "ORDER-7",
+            },
+        }),
+    )
+    .ok("The session", "CreatedSession")
+    .refusals(&[400, 404, 408, 409, 413, 415, 422, 502, 503, 504]);
+    vec![Endpoint::post("/v1/session", create_session, operation)]
+}
 
 /// Opens the session; the reply means that its call is ready for capture.
 pub(super) async fn create_session(
@@ -47,38 +76,51 @@ pub(super) async fn create_session(
     Ok(reply(parts, opened, &access, &refresh))
 }
 
+/// Every mistake in the body is told at once.
 fn read_request(session: SessionGuid, body: &[u8]) -> Result<OpenRequest, ApiError> {
     let object = Object::parse(body)?;
+    let mut mistakes = Mistakes::default();
     // Unknown fields are ignored, but a card number in one is a mistake that must come out at once.
-    if object.strings().any(|text| holds_card_number(&text)) {
-        return Err(ApiError::CardNumber("a text in the body"));
+    for name in object.card_numbers() {
+        mistakes.add(Mistake::card(name.as_slice(), "a text in the body holds a card number"));
     }
-    let agent = object.text("agentId")?.filter(|agent| !agent.is_empty());
-    if let Some(agent) = &agent {
-        check_agent(agent)?;
+    let agent = mistakes.take(object.text("agentId")).flatten().filter(|agent| !agent.is_empty());
+    if agent.as_deref().is_some_and(|agent| object.is_number("agentId") && holds_card_number(agent)) {
+        mistakes.add(Mistake::card(&["agentId"], "agentId holds a card number"));
     }
-    let payment_data = object
-        .object("paymentData")?
-        .ok_or(ApiError::Malformed("paymentData is missing".into()))?
-        .texts("paymentData")?;
+    if agent.as_deref().is_some_and(is_no_agent) {
+        mistakes.add(Mistake::shape(&["agentId"], "agentId is too long or holds a control character"));
+    }
+    let configuration = mistakes.take(object.number("accountConfigurationId")).flatten();
+    let skip_call_transfer = mistakes.take(object.boolean("skipCallTransfer")).flatten();
+    let payment_data = match mistakes.take(object.object("paymentData")) {
+        Some(Some(data)) => data.texts("paymentData", &mut mistakes),
+        Some(None) => {
+            mistakes.add(Mistake::shape(&["paymentData"], "paymentData is missing"));
+            BTreeMap::new()
+        }
+        None => BTreeMap::new(),
+    };
+    if !mistakes.is_empty() {
+        if !payment_data.is_empty()
+            && let Err(more) = PaymentData::new(payment_data)
+        {
+            mistakes.extend(&more);
+        }
+        return Err(mistakes.into());
+    }
     Ok(OpenRequest {
         session,
         agent: agent.map(AgentId),
-        configuration: object.number("accountConfigurationId")?.map(ConfigurationId),
+        configuration: configuration.map(ConfigurationId),
         payment_data,
-        skip_call_transfer: object.boolean("skipCallTransfer")?.unwrap_or(false),
+        skip_call_transfer: skip_call_transfer.unwrap_or(false),
     })
 }
 
-/// Refuses what is no agent's id by its form.
-pub(super) fn check_agent(agent: &str) -> Result<(), ApiError> {
-    if holds_card_number(agent) {
-        return Err(ApiError::CardNumber("agentId"));
-    }
-    if agent.chars().count() > AGENT_CHARS_MAX || agent.chars().any(char::is_control) {
-        return Err(ApiError::Malformed("agentId is too long or holds a control character".into()));
-    }
-    Ok(())
+/// Whether this is no agent's id by its form.
+pub(super) fn is_no_agent(agent: &str) -> bool {
+    agent.chars().count() > AGENT_CHARS_MAX || agent.chars().any(char::is_control)
 }
 
 /// How long the session may last by its configuration; no matter when there is none, as no session opens.
@@ -93,20 +135,31 @@ fn session_life(
     configuration.map(|configuration| configuration.flow.session_time_out).unwrap_or_default()
 }
 
+/// The published reply, with our additions at its end.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreatedSession<'a> {
+    session_guid: SessionGuid,
+    agent_access_token: &'a str,
+    agent_refresh_token: &'a str,
+    iframe_url: String,
+    provider_session_guid: ProviderSessionGuid,
+    payment_form_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_guid: Option<CallGuid>,
+}
+
 fn reply(parts: &WebParts, opened: Opened, access: &str, refresh: &str) -> Response {
     let form_url = format!("{}/view/{}", parts.settings.page_base_url, opened.provider);
-    let mut body = json!({
-        "sessionGuid": opened.session,
-        "agentAccessToken": access,
-        "agentRefreshToken": refresh,
-        "iframeUrl": format!("{form_url}/framed"),
-        "providerSessionGuid": opened.provider,
-        "paymentFormUrl": form_url,
-    });
-    if let (Some(call), Some(members)) = (opened.call, body.as_object_mut()) {
-        members.insert("callGuid".to_owned(), json!(call));
-    }
-    ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    json_reply(&CreatedSession {
+        session_guid: opened.session,
+        agent_access_token: access,
+        agent_refresh_token: refresh,
+        iframe_url: format!("{form_url}/framed"),
+        provider_session_guid: opened.provider,
+        payment_form_url: &form_url,
+        call_guid: opened.call,
+    })
 }
 
 #[cfg(test)]

@@ -7,14 +7,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
+use hushpad_domain::text::holds_card_number;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::read_body;
 use crate::error::ApiError;
+use crate::mistakes::{Mistake, Mistakes};
 
 /// The published limit of a body.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -22,6 +25,8 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 const DEPTH_MAX: usize = 16;
 /// More names than any request has.
 const NAMES_MAX: usize = 256;
+
+const TWICE: &str = "a name is there twice (names are the same in any case)";
 
 /// A JSON object's members, in order, not yet looked into.
 pub(super) struct Object<'a>(Vec<(String, &'a RawValue)>);
@@ -38,24 +43,41 @@ pub(super) async fn read_json(headers: &HeaderMap, body: Body) -> Result<bytes::
     Ok(body)
 }
 
+/// A JSON answer.
+pub(super) fn json_reply<T: Serialize>(body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => json_text(body),
+        // Our answers are structs of texts and numbers.
+        Err(_) => ApiError::Internal.into_response(),
+    }
+}
+
+/// An answer that is JSON already.
+pub(super) fn json_text(body: impl IntoResponse) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
 impl<'a> Object<'a> {
     /// Parses the whole text as one object.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, ApiError> {
         let object: Self =
             serde_json::from_slice(text).map_err(|_| malformed("the body is not a JSON object"))?;
-        object.unique()
+        if object.names_are_unique() { Ok(object) } else { Err(malformed(TWICE)) }
     }
 
     /// The members of the object `name`.
-    pub(super) fn object(&self, name: &'static str) -> Result<Option<Object<'a>>, ApiError> {
+    pub(super) fn object(&self, name: &'static str) -> Result<Option<Object<'a>>, Mistake> {
         let Some(raw) = self.present(name) else { return Ok(None) };
         let object: Object<'a> =
             serde_json::from_str(raw.get()).map_err(|_| wrong_type(name, "an object of strings"))?;
-        object.unique().map(Some)
+        match object.names_are_unique() {
+            true => Ok(Some(object)),
+            false => Err(Mistake::shape(&[name], TWICE)),
+        }
     }
 
     /// The value of `name`, where a string or a number is allowed.
-    pub(super) fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<String>, Mistake> {
         let Some(raw) = self.present(name) else { return Ok(None) };
         match scalar(raw) {
             Some(Scalar::Text(text) | Scalar::Number(text)) => Ok(Some(text)),
@@ -64,14 +86,14 @@ impl<'a> Object<'a> {
     }
 
     /// The value of `name`, a whole number of at least 0.
-    pub(super) fn number(&self, name: &'static str) -> Result<Option<u32>, ApiError> {
+    pub(super) fn number(&self, name: &'static str) -> Result<Option<u32>, Mistake> {
         let Some(raw) = self.present(name) else { return Ok(None) };
         let number = raw.get().parse().map_err(|_| wrong_type(name, "a whole number of at least 0"))?;
         Ok(Some(number))
     }
 
     /// The value of `name`, true or false.
-    pub(super) fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+    pub(super) fn boolean(&self, name: &'static str) -> Result<Option<bool>, Mistake> {
         let Some(raw) = self.present(name) else { return Ok(None) };
         match raw.get() {
             "true" => Ok(Some(true)),
@@ -80,27 +102,38 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// All members as texts; numbers and booleans are taken as their text, null as not given.
-    pub(super) fn texts(&self, of: &'static str) -> Result<BTreeMap<String, String>, ApiError> {
+    /// All members as texts; numbers and booleans are taken as their text, null as not given. What is neither is
+    /// told in `mistakes`.
+    pub(super) fn texts(&self, of: &'static str, mistakes: &mut Mistakes) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
         for (name, raw) in &self.0 {
             let text = match scalar(raw) {
                 Some(Scalar::Text(text) | Scalar::Number(text)) => text,
                 Some(Scalar::Bool(value)) => value.to_string(),
                 Some(Scalar::Null) => continue,
-                None => return Err(wrong_type(of, "an object of strings")),
+                None => {
+                    let place = if holds_card_number(name) { vec![of] } else { vec![of, name.as_str()] };
+                    mistakes.add(Mistake::shape(&place, format!("{of} must be an object of strings")));
+                    continue;
+                }
             };
             texts.insert(name.clone(), text);
         }
-        Ok(texts)
+        texts
     }
 
-    /// Every member that is a string, whatever its name.
-    pub(super) fn strings(&self) -> impl Iterator<Item = String> {
-        self.0.iter().filter_map(|(_, raw)| match scalar(raw) {
-            Some(Scalar::Text(text)) => Some(text),
-            Some(Scalar::Number(_) | Scalar::Bool(_) | Scalar::Null) | None => None,
+    /// The names of members whose text holds a card number, whatever they are for; none where the name itself does.
+    pub(super) fn card_numbers(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter().filter_map(|(name, raw)| match scalar(raw) {
+            _ if holds_card_number(name) => Some(None),
+            Some(Scalar::Text(text)) if holds_card_number(&text) => Some(Some(name.as_str())),
+            Some(Scalar::Text(_) | Scalar::Number(_) | Scalar::Bool(_) | Scalar::Null) | None => None,
         })
+    }
+
+    /// Whether `name` is there as a number.
+    pub(super) fn is_number(&self, name: &str) -> bool {
+        self.present(name).is_some_and(|raw| matches!(scalar(raw), Some(Scalar::Number(_))))
     }
 
     /// The member of this name in any case, unless it is null.
@@ -110,13 +143,10 @@ impl<'a> Object<'a> {
     }
 
     /// Two readers of one text must not see two requests: a name that is there twice is refused.
-    fn unique(self) -> Result<Self, ApiError> {
+    fn names_are_unique(&self) -> bool {
         let mut names: Vec<String> = self.0.iter().map(|(name, _)| name.to_lowercase()).collect();
         names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(malformed("a name is there twice (names are the same in any case)"));
-        }
-        Ok(self)
+        names.windows(2).all(|pair| pair[0] != pair[1])
     }
 }
 
@@ -184,17 +214,28 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
-/// `application/json` or `application/…+json` (RFC 6839), in UTF-8.
+/// `application/json` or `application/…+json` (RFC 6839), in UTF-8: a charset, which JSON does not have
+/// (RFC 8259, section 11), must at least say so.
 fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let mut all = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return false };
+    let mut parts = value.to_str().unwrap_or("").split(';');
+    let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
+    let utf8 = |parameter: &str| match parameter.trim().split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        Some(_) | None => true,
+    };
+    let json =
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    json && parts.all(utf8)
 }
 
 fn malformed(why: &'static str) -> ApiError {
     ApiError::Malformed(why.into())
 }
 
-fn wrong_type(name: &'static str, wanted: &'static str) -> ApiError {
-    ApiError::Malformed(format!("{name} must be {wanted}").into())
+fn wrong_type(name: &'static str, wanted: &'static str) -> Mistake {
+    Mistake::shape(&[name], format!("{name} must be {wanted}"))
 }

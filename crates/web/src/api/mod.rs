@@ -8,25 +8,39 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hushpad_domain::ids::ClientId;
 use hushpad_domain::text::holds_card_number;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 use crate::WebParts;
 use crate::error::ApiError;
 use crate::rate::Allowances;
+use crate::verified::VerifiedTokens;
 
 mod caller;
 mod calls;
+mod client_proof;
 mod create;
+mod docs;
+mod endpoint;
+mod events;
 mod idempotency;
 mod json;
+mod list;
+mod oauth;
+mod openapi;
+mod operations;
+mod schemas;
 mod status;
 mod token;
+mod webhooks;
 
+pub use endpoint::Access;
+use endpoint::{Endpoint, Repeat};
+pub use openapi::{EndpointInfo, endpoint_list, openapi_document};
 pub use status::status_body;
 
 /// Both prefixes are in use by clients of the published API.
@@ -36,51 +50,73 @@ const TOKEN_PATH: &str = "/Auth/connect/token";
 /// As long as two guids; longer ids come from nobody who means well.
 const REQUEST_ID_CHARS_MAX: usize = 72;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Hand-kept; the router tests compare its paths with the routes.
-const OPENAPI: &str = include_str!("../../openapi.json");
 
 /// What the handlers share.
 pub(crate) struct Api {
     parts: Arc<WebParts>,
+    verified: VerifiedTokens,
     per_client: Allowances<ClientId>,
+    rate_policy: Option<HeaderValue>,
     token_failures: token::Failures,
+    followers: events::Followers,
 }
 
 /// The Payment API with its OAuth endpoint and its OpenAPI document.
 pub fn api_router(parts: Arc<WebParts>) -> Router {
     let limits = parts.settings.limits;
+    let per_client = Allowances::new(limits.client_burst, limits.client_refill);
     let api = Arc::new(Api {
         parts,
-        per_client: Allowances::new(limits.client_burst, limits.client_refill),
+        verified: VerifiedTokens::default(),
+        rate_policy: caller::rate_policy(&per_client),
+        per_client,
         token_failures: token::Failures::new(),
+        followers: events::Followers::default(),
     });
-    let mut sessions = Router::new();
-    // Every route here that changes something is wrapped in it.
     let once = || middleware::from_fn_with_state(api.clone(), idempotency::once);
-    for prefix in PREFIXES {
-        let path = |rest: &str| format!("{prefix}/v1/session{rest}");
-        sessions = sessions
-            .route(&path(""), post(create::create_session).route_layer(once()))
-            .route(&path("/{guid}"), get(status::session_status))
-            .route(&path("/{guid}/cancel"), post(status::cancel_session).route_layer(once()))
-            .route(&path("/{guid}/events"), get(status::session_events));
-        let path = |rest: &str| format!("{prefix}/v1/calls{rest}");
-        sessions = sessions
-            .route(&path(""), get(calls::list_calls))
-            .route(&path("/link-code"), post(calls::issue_link_code).route_layer(once()))
-            .route(&path("/{guid}/agent"), put(calls::bind_agent));
+    let (mut open, mut guarded) = (Router::new(), Router::new());
+    for Endpoint { path, access, repeat, handler, .. } in endpoints() {
+        let handler = match repeat {
+            Repeat::Harmless => handler,
+            Repeat::OncePerKey => handler.route_layer(once()),
+        };
+        match access {
+            Access::Public | Access::ClientSecret => open = open.route(path, handler),
+            Access::Token => {
+                for prefix in PREFIXES {
+                    guarded = guarded.route(&format!("{prefix}{path}"), handler.clone());
+                }
+            }
+        }
     }
-    sessions
+    guarded
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .route_layer(middleware::from_fn_with_state(api.clone(), caller::authorise))
-        .route("/oauth/token", post(token::issue))
-        .route(TOKEN_PATH, post(token::issue))
-        .route("/openapi.json", get(openapi))
+        .merge(open)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .fallback(elsewhere)
         .layer(CatchPanicLayer::custom(|_| ApiError::Internal.into_response()))
         .layer(middleware::from_fn_with_state(api.clone(), frame))
         .with_state(api)
+}
+
+/// Every endpoint there is. What is not in this list is not served.
+fn endpoints() -> Vec<Endpoint> {
+    [
+        token::endpoints(),
+        oauth::endpoints(),
+        docs::endpoints(),
+        create::endpoints(),
+        list::endpoints(),
+        status::endpoints(),
+        operations::endpoints(),
+        events::endpoints(),
+        calls::endpoints(),
+        webhooks::endpoints(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Handles what no route matches: the token endpoint in other spellings, and nothing else.
@@ -94,10 +130,6 @@ async fn elsewhere(state: State<Arc<Api>>, request: Request) -> Response {
     token::issue(state, request).await
 }
 
-async fn openapi() -> Response {
-    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
-}
-
 /// The id of a request, among its extensions.
 #[derive(Clone)]
 struct RequestId(String);
@@ -105,10 +137,12 @@ struct RequestId(String);
 /// Around every request: gives it its id, renders its refusal, tells the metrics.
 async fn frame(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let begun = api.parts.observer.request_begins();
-    let route = route_of(&request);
+    let changes = !request.method().is_safe();
+    let route = Route::of(&request);
     let id = request_id(&api.parts, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    let span = tracing::info_span!("request", id = %id);
+    let mut response = next.run(request).instrument(span).await;
     if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
         let headers = std::mem::take(response.headers_mut());
         response = error.problem(&id);
@@ -124,17 +158,43 @@ async fn frame(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    api.parts.observer.request_done(&route, response.status().as_u16(), begun);
+    tell(&id, route.name(), response.status(), changes);
+    api.parts.observer.request_done(route.name(), response.status().as_u16(), begun);
     response
 }
 
-/// The route's pattern; paths that match none share one name, so that metrics stay bounded.
-fn route_of(request: &Request) -> String {
-    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    matched.unwrap_or_else(|| {
+/// One line for each request that changes something or is refused; the others are too many.
+fn tell(id: &str, route: &str, status: StatusCode, changes: bool) {
+    let status = status.as_u16();
+    if changes || status >= 400 {
+        tracing::info!(request.id = id, route, status, "answered");
+    } else {
+        tracing::debug!(request.id = id, route, status, "answered");
+    }
+}
+
+/// What metrics call a request: the route's pattern. Paths that match none share one name, so that metrics stay
+/// bounded.
+enum Route {
+    Matched(MatchedPath),
+    Named(&'static str),
+}
+
+impl Route {
+    fn of(request: &Request) -> Self {
+        if let Some(path) = request.extensions().get::<MatchedPath>() {
+            return Self::Matched(path.clone());
+        }
         let token = request.uri().path().eq_ignore_ascii_case(TOKEN_PATH);
-        (if token { TOKEN_PATH } else { "other" }).to_owned()
-    })
+        Self::Named(if token { TOKEN_PATH } else { "other" })
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Matched(path) => path.as_str(),
+            Self::Named(name) => name,
+        }
+    }
 }
 
 /// The caller's own id for the request when it is harmless, else a new one.

@@ -1,28 +1,45 @@
-//! `GET /v1/session/{guid}`, its events, and its cancelling.
+//! `GET /v1/session/{guid}`, and its cancelling.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::response::Response;
 use http::request::Parts;
-use hushpad_domain::attempt::{Attempt, AttemptState, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, Check, Checks, Verdict};
 use hushpad_domain::client::Principal;
-use hushpad_domain::event::Event;
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::page::AgentAction;
 use hushpad_domain::ports::{ActError, CommitError, StoreUnavailable};
 use hushpad_domain::session::{Session, WrongState};
 use hushpad_domain::time::Timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Api;
+use super::endpoint::{Endpoint, Operation};
 use super::idempotency::KeptBody;
+use super::json::json_text;
+use super::operations::operations;
 use crate::error::ApiError;
+
+/// This file's endpoints.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let status = Operation::new(
+        "sessionStatus",
+        "The session's status. paymentResultData is given out until 15 minutes after its end.",
+    )
+    .ok("The status", "SessionStatus")
+    .refusals(&[404]);
+    let cancel = Operation::new("cancelSession", "End a session that has sent nothing to a gateway.")
+        .ok("The status", "SessionStatus")
+        .refusals(&[400, 404, 408, 409, 413, 422]);
+    vec![
+        Endpoint::get("/v1/session/{guid}", session_status, status),
+        Endpoint::post("/v1/session/{guid}/cancel", cancel_session, cancel),
+    ]
+}
 
 /// The session as it stands.
 pub(super) async fn session_status(
@@ -31,30 +48,7 @@ pub(super) async fn session_status(
     SessionPath(guid): SessionPath,
 ) -> Result<Response, ApiError> {
     let session = find(&api, &principal, guid).await?;
-    Ok(reply(status_body(&session, api.parts.world.now())))
-}
-
-/// Where to go on reading events.
-#[derive(Deserialize)]
-pub(super) struct EventsQuery {
-    /// The number of the last event that is known.
-    #[serde(default)]
-    after: u32,
-}
-
-/// The session's event log.
-pub(super) async fn session_events(
-    State(api): State<Arc<Api>>,
-    Extension(principal): Extension<Principal>,
-    SessionPath(guid): SessionPath,
-    query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, ApiError> {
-    let Query(query) =
-        query.map_err(|_| ApiError::Malformed("after must be a whole number of at least 0".into()))?;
-    let session = find(&api, &principal, guid).await?;
-    let events = api.parts.sessions.events(&principal.account, session.guid, query.after).await?;
-    let events: Vec<Value> = events.iter().map(event).collect();
-    Ok(reply(json!({ "sessionGuid": session.guid, "events": events }).to_string()))
+    Ok(json_text(status_body(&session, api.parts.world.now())))
 }
 
 /// Ends a session that has sent nothing to a gateway.
@@ -77,7 +71,7 @@ pub(super) async fn cancel_session(
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
     let session = find(&api, &principal, guid).await?;
-    let mut response = reply(status_body(&session, api.parts.world.now()));
+    let mut response = json_text(status_body(&session, api.parts.world.now()));
     // A kept answer outlives paymentResultData, and so must not hold it.
     response.extensions_mut().insert(KeptBody(status(&session, false).to_string()));
     Ok(response)
@@ -96,7 +90,7 @@ async fn cancel_here(api: &Api, session: Session) -> Result<(), ApiError> {
 }
 
 /// The guid in a path. What is no guid is not there, like what is another account's.
-pub(super) struct SessionPath(SessionGuid);
+pub(super) struct SessionPath(pub(super) SessionGuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     type Rejection = ApiError;
@@ -109,7 +103,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 }
 
 /// The account's session with this guid.
-async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
+pub(super) async fn find(api: &Api, principal: &Principal, guid: SessionGuid) -> Result<Session, ApiError> {
     let found = api.parts.sessions.session(&principal.account, guid).await?;
     found.ok_or(ApiError::NoSuchSession)
 }
@@ -121,7 +115,7 @@ pub fn status_body(session: &Session, now: Timestamp) -> String {
 }
 
 /// The published reply; without what is past its retention unless that is still `kept`.
-fn status(session: &Session, kept: bool) -> Value {
+pub(super) fn status(session: &Session, kept: bool) -> Value {
     let mut body = json!({
         "sessionGuid": session.guid,
         "providerSessionGuid": session.provider,
@@ -144,7 +138,9 @@ fn payment_result_data(session: &Session) -> BTreeMap<&str, &str> {
     for (name, value) in session.payment_data.values() {
         data.insert(name, value);
     }
-    let answer = session.attempts.iter().rev().find_map(Attempt::answer);
+    // What was given back is never shown as the payment's result.
+    let stands = |attempt: &&Attempt| !attempt.was_turned_back();
+    let answer = session.attempts.iter().rev().filter(stands).find_map(Attempt::answer);
     for (name, value) in answer.into_iter().flat_map(|answer| &answer.result) {
         data.retain(|echoed, _| !echoed.eq_ignore_ascii_case(name));
         data.insert(name, value);
@@ -157,7 +153,7 @@ fn attempt(attempt: &Attempt, kept: bool) -> Value {
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
     put("attempt", json!(attempt.no));
-    put("state", json!(attempt_word(&attempt.state)));
+    put("state", json!(attempt_word(attempt)));
     put("amount", json!(attempt.amount.decimal()));
     put("currency", json!(attempt.amount.currency().code()));
     put("gateway", json!(attempt.gateway));
@@ -169,12 +165,36 @@ fn attempt(attempt: &Attempt, kept: bool) -> Value {
             let brand = card.brand().map(|brand| brand.title());
             put("card", json!({"brand": brand, "first6": card.first6(), "last4": card.last4()}));
         }
+        put("checks", json!(checks(answer.checks)));
+        if let Some(stored) = &answer.stored {
+            let id = stored.network_transaction_id.as_deref();
+            put("storedCard", json!({"token": stored.token, "networkTransactionId": id}));
+        }
+    }
+    if !attempt.operations.is_empty() {
+        put("operations", json!(operations(attempt)));
     }
     Value::Object(body)
 }
 
-fn attempt_word(state: &AttemptState) -> &'static str {
-    match state {
+/// What the issuer said of what was keyed and given.
+fn checks(checks: Checks) -> Value {
+    let word = |check| match check {
+        Check::Match => "match",
+        Check::NoMatch => "noMatch",
+        Check::NotChecked => "notChecked",
+    };
+    json!({
+        "address": word(checks.address),
+        "postcode": word(checks.postcode),
+        "securityCode": word(checks.security_code),
+    })
+}
+
+fn attempt_word(attempt: &Attempt) -> &'static str {
+    match &attempt.state {
+        AttemptState::Answered { .. } if attempt.is_reversing() => "reversing",
+        AttemptState::Answered { .. } if attempt.was_turned_back() => "reversed",
         AttemptState::Intent => "processing",
         AttemptState::NotSent { .. } => "notSent",
         AttemptState::Unknown { .. } => "unknown",
@@ -187,17 +207,4 @@ fn attempt_word(state: &AttemptState) -> &'static str {
             Verdict::Declined { .. } => "declined",
         },
     }
-}
-
-fn event(event: &Event) -> Value {
-    let mut body = json!(event.kind);
-    if let Some(members) = body.as_object_mut() {
-        members.insert("seq".to_owned(), json!(event.seq));
-        members.insert("at".to_owned(), json!(event.at.to_string()));
-    }
-    body
-}
-
-fn reply(body: String) -> Response {
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -177,9 +177,7 @@ fn authentic(tokens: &Tokens) -> Result<(), PageRefusal> {
     for checked in [tokens.access, tokens.refresh] {
         match checked {
             Ok(()) | Err(PageTokenFault::Expired) => {}
-            Err(PageTokenFault::Invalid | PageTokenFault::OtherSession) => {
-                return Err(PageRefusal::Forbidden);
-            }
+            Err(PageTokenFault::Invalid) => return Err(PageRefusal::Forbidden),
         }
     }
     Ok(())

@@ -91,7 +91,7 @@ async fn refusals_that_were_final_are_told_again() {
         ("b", PATH, body_for("idle"), "409 no_live_call"),
         ("a", PATH, body_for("nobody"), "404 agent_unknown"),
         ("c", PATH, "{".to_owned(), "400 malformed_request"),
-        ("d", PATH, good().replace("A-1", PANS[0]), "400 invalid_payment_data"),
+        ("d", PATH, good().replace("A-1", PANS[0]), "400 card_data"),
         ("e", &cancel, String::new(), "404 no_such_session"),
     ] {
         let first = desk.post_once("backend", key, path, &body).await;

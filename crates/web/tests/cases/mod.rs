@@ -1,6 +1,13 @@
 mod calls;
+mod contract;
+mod document;
+mod events;
 mod idempotency;
+mod matrix;
+mod oauth;
+mod operations;
 mod page;
 mod refusals;
 mod sessions;
 mod token;
+mod webhooks;

@@ -250,6 +250,32 @@ async fn unknown_ended_and_forgotten_sessions_have_no_page() {
 }
 
 #[tokio::test]
+async fn a_restart_forgets_no_spent_token() {
+    // Which tokens were spent is memory of the process. So are the sessions whose pages they open: a token that was
+    // forgotten opens nothing, and neither does one that was never used.
+    let mut desk = Desk::start();
+    let spent = desk.open_session().await;
+    desk.open_page(&spent).await.handle();
+    let unspent = desk.post_session("backend", &test_body()).await.json();
+    desk.restart();
+    assert_eq!(refused(&desk.open_page(&spent).await), 410);
+    let text = |name: &str| unspent[name].as_str().unwrap().to_owned();
+    let answer = desk
+        .post_tokens(&text("providerSessionGuid"), &text("agentAccessToken"), &text("agentRefreshToken"))
+        .await;
+    assert_eq!(refused(&answer), 410);
+    // The API's own tokens hold.
+    assert_eq!(desk.status(&spent.guid).await.status, 200);
+}
+
+fn test_body() -> String {
+    let mut body = good_body();
+    body["accountConfigurationId"] = 7.into();
+    body["skipCallTransfer"] = true.into();
+    body.to_string()
+}
+
+#[tokio::test]
 async fn a_frame_on_a_foreign_site_is_refused() {
     let desk = Desk::start();
     let opened = desk.open_session().await;

@@ -161,6 +161,7 @@ async fn a_card_number_in_any_text_is_refused_and_never_answered() {
             // `send` has checked that no answer holds the number.
             let answer = desk.post_session("backend", &body).await;
             assert_eq!(answer.status, 400, "{body}");
+            assert_eq!(answer.problem(), "400 card_data", "{body}");
             assert!(answer.json()["detail"].as_str().unwrap().contains("card number"), "{body}");
             assert!(!answer.body.contains(&spaced));
         }
@@ -174,6 +175,53 @@ async fn a_card_number_in_any_text_is_refused_and_never_answered() {
         }
     }
     assert!(desk.store.all().is_empty());
+}
+
+#[tokio::test]
+async fn every_mistake_is_told_at_once_with_its_place() {
+    let desk = Desk::start();
+    let body = json!({
+        "agentId": true,
+        "accountConfigurationId": "x",
+        "skipCallTransfer": 1,
+        "comment": "4111 1111 1111 1111",
+        "paymentData": {"Amount": "x", "Currency": "GBP", "a/b~c": ["deep"], "Note": "4111111111111111"},
+    });
+    let answer = desk.post_session("backend", &body.to_string()).await;
+    assert_eq!(answer.problem(), "400 card_data");
+    let places = |answer: &crate::fakes::Answer| -> Vec<String> {
+        let errors = answer.json()["errors"].as_array().unwrap().clone();
+        errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        places(&answer),
+        [
+            "/comment",
+            "/agentId",
+            "/accountConfigurationId",
+            "/skipCallTransfer",
+            "/paymentData/a~1b~0c",
+            "/paymentData/Note",
+            "/paymentData/Amount"
+        ]
+    );
+    // What the flow says comes with what every flow says.
+    let body = with(|body| {
+        body["accountConfigurationId"] = json!(8);
+        body["paymentData"]["Amount"] = json!("1.234");
+        body["paymentData"]["country"] = json!("England");
+    });
+    let answer = desk.post_session("backend", &body).await;
+    assert_eq!(answer.problem(), "400 invalid_payment_data");
+    assert_eq!(
+        places(&answer),
+        ["/paymentData/Amount", "/paymentData/Email", "/paymentData/country", "/paymentData/amountNote"]
+    );
+    let body = with(|body| {
+        body["accountConfigurationId"] = json!(8);
+        body["paymentData"] = json!({"Amount": "1", "Currency": "GBP", "EMAIL": "jo@shop.example"});
+    });
+    assert_eq!(desk.post_session("backend", &body).await.status, 200);
 }
 
 #[tokio::test]
@@ -209,7 +257,7 @@ async fn what_is_not_there_or_not_ready_is_told_so() {
         "405 method_not_allowed"
     );
     assert_eq!(
-        desk.call_api(Method::GET, "/v1/session", &token, None).await.problem(),
+        desk.call_api(Method::PUT, "/v1/session", &token, None).await.problem(),
         "405 method_not_allowed"
     );
 }
@@ -231,6 +279,9 @@ async fn bodies_that_are_too_large_or_not_json_are_refused() {
         (Some("text/plain"), false),
         (Some("application/x-www-form-urlencoded"), false),
         (Some("application/json; charset=utf-8"), true),
+        (Some("application/json; charset=\"UTF-8\"; v=1"), true),
+        (Some("application/json; charset=iso-8859-1"), false),
+        (Some("application/json; charset=utf-16"), false),
         (Some("Application/JSON"), true),
         (Some("application/vnd.shop+json"), true),
     ] {

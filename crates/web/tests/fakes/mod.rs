@@ -1,7 +1,10 @@
 //! A desk to test at: the web room with fakes behind its ports, and verbs to use it.
 
+mod operations;
 mod ports;
 mod replays;
+pub(crate) mod schema;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +14,12 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode};
+use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::field::Field;
+use hushpad_domain::field_map::{DataFormat, FieldMap, FieldRule, OtherNames};
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, ConfigurationId, GatewayName, SessionGuid,
 };
@@ -29,8 +34,10 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-pub(crate) use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
+pub(crate) use operations::FakeOperations;
+use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
 pub(crate) use replays::FakeReplays;
+pub(crate) use webhooks::FakeWebhooks;
 
 /// The schemes' published test cards: they must never come back out.
 pub(crate) const PANS: [&str; 3] = ["4111111111111111", "5555555555554444", "378282246310005"];
@@ -46,10 +53,13 @@ pub(crate) struct Desk {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) clients: Arc<FakeClients>,
     pub(crate) replays: Arc<FakeReplays>,
+    pub(crate) webhooks: Arc<FakeWebhooks>,
     pub(crate) calls: Arc<FakeCalls>,
     pub(crate) secure_side: Arc<FakeSecureSide>,
+    pub(crate) operations: Arc<FakeOperations>,
     pub(crate) world: Arc<FakeWorld>,
     pub(crate) observer: Arc<Recorder>,
+    parts: Arc<WebParts>,
 }
 
 /// An answer, read to its end.
@@ -88,9 +98,11 @@ impl Desk {
         }
         let store = Arc::new(FakeStore::default());
         let replays = Arc::new(FakeReplays::new(store.clone()));
+        let webhooks = Arc::new(FakeWebhooks::default());
         let calls = Arc::new(FakeCalls::default());
         calls.call_of("acme", "agent1234");
         let secure_side = Arc::new(FakeSecureSide::new(store.clone()));
+        let operations = Arc::new(FakeOperations::new(store.clone()));
         let world = Arc::new(FakeWorld::default());
         let observer = Arc::new(Recorder::default());
         let parts = Arc::new(WebParts {
@@ -98,8 +110,12 @@ impl Desk {
             sessions: store.clone(),
             clients: clients.clone(),
             replays: replays.clone(),
+            webhooks: webhooks.clone(),
+            credentials: clients.clone(),
+            changes: store.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),
+            operations: operations.clone(),
             world: world.clone(),
             keys,
             settings: WebSettings {
@@ -110,8 +126,28 @@ impl Desk {
             },
             observer: observer.clone(),
         });
-        let (api, pages) = (api_router(parts.clone()), page_router(parts));
-        Self { api, pages, store, clients, replays, calls, secure_side, world, observer }
+        let (api, pages) = (api_router(parts.clone()), page_router(parts.clone()));
+        Self {
+            parts,
+            api,
+            pages,
+            store,
+            clients,
+            replays,
+            webhooks,
+            calls,
+            secure_side,
+            operations,
+            world,
+            observer,
+        }
+    }
+
+    /// Starts the process anew over the same store: what was in memory is gone, the secure side's sessions too.
+    pub(crate) fn restart(&mut self) {
+        self.secure_side.forget_all();
+        self.api = api_router(self.parts.clone());
+        self.pages = page_router(self.parts.clone());
     }
 
     /// Sends a form to the token endpoint at `path`.
@@ -221,10 +257,14 @@ impl Desk {
 
     /// One attempt of the session, answered so.
     pub(crate) async fn attempt(&self, guid: &str, verdict: Verdict) {
+        self.attempt_for(Purpose::Sale, guid, verdict).await;
+    }
+
+    pub(crate) async fn attempt_for(&self, purpose: Purpose, guid: &str, verdict: Verdict) {
         let now = self.world.now();
         let change = self.stored(guid).await;
         let change = change
-            .intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), Purpose::Sale, now)
+            .intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), purpose, now)
             .unwrap();
         self.store.commit(change).await.unwrap();
         let result = BTreeMap::from([
@@ -297,12 +337,14 @@ pub(crate) async fn send(router: &Router, mut request: Request<Body>) -> Answer 
     if request.extensions().get::<Source>().is_none() {
         request.extensions_mut().insert(Source([192, 0, 2, 1].into()));
     }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = router.clone().oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
     let all = format!("{:?}{body}", head.headers);
     assert!(PANS.iter().all(|pan| !all.contains(pan)), "a card number came back: {all}");
+    schema::check_answer(&method, &path, head.status.as_u16(), &head.headers, &body);
     Answer { status: head.status, headers: head.headers, body }
 }
 
@@ -351,9 +393,28 @@ fn client(id: &str, account: &str, agent: Option<&str>, secret_hash: [u8; 32]) -
         account: AccountId(account.to_owned()),
         agent: agent.map(|agent| AgentId(agent.to_owned())),
         secret_hash,
+        old_secret_hash: None,
+        public_key: None,
         label: id.to_owned(),
         created_on: FakeWorld::default().now(),
         revoked_on: None,
+    }
+}
+
+/// Configuration 8 has rules.
+fn field_map(number: u32) -> FieldMap {
+    let rule =
+        |name: &str, required, format| FieldRule { name: name.to_owned(), required, format, chars_max: 40 };
+    match number {
+        8 => FieldMap {
+            rules: vec![
+                rule("Email", true, DataFormat::Email),
+                rule("Country", false, DataFormat::Country),
+                rule("MerchantReferenceCode", false, DataFormat::Text),
+            ],
+            others: OtherNames::Refused,
+        },
+        _ => FieldMap::default(),
     }
 }
 
@@ -364,18 +425,23 @@ fn account(id: &str) -> Account {
         flow: PaymentFlow {
             fields: Field::ALL.to_vec(),
             brands: Brand::ALL.to_vec(),
+            purpose: Purpose::Sale,
+            acceptance: Acceptance::default(),
+            keep_card: false,
+            data: field_map(number),
             first_key_time_out: Duration::from_secs(60),
             between_keys_time_out: Duration::from_secs(20),
             session_time_out: Duration::from_secs(900),
         },
         gateway: GatewayName("sandbox".to_owned()),
+        fail_over: Vec::new(),
         allowed_origins: vec![SHOP.to_owned()],
         webhook: false,
     };
     Account {
         id: AccountId(id.to_owned()),
         default_configuration: ConfigurationId(0),
-        configurations: vec![configuration(0, false), configuration(7, true)],
+        configurations: vec![configuration(0, false), configuration(7, true), configuration(8, true)],
         agents: ["agent1234", "1234", "idle", "busy"].map(|agent| AgentId(agent.to_owned())).to_vec(),
         any_agent: false,
     }

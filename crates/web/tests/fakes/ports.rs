@@ -9,12 +9,14 @@ use async_trait::async_trait;
 use futures_util::stream;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
+use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::listing::{Place, SessionQuery};
 use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
 use hushpad_domain::ports::{
-    ActError, BindError, Calls, Clients, CommitError, Launch, LaunchError, LinkCode, LiveCall, NoLiveCall,
-    PageStream, SecureSide, Sessions, StoreUnavailable, World,
+    ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Credentials, Launch, LaunchError,
+    LinkCode, LiveCall, NoLiveCall, PageStream, SecureSide, Sessions, StoreUnavailable, World,
 };
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
@@ -29,6 +31,7 @@ use super::page_state;
 pub(crate) struct FakeStore {
     sessions: Mutex<HashMap<SessionGuid, (Session, Vec<Event>)>>,
     broken: Mutex<bool>,
+    commits: watch::Sender<()>,
 }
 
 impl FakeStore {
@@ -64,6 +67,7 @@ impl Sessions for FakeStore {
         let entry = sessions.entry(change.after.guid).or_insert_with(|| (change.after.clone(), Vec::new()));
         entry.0 = change.after;
         entry.1.extend(change.events);
+        self.commits.send_replace(());
         Ok(())
     }
 
@@ -103,13 +107,89 @@ impl Sessions for FakeStore {
         Ok(events.into_iter().filter(|event| event.seq > after).collect())
     }
 
+    async fn list(
+        &self,
+        account: &AccountId,
+        query: &SessionQuery,
+    ) -> Result<Vec<Session>, StoreUnavailable> {
+        self.works()?;
+        let mut all = self.all();
+        all.retain(|session| {
+            session.account == *account
+                && query.agent.as_ref().is_none_or(|agent| *agent == session.agent)
+                && query.call.is_none_or(|call| session.call == Some(call))
+                && query.state.is_none_or(|state| state.name() == session.state_name())
+                && query.outcome.is_none_or(|outcome| outcome == session.outcome())
+                && query.from.is_none_or(|from| session.created_on >= from)
+                && query.until.is_none_or(|until| session.created_on < until)
+                && query.after.is_none_or(|after| Place::of(session) < after)
+                && query.reference.as_deref().is_none_or(|reference| {
+                    session.payment_data.reference() == Some(reference) && session.result_is_kept(query.now)
+                })
+        });
+        all.sort_by_key(|session| std::cmp::Reverse(Place::of(session)));
+        all.truncate(query.limit as usize);
+        Ok(all)
+    }
+
     async fn purge(&self, _: Timestamp) -> Result<u64, StoreUnavailable> {
         Ok(0)
     }
 }
 
+impl Changes for FakeStore {
+    fn signs(&self, _: SessionGuid) -> ChangeSigns {
+        Box::pin(stream::unfold(self.commits.subscribe(), async |mut commits| {
+            commits.changed().await.ok()?;
+            Some(((), commits))
+        }))
+    }
+}
+
 #[derive(Default)]
-pub(crate) struct FakeClients(Mutex<BTreeMap<ClientId, ApiClient>>);
+pub(crate) struct FakeClients(
+    Mutex<BTreeMap<ClientId, ApiClient>>,
+    Mutex<Vec<[u8; 32]>>,
+    Mutex<Vec<SigningKeyNumber>>,
+);
+
+#[async_trait]
+impl Credentials for FakeClients {
+    async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
+        let mut clients = self.0.lock().unwrap();
+        let (ClientProof::NewSecret(id, _) | ClientProof::DropOldSecret(id) | ClientProof::PublicKey(id, _)) =
+            &proof;
+        let Some(client) = clients.get_mut(id) else { return Ok(false) };
+        match proof {
+            ClientProof::NewSecret(_, hash) => {
+                client.old_secret_hash = Some(std::mem::replace(&mut client.secret_hash, hash));
+            }
+            ClientProof::DropOldSecret(_) => client.old_secret_hash = None,
+            ClientProof::PublicKey(_, key) => client.public_key = key,
+        }
+        Ok(true)
+    }
+
+    async fn spend(&self, spent: Spent) -> Result<bool, StoreUnavailable> {
+        let mut all = self.1.lock().unwrap();
+        let new = !all.contains(&spent.hash);
+        all.push(spent.hash);
+        Ok(new)
+    }
+
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreUnavailable> {
+        Ok(self.1.lock().unwrap().contains(&hash))
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable> {
+        Ok(self.2.lock().unwrap().clone())
+    }
+
+    async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
+        self.2.lock().unwrap().push(key);
+        Ok(true)
+    }
+}
 
 impl FakeClients {
     pub(crate) fn put(&self, client: ApiClient) {
@@ -254,6 +334,11 @@ impl FakeSecureSide {
 
     pub(crate) fn end(&self, session: &str, end: EndView) {
         self.change(session, |page| page.phase = Phase::Ended(end));
+    }
+
+    /// Forgets every session, as a restart does.
+    pub(crate) fn forget_all(&self) {
+        self.pages.lock().unwrap().clear();
     }
 
     /// Forgets the session, as a restart does.

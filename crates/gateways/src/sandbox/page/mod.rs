@@ -28,10 +28,10 @@ pub(super) fn page(ledger: &Ledger) -> Reply {
          <noscript><meta http-equiv=refresh content=3></noscript>\
          <h1>Ledger of the gateway simulator</h1>\
          <p>No money moves here. <span id=state role=status>as of now</span>. A reference that was charged more than once is marked.</p>\
-         <table><thead><tr><th scope=col>Reference<th scope=col>Gateway<th scope=col>Card<th scope=col>Decision\
+         <div class=wide><table><thead><tr><th scope=col>Reference<th scope=col>Gateway<th scope=col>Card<th scope=col>Decision\
          <th scope=col class=sum>Asked<th scope=col class=sum>Charged<th scope=col class=sum>Amount\
          <th scope=col class=sum>Authorised<th scope=col class=sum>Captured<th scope=col class=sum>Refunded\
-         <th scope=col class=sum>Voided<th scope=col class=sum>Stands</thead><tbody>{}</tbody></table></html>",
+         <th scope=col class=sum>Voided<th scope=col class=sum>Stands</thead><tbody>{}</tbody></table></div></html>",
         rows(&ledger.charges())
     );
     guarded(Reply::text(200, "text/html; charset=utf-8", html))
@@ -94,17 +94,18 @@ fn when(charge: &Charge) -> &str {
 
 fn row(html: &mut String, charge: &Charge) -> std::fmt::Result {
     let (word, id) = match &charge.decision {
-        Decision::ChargeId(id) => ("approved", id),
-        Decision::ErrorCode(code) => ("declined", code),
+        Decision::ChargeId(id) => ("approved", id.as_str()),
+        Decision::ErrorCode(code) => (code.as_str(), ""),
     };
     let mark = if charge.charged > 1 { " class=twice" } else { "" };
     let reference = escaped(&charge.transaction_id);
     write!(
         html,
-        "<tr{mark}><td class=ref>{reference}<td>{}<td>{}&hellip;{}<td><details id='d-{reference}'><summary>{word}</summary>{}<ol>",
+        "<tr{mark}><td class=ref>{reference}<td>{}<td class=card>{}&hellip;{}<td><details id='d-{reference}'><summary>{}</summary>{}<ol>",
         charge.gateway.name(),
         escaped(&charge.card_first6),
         escaped(&charge.card_last4),
+        escaped(word),
         escaped(id),
     )?;
     for step in &charge.history {

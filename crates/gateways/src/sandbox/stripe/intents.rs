@@ -9,7 +9,7 @@ use super::{DECIMALS, error, invalid, missing};
 use crate::sandbox::format::Format;
 use crate::sandbox::http::Reply;
 use crate::sandbox::ids;
-use crate::sandbox::ledger::books::Entry;
+use crate::sandbox::ledger::books::{Entry, Token};
 use crate::sandbox::ledger::payment::{Payment, Refusal};
 use crate::sandbox::turn::{NewPayment, Stop, Taking, Turn};
 use hushpad_domain::money::{Currency, Money};
@@ -29,6 +29,7 @@ pub(super) fn create(turn: &mut Turn<'_>) -> Result<Reply, Stop> {
         amount_minor: amount.minor(),
         currency,
         is_manual: text("capture_method") == "manual",
+        keeps_card: form.contains_key("setup_future_usage"),
         method: form.get("payment_method").cloned(),
         customer: form.get("customer").cloned(),
         description: form.get("description").cloned(),
@@ -41,6 +42,23 @@ pub(super) fn create(turn: &mut Turn<'_>) -> Result<Reply, Stop> {
     if text("confirm") == "true" {
         return confirm_with(turn, intent, &form);
     }
+    Ok(Reply::json(200, &intent.json(turn)))
+}
+
+/// `POST /v1/payment_intents/{id}`: whose card it is, and whether it is kept.
+pub(super) fn update(turn: &mut Turn<'_>, id: &str) -> Result<Reply, Stop> {
+    let form = turn.ask.form();
+    let Some(mut intent) = turn.books.intent(id).cloned() else {
+        return Ok(missing("No such payment_intent"));
+    };
+    if matches!(intent.status(intent.payment(turn)), "succeeded" | "canceled") {
+        return Ok(unexpected_state(turn, &intent));
+    }
+    intent.customer = form.get("customer").cloned().or(intent.customer);
+    intent.description = form.get("description").cloned().or(intent.description);
+    intent.keeps_card |= form.contains_key("setup_future_usage");
+    intent.metadata.extend(metadata(&form));
+    save(turn, &intent)?;
     Ok(Reply::json(200, &intent.json(turn)))
 }
 
@@ -124,11 +142,15 @@ fn confirm_with(turn: &mut Turn<'_>, mut intent: Intent, form: &Form) -> Result<
         reference: intent.reference(),
         id: charge.clone(),
         amount,
-        card: token.card,
+        card: token.card.clone(),
         taking: if intent.is_manual { Taking::Later } else { Taking::Always },
         takes_parts: false,
         kept: BTreeMap::from([("intent".to_owned(), intent.id.clone())]),
     })?;
+    if let (true, true, Some(owner)) = (intent.keeps_card, payment.is_approved(), &intent.customer) {
+        let token = Token { owner: owner.clone(), is_keyed: false, ..token };
+        turn.books.put(Entry::Token(method.clone(), token))?;
+    }
     intent.method = Some(method);
     intent.charges.push(charge);
     save(turn, &intent)?;

@@ -102,6 +102,7 @@ fn route(turn: &mut Turn<'_>) -> Result<Reply, Stop> {
         (true, ["payment_intents"]) => intents::create(turn),
         (false, ["payment_intents", "search"]) => intents::search(turn),
         (false, ["payment_intents", id]) => intents::look(turn, id),
+        (true, ["payment_intents", id]) => intents::update(turn, id),
         (true, ["payment_intents", id, "confirm"]) => intents::confirm(turn, id),
         (true, ["payment_intents", id, "capture"]) => intents::capture(turn, id),
         (true, ["payment_intents", id, "cancel"]) => intents::cancel(turn, id),

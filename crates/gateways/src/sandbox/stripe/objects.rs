@@ -20,6 +20,9 @@ pub(in crate::sandbox) struct Intent {
     pub(super) amount_minor: i64,
     pub(super) currency: String,
     pub(super) is_manual: bool,
+    /// Whether the card is kept for its customer once it has paid.
+    #[serde(default)]
+    pub(super) keeps_card: bool,
     pub(super) method: Option<String>,
     pub(super) customer: Option<String>,
     pub(super) description: Option<String>,
@@ -99,6 +102,7 @@ impl Intent {
             "next_action": null,
             "payment_method": self.method.as_ref().filter(|_| status != "requires_payment_method"),
             "payment_method_types": ["card"],
+            "setup_future_usage": self.keeps_card.then_some("off_session"),
             "status": status,
         });
         if status == "requires_action" {
