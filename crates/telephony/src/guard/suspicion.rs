@@ -43,7 +43,7 @@ const MOST_TWIST: f32 = 5.0;
 const SHARE_10_MS: f32 = 0.96;
 /// What a longer window must show: the more it sees, the less of it the tones must explain, if they are
 /// close to their frequencies and steady. Chosen so that speech is silenced for less than 0.2 % of its time.
-const WINDOWS: [Window; 7] = [
+const WINDOWS: [Window; 9] = [
     Window {
         blocks: 6,
         cases: &[Case::new(0.98, 0.0, 0.04), Case::new(0.93, 0.0, 0.0175), Case::new(0.78, 0.0, 0.006)],
@@ -71,7 +71,9 @@ const WINDOWS: [Window; 7] = [
         blocks: 16,
         cases: &[Case::new(0.4, 0.9, 0.003), Case::new(0.12, 0.93, 0.003), Case::new(0.08, 0.9, 0.0015)],
     },
-    Window { blocks: 20, cases: &[Case::new(0.08, 0.94, 0.002), Case::new(0.06, 0.9, 0.001)] },
+    Window { blocks: 20, cases: &[Case::new(0.05, 0.9, 0.002), Case::new(0.04, 0.85, 0.001)] },
+    Window { blocks: 24, cases: &[Case::new(0.03, 0.85, 0.0015), Case::new(0.03, 0.8, 0.0008)] },
+    Window { blocks: 32, cases: &[Case::new(0.02, 0.75, 0.001)] },
 ];
 
 /// Cases of a window at most.
@@ -112,7 +114,7 @@ impl Window {
     fn suspects(&self, spectrum: &Spectrum, sums: &Sums, limits: &[Limit]) -> Option<Fit> {
         let look = sums.look(spectrum, self.blocks, limits)?;
         let holds = self.cases.iter().any(|case| case.holds(&look))
-            && look.steadiness >= LEAST_STEADINESS
+            && (look.steadiness >= LEAST_STEADINESS || self.blocks >= LONG_BLOCKS)
             && plausible(look.low, look.high);
         holds.then_some(Fit { pair: look.pair, share: look.share, low: look.low, high: look.high })
     }
@@ -121,6 +123,8 @@ impl Window {
 const SHARE_BEFORE_GAP: f32 = 0.6;
 /// The weakest 10 ms of a tone against its mean, at least.
 const LEAST_STEADINESS: f32 = 0.45;
+/// In windows of 50 ms and more the phases tell it better: loud speech may drown 10 ms of a tone.
+const LONG_BLOCKS: usize = 20;
 /// Hidden before the first and after the last block in which the pair is seen: 7.5 ms.
 const MARGIN: usize = 3 * BLOCK;
 /// The pair counts as still there at this part of its amplitude (−18 dB)…
