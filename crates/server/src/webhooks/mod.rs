@@ -1,7 +1,7 @@
 //! Webhooks: results pushed to back ends, at least once, for twelve hours.
 //!
 //! The commit that makes a result makes its delivery too ([`hushpad_domain::change::Change::delivery`]). Here it is
-//! sent: one [`lane`] per receiver takes what is due, renders the session as `GET /v1/session/{guid}` would, signs it
+//! sent: one lane per receiver takes what is due, renders the session as `GET /v1/session/{guid}` would, signs it
 //! ([`signature`]), posts it ([`client`], to addresses that [`guard`] allows, with a [`token`] where the receiver wants
 //! one), and writes down what came of it. A crash between the sending and the writing sends it again.
 //!
