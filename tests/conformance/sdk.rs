@@ -52,7 +52,7 @@ fn request(auth: CyberSourceAuth) -> WireRequest {
         settle_time: Duration::from_secs(60),
     })
     .unwrap();
-    let payment_data = payment_data();
+    let payment_data = payment_data("12.40");
     let attempt = Attempt {
         id: AttemptId(Uuid::from_u128(7)),
         no: AttemptNo(1),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Purpose, StoredCard, Verdict};
+use hushpad_domain::attempt::{
+    Attempt, AttemptState, DeclineClass, GatewayAnswer, Purpose, StoredCard, Verdict,
+};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName, OperationId};
 use hushpad_domain::masked_card::Brand;
@@ -61,6 +63,7 @@ impl Shop {
         self.voids_what_was_authorised().await;
         self.reverses_without_an_answer().await;
         self.charges_a_kept_card().await;
+        self.hears_a_decline().await;
     }
 
     pub(crate) async fn sells_and_gives_back(&mut self) {
@@ -132,6 +135,14 @@ impl Shop {
         assert_eq!(self.newest().map(|charge| charge.captured), self.told(0, "12.40").map(|told| told.1));
     }
 
+    async fn hears_a_decline(&mut self) {
+        // For want of funds: see the table of magic amounts.
+        let paid = self.paid(Purpose::Sale, None, "66.02").await;
+        let class = DeclineClass::TryLater;
+        assert_eq!(paid.answer.verdict, Verdict::Declined { class });
+        assert_eq!(self.newest().map(|charge| charge.charged), self.ledger.as_ref().map(|_| 0));
+    }
+
     fn can(&self, purpose: Purpose, kind: FollowUpKind) -> bool {
         self.caps().purposes.contains(&purpose) && self.caps().follow_ups.contains(&kind)
     }
@@ -151,10 +162,16 @@ impl Shop {
     }
 
     async fn approved(&mut self, purpose: Purpose, stored: Option<StoredCard>) -> Paid {
+        let paid = self.paid(purpose, stored, "12.40").await;
+        assert_eq!(paid.answer.verdict, Verdict::Approved, "{purpose:?}");
+        paid
+    }
+
+    async fn paid(&mut self, purpose: Purpose, stored: Option<StoredCard>, amount: &str) -> Paid {
         let charges = self.ledger.as_ref().map(Ledger::charges).unwrap_or_default();
         self.seen.extend(charges.into_iter().map(|charge| charge.transaction_id));
         self.next += 1;
-        let payment_data = payment_data();
+        let payment_data = payment_data(amount);
         let attempt = Attempt {
             id: AttemptId(Uuid::from_u128(self.next)),
             no: AttemptNo(1),
@@ -179,7 +196,6 @@ impl Shop {
             Submission::Answered(answer) => answer,
             other => panic!("{purpose:?}: {other:?}"),
         };
-        assert_eq!(answer.verdict, Verdict::Approved, "{purpose:?}");
         Paid { attempt, answer }
     }
 
@@ -212,9 +228,9 @@ fn main() -> GatewayName {
     GatewayName("main".to_owned())
 }
 
-pub(crate) fn payment_data() -> PaymentData {
+pub(crate) fn payment_data(amount: &str) -> PaymentData {
     let data = [
-        ("Amount", "12.40"),
+        ("Amount", amount),
         ("Currency", "GBP"),
         ("MerchantReferenceCode", "order-9"),
         ("FirstName", "Ann"),

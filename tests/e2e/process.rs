@@ -4,13 +4,15 @@ use std::fs::{self, File};
 use std::net::{TcpListener, UdpSocket};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::until;
 
-/// The name of the one program that starts others, and ends them when it is asked to end.
-pub(crate) const WITH_CHILDREN: &str = "the agent's screen";
+/// The programs that start others, and end them when they are asked to end.
+pub(crate) const SCREEN: &str = "the agent's screen";
+pub(crate) const KAMAILIO: &str = "kamailio";
+const WITH_CHILDREN: [&str; 2] = [SCREEN, KAMAILIO];
 
 /// A running program. What it says goes to a file. Dropped, it is killed.
 pub(crate) struct Program {
@@ -22,9 +24,20 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it; `log` gets all that it says, after what is there already.
     pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Self {
+        Self::start_with(name, command.stdin(Stdio::null()), log)
+    }
+
+    /// The same, and it can be told things on its standard input.
+    pub(crate) fn start_told(name: &str, command: &mut Command, log: &Path) -> (Self, ChildStdin) {
+        let mut program = Self::start_with(name, command.stdin(Stdio::piped()), log);
+        let keyboard = program.child.stdin.take().unwrap();
+        (program, keyboard)
+    }
+
+    fn start_with(name: &str, command: &mut Command, log: &Path) -> Self {
         let out = File::options().create(true).append(true).open(log).unwrap();
         let err = out.try_clone().unwrap();
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+        let child = command.stdout(out).stderr(err).spawn();
         let child = child.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         Self { name: name.to_owned(), child, log: log.to_owned() }
     }
@@ -67,7 +80,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        if self.is_running() && self.name == WITH_CHILDREN {
+        if self.is_running() && WITH_CHILDREN.contains(&self.name.as_str()) {
             self.ask_to_end();
             let begun = Instant::now();
             while self.is_running() && begun.elapsed() < Duration::from_secs(5) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::acceptance::Acceptance;
+use crate::attempt::Purpose;
 use crate::field::Field;
 use crate::field_map::FieldMap;
 use crate::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
@@ -47,6 +49,8 @@ pub struct AccountConfiguration {
     pub flow: PaymentFlow,
     /// Where the attempt is sent.
     pub gateway: GatewayName,
+    /// Where it is sent instead, in this order, when surely nothing was sent to those before.
+    pub fail_over: Vec<GatewayName>,
     /// Origins (`scheme://host:port`) that may frame the agent page; none means nobody.
     pub allowed_origins: Vec<String>,
     /// Whether a webhook tells of its sessions. Where it goes is `server`'s to know.
@@ -60,6 +64,12 @@ pub struct PaymentFlow {
     pub fields: Vec<Field>,
     /// The brands that are taken.
     pub brands: Vec<Brand>,
+    /// What the gateway is asked for.
+    pub purpose: Purpose,
+    /// What of an approval is taken.
+    pub acceptance: Acceptance,
+    /// Whether the gateway is to keep the card under a token. The customer must have agreed to that.
+    pub keep_card: bool,
     /// What `paymentData` must hold.
     pub data: FieldMap,
     /// How long a field waits for its first key.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::attempt::{Attempt, AttemptState, NotSent, Purpose, Unknown, Verdict};
 use crate::ids::{AttemptId, OperationId};
 use crate::money::Money;
+use crate::text::holds_card_number;
 use crate::time::Timestamp;
 
 /// Operations on one attempt. Nobody refunds one payment in more pieces.
@@ -262,11 +263,12 @@ impl Attempt {
     }
 
     /// Whether somebody must still see to this operation of the attempt: it may have been done, or it is a
-    /// reversal that was refused.
+    /// reversal that was refused or not sent.
     #[must_use]
     pub fn awaits(&self, operation: &Operation) -> bool {
-        let refused = matches!(operation.state, OperationState::Refused { .. });
-        operation.state.is_open() || (refused && operation.kind.is_reverse() && !self.is_given_back())
+        let again =
+            matches!(operation.state, OperationState::Refused { .. } | OperationState::NotSent { .. });
+        operation.state.is_open() || (again && operation.kind.is_reverse() && !self.is_given_back())
     }
 
     /// Whether a reversal was begun and is not confirmed.
@@ -405,6 +407,8 @@ impl Attempt {
     }
 }
 
+/// A gateway's text of bounded length, without anything that reads as a card number.
 fn cut(text: &str) -> String {
-    text.chars().take(TEXT_CHARS_MAX).collect()
+    let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
+    if holds_card_number(&text) { String::new() } else { text }
 }

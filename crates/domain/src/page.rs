@@ -5,6 +5,7 @@ use crate::field::Field;
 use crate::ids::AgentId;
 use crate::masked_card::Brand;
 use crate::money::Money;
+use crate::operation::ReverseCause;
 
 /// The whole page at one moment. A newer one replaces it: nothing is told in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,13 @@ pub enum Phase {
     Paying,
     /// The gateway has not answered: do not retry, we are asking.
     Unknown,
+    /// The gateway has taken it and will say later what became of it.
+    Pending,
+    /// The gateway approved, and the approval does not stand: it is being given back.
+    GivingBack {
+        /// Why it does not stand.
+        cause: ReverseCause,
+    },
     /// Declined, and it can be tried again; the class says how.
     Declined {
         /// What can be done.
@@ -135,6 +143,14 @@ pub enum Notice {
     AttemptsUsedUp,
     /// The call ended while the payment was at the gateway.
     CallEnded,
+    /// An approval was given back, for this reason.
+    GivenBack(ReverseCause),
+    /// The gateway approved only part, which stands: the rest is asked of another card.
+    PartApproved,
+    /// Much of the customer's sound is lost: keys may be missing.
+    PoorLine,
+    /// Keys come so shortly one after the other that some may be doubled.
+    SlowKeys,
 }
 
 /// What the agent does on the page.

@@ -13,13 +13,14 @@ use crate::client::ApiClient;
 use crate::credentials::{ClientProof, SigningKeyNumber, Spent};
 use crate::event::Event;
 use crate::ids::{
-    AccountId, AgentId, AttemptId, CallGuid, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, ProviderSessionGuid,
+    SessionGuid,
 };
 use crate::listing::SessionQuery;
-use crate::operation::Settlement;
+use crate::operation::{OperationNo, OperationRefused, Settlement};
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
-use crate::session::Session;
+use crate::session::{OperationRequest, Session};
 use crate::time::Timestamp;
 use crate::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 
@@ -85,6 +86,19 @@ pub trait Clients: Send + Sync {
     async fn revoke(&self, id: &ClientId, at: Timestamp) -> Result<bool, StoreUnavailable>;
     /// The client with this id, also when revoked.
     async fn client(&self, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable>;
+}
+
+/// What is done with recorded attempts: captures, voids, refunds.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Begins an operation and waits for the first exchange with the gateway. When this returns, its intent is
+    /// committed, and it goes on by itself if it is still open. Gives the session with the operation in it.
+    async fn operate(
+        &self,
+        account: &AccountId,
+        guid: SessionGuid,
+        request: OperationRequest,
+    ) -> Result<(Session, AttemptNo, OperationNo), OperateError>;
 }
 
 /// What operators have found out at the gateways. The command line writes it beside the owner of the store, and
@@ -297,6 +311,26 @@ pub enum CommitError {
     /// The store cannot write.
     #[error(transparent)]
     Unavailable(#[from] StoreUnavailable),
+}
+
+/// Why an operation was not begun. Nothing was sent.
+#[derive(Debug, Error)]
+pub enum OperateError {
+    /// The account has no such session.
+    #[error("there is no such session")]
+    NoSuchSession,
+    /// It cannot be done with this payment.
+    #[error(transparent)]
+    Refused(#[from] OperationRefused),
+    /// Someone else changed the session at the same moment.
+    #[error("the session was changed at the same moment")]
+    Conflict,
+    /// Too many operations are under way.
+    #[error("too many operations are under way")]
+    Busy,
+    /// Nothing can be read or written now.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
 }
 
 /// The store cannot be used just now. The text is for the operator.

@@ -8,9 +8,10 @@ use hushpad_domain::time::Timestamp;
 use thiserror::Error;
 
 use crate::caps::Caps;
+use crate::endpoint::Endpoint;
 use crate::notification::{Notification, NotificationError};
 use crate::order::{FollowUp, Order, Source};
-pub(crate) use crate::wire::BODY_BYTES_MAX;
+
 use crate::wire::{Reply, WireRequest};
 
 /// No gateway needs more requests for one order or one question; more is a connector that goes in circles.
@@ -23,6 +24,9 @@ pub const STEPS_MAX: u8 = 6;
 pub trait Connector: Send + Sync {
     /// What this gateway can do.
     fn caps(&self) -> &Caps;
+
+    /// Where the gateway listens: connections are opened there before they are needed.
+    fn home(&self) -> &Endpoint;
 
     /// Whether this step of an order can take money, or comes after one that can. A failure of a step before
     /// these proves that nothing was charged, and such a step may be sent again.
@@ -114,7 +118,7 @@ pub struct Step {
 /// Why a request could not be written. Surely nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BuildError {
-    /// It is longer than [`BODY_BYTES_MAX`].
+    /// It is longer than [`BODY_BYTES_MAX`](crate::BODY_BYTES_MAX).
     #[error("the request is too long")]
     TooLong,
     /// Attempt and payment data name different amounts: nothing is sent then (G6).

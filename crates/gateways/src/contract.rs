@@ -42,7 +42,7 @@ pub(crate) struct Sheet {
     pub(crate) token: &'static str,
 }
 
-fn sheets() -> [Sheet; 6] {
+pub(crate) fn sheets() -> [Sheet; 6] {
     [
         generic::tests::sheet(),
         cybersource::tests::sheet(),

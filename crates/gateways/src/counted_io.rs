@@ -17,6 +17,11 @@ impl Written {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Before the next request.
+    pub(crate) fn forget(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
     /// Zero bytes are none; bytes are some; an error may have come after some (a TLS layer sends earlier
     /// records before it fails), so it counts as written.
     fn note(&self, result: &io::Result<usize>) {

@@ -1,31 +1,23 @@
-//! Sockets and deadlines: one request, one connection, and the knowledge whether anything was written.
+//! Sockets and deadlines: requests, the connections they go over, and the knowledge whether anything was written.
 //!
-//! A connection is never used twice. A kept one can be closed by the far end in the moment we write, and then
-//! nobody knows whether the request was read; the price is one handshake per payment.
+//! Connections are kept (`pool.rs`), because a handshake costs more than all the rest. Every byte is counted above
+//! TLS. A kept connection that is found closed before any byte of the request was written is replaced by a new one;
+//! one that closes under us after a byte was written is lost, and nobody knows whether the request was read.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hushpad_domain::attempt::Unknown;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
-use zeroize::Zeroizing;
 
-use crate::counted_io::{CountedIo, Written};
-use crate::wire::{BODY_BYTES_MAX, Reply, WireRequest};
-
-/// The most that is read before the head of a reply must be complete.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+use crate::endpoint::Endpoint;
+use crate::line::{Line, Spoken};
+use crate::pool::{KEPT_PER_ENDPOINT_MAX, Key, Pool};
+use crate::wire::{Reply, WireRequest};
 
 /// What became of one request.
 pub(crate) enum Exchange {
@@ -39,6 +31,7 @@ pub(crate) enum Exchange {
 
 pub(crate) struct Executor {
     tls: TlsConnector,
+    pool: Pool,
 }
 
 impl Executor {
@@ -49,107 +42,71 @@ impl Executor {
         Self::trusting(roots)
     }
 
+    /// One configuration for all connections, so that TLS sessions are resumed (rustls keeps them in memory).
     pub(crate) fn trusting(roots: RootCertStore) -> Result<Self, tokio_rustls::rustls::Error> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), pool: Pool::default() })
     }
 
     /// Sends the request and reads the reply, all before `until`; connecting takes at most `connect`.
     pub(crate) async fn exchange(&self, request: WireRequest, connect: Duration, until: Instant) -> Exchange {
-        let written = Written::default();
-        let result = timeout_at(until, self.run(request, connect, written.clone())).await;
-        match (result, written.any()) {
-            (_, false) => Exchange::NotWritten,
-            (Ok(Ok(reply)), true) => Exchange::Reply(reply),
-            (Ok(Err(broken)), true) => Exchange::Lost(broken),
-            (Err(_), true) => Exchange::Lost(Unknown::TimedOut),
-        }
-    }
-
-    /// The error counts only when a byte was written.
-    async fn run(&self, request: WireRequest, connect: Duration, written: Written) -> Result<Reply, Unknown> {
-        let endpoint = &request.endpoint;
-        let lost = |_| Unknown::ConnectionLost;
-        let connecting = async {
-            let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(lost)?;
-            tcp.set_nodelay(true).map_err(lost)?;
-            if !endpoint.tls {
-                return Ok(Stream::Plain(tcp));
+        let key = Key::of(&request.endpoint);
+        let endpoint = request.endpoint.clone();
+        let Some(mut request) = into_http(request) else { return Exchange::NotWritten };
+        // Each try that fails uses up one kept connection; then there are none.
+        for _ in 0..=KEPT_PER_ENDPOINT_MAX {
+            let line = match self.pool.take(&key, Instant::now()) {
+                Some(line) => line,
+                None => match timeout_at(until, Line::open(&self.tls, &endpoint, connect)).await {
+                    Ok(Some(line)) => line,
+                    Ok(None) | Err(_) => return Exchange::NotWritten,
+                },
+            };
+            let (written, is_kept) = (line.written(), line.has_spoken());
+            match timeout_at(until, line.speak(request)).await {
+                Ok(Spoken::Reply(reply, line)) => {
+                    self.pool.give(key, line, Instant::now());
+                    return Exchange::Reply(reply);
+                }
+                Ok(Spoken::Unsent(unsent)) if is_kept && !written.any() => request = unsent,
+                Ok(Spoken::Unsent(_)) | Err(_) if !written.any() => return Exchange::NotWritten,
+                Ok(Spoken::Broken(_)) if !written.any() => return Exchange::NotWritten,
+                Ok(Spoken::Broken(reason)) => return Exchange::Lost(reason),
+                Ok(Spoken::Unsent(_)) => return Exchange::Lost(Unknown::ConnectionLost),
+                Err(_) => return Exchange::Lost(Unknown::TimedOut),
             }
-            let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| Unknown::ConnectionLost)?;
-            Ok(Stream::Tls(Box::new(self.tls.connect(name, tcp).await.map_err(lost)?)))
-        };
-        match timeout(connect, connecting).await.map_err(|_| Unknown::TimedOut)?? {
-            Stream::Plain(tcp) => speak(CountedIo::new(tcp, written), request).await,
-            Stream::Tls(tls) => speak(CountedIo::new(*tls, written), request).await,
+        }
+        Exchange::NotWritten
+    }
+
+    /// Opens a connection for the next request, unless one is there. Whether it works shows when it is needed.
+    pub(crate) async fn warm(&self, endpoint: &Endpoint, connect: Duration) {
+        let key = Key::of(endpoint);
+        if let Some(line) = self.pool.take(&key, Instant::now()) {
+            self.pool.give(key, line, Instant::now());
+            return;
+        }
+        if let Some(line) = Line::open(&self.tls, endpoint, connect).await {
+            self.pool.give(key, line, Instant::now());
         }
     }
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-}
-
-async fn speak<T>(io: CountedIo<T>, request: WireRequest) -> Result<Reply, Unknown>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http1::Builder::new()
-        // Parts are written as they are: no second copy of the body in the client's buffer.
-        .writev(true)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|error| broken(&error))?;
-    let request = into_http(request)?;
-    let mut exchange = pin!(async {
-        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-        read(response).await
-    });
-    tokio::select! {
-        biased;
-        reply = &mut exchange => return reply,
-        // The connection is done; what it has read is still in the exchange's hands.
-        _ = connection => {}
-    }
-    exchange.await
-}
-
-fn into_http(request: WireRequest) -> Result<http::Request<Full<Bytes>>, Unknown> {
+/// `None` when a header is no header.
+fn into_http(request: WireRequest) -> Option<http::Request<Full<Bytes>>> {
     let WireRequest { endpoint, method, headers, body } = request;
     let mut built = http::Request::builder()
         .method(method)
         .uri(endpoint.target)
-        .header(http::header::HOST, endpoint.authority)
-        .header(http::header::CONNECTION, "close");
+        .header(http::header::HOST, endpoint.authority);
     for (name, value) in headers {
         built = built.header(name, value);
     }
     // The body stays where it is and is wiped when the last reader drops it.
-    built.body(Full::new(Bytes::from_owner(body))).map_err(|_| Unknown::ConnectionLost)
-}
-
-async fn read(response: http::Response<Incoming>) -> Result<Reply, Unknown> {
-    let status = response.status().as_u16();
-    let mut incoming = response.into_body();
-    let mut body = Zeroizing::new(Vec::with_capacity(BODY_BYTES_MAX));
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| broken(&error))?;
-        let Some(data) = frame.data_ref() else { continue };
-        if body.capacity() - body.len() < data.len() {
-            return Err(Unknown::Unreadable);
-        }
-        body.extend_from_slice(data);
-    }
-    Ok(Reply { status, body })
-}
-
-fn broken(error: &hyper::Error) -> Unknown {
-    if error.is_parse() { Unknown::Unreadable } else { Unknown::ConnectionLost }
+    built.body(Full::new(Bytes::from_owner(body))).ok()
 }
 
 #[cfg(test)]
@@ -254,5 +211,100 @@ mod tests {
         let exchange = ask(port, "localhost", Some(certificate)).await;
         assert!(!matches!(exchange, Exchange::Reply(_)));
         assert!(server.await.unwrap().is_empty());
+    }
+
+    /// What a gateway does with one connection, and how many requests it reads from it.
+    #[derive(Clone, Copy)]
+    enum Act {
+        Replies(usize),
+        /// Replies to all but the last one.
+        ClosesUnanswered(usize),
+        /// Says that it keeps connections for a second.
+        IsShort,
+    }
+
+    /// A gateway without TLS: every connection follows its act. Tells how many requests each one brought.
+    async fn play(script: &'static [Act]) -> (Endpoint, tokio::task::JoinHandle<Vec<usize>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/charges", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            for act in script {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (requests, more) = match act {
+                    Act::Replies(requests) | Act::ClosesUnanswered(requests) => (*requests, ""),
+                    Act::IsShort => (1, "keep-alive: timeout=1\r\n"),
+                };
+                let mut count = 0;
+                while count < requests {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
+                    if head.is_empty() {
+                        break;
+                    }
+                    count += 1;
+                    if count < requests || !matches!(act, Act::ClosesUnanswered(_)) {
+                        let reply = format!("HTTP/1.1 200 OK\r\n{more}content-length: 2\r\n\r\nhi");
+                        stream.write_all(reply.as_bytes()).await.unwrap();
+                    }
+                }
+                seen.push(count);
+            }
+            seen
+        });
+        (Endpoint::parse(&url, false).unwrap(), server)
+    }
+
+    fn get(endpoint: &Endpoint) -> WireRequest {
+        let (endpoint, body) = (endpoint.clone(), WireBody::empty());
+        WireRequest { endpoint, method: Method::GET, headers: Vec::new(), body }
+    }
+
+    async fn said(executor: &Executor, endpoint: &Endpoint) -> Exchange {
+        executor.exchange(get(endpoint), PATIENCE, Instant::now() + PATIENCE).await
+    }
+
+    fn executor() -> Executor {
+        Executor::trusting(RootCertStore::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_go_over_one_connection_as_long_as_it_is_open() {
+        let (endpoint, server) = play(&[Act::Replies(3), Act::Replies(1)]).await;
+        let executor = executor();
+        for _ in 0..4 {
+            assert!(matches!(said(&executor, &endpoint).await, Exchange::Reply(_)));
+        }
+        assert_eq!(server.await.unwrap(), [3, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_closes_under_us_is_lost_and_nothing_is_sent_again() {
+        let (endpoint, server) = play(&[Act::ClosesUnanswered(2), Act::Replies(1)]).await;
+        let executor = executor();
+        assert!(matches!(said(&executor, &endpoint).await, Exchange::Reply(_)));
+        assert!(matches!(said(&executor, &endpoint).await, Exchange::Lost(Unknown::ConnectionLost)));
+        assert!(matches!(said(&executor, &endpoint).await, Exchange::Reply(_)));
+        assert_eq!(server.await.unwrap(), [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_warm_connection_is_the_one_that_is_used_and_nothing_was_sent_over_it() {
+        let (endpoint, server) = play(&[Act::Replies(1)]).await;
+        let executor = executor();
+        executor.warm(&endpoint, PATIENCE).await;
+        executor.warm(&endpoint, PATIENCE).await;
+        assert!(matches!(said(&executor, &endpoint).await, Exchange::Reply(_)));
+        assert_eq!(server.await.unwrap(), [1]);
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_keeps_nothing_gets_a_new_connection_each_time() {
+        let (endpoint, server) = play(&[Act::IsShort, Act::IsShort]).await;
+        let executor = executor();
+        for _ in 0..2 {
+            assert!(matches!(said(&executor, &endpoint).await, Exchange::Reply(_)));
+        }
+        assert_eq!(server.await.unwrap(), [1, 1]);
     }
 }

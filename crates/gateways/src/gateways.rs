@@ -63,6 +63,21 @@ impl Gateways {
         Ok(Self { executor, routes, clock })
     }
 
+    /// Opens a connection to every gateway, so that the first payment need not wait for handshakes. It is kept for
+    /// less than a minute: see [`Self::warm`].
+    pub async fn warm_all(&self) {
+        for name in self.routes.keys() {
+            self.warm(name).await;
+        }
+    }
+
+    /// Opens a connection to a gateway unless one is there: for when a payment is near.
+    pub async fn warm(&self, name: &GatewayName) {
+        if let Some(route) = self.routes.get(name) {
+            self.executor.warm(route.connector.home(), route.patience.connect).await;
+        }
+    }
+
     /// What the gateway can do; `None` when no gateway has this name.
     #[must_use]
     pub fn caps(&self, name: &GatewayName) -> Option<&Caps> {

@@ -17,6 +17,8 @@
 pub mod adyen;
 mod amounts;
 mod breaker;
+#[cfg(test)]
+mod capabilities;
 mod caps;
 mod checks;
 mod config;
@@ -32,9 +34,11 @@ mod fixtures;
 mod follow_up;
 mod gateways;
 pub mod generic;
+mod line;
 pub mod mpgs;
 mod notification;
 mod order;
+mod pool;
 pub mod sandbox;
 pub mod stripe;
 mod wire;

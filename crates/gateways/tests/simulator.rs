@@ -13,6 +13,8 @@ mod faults;
 mod generic;
 #[path = "simulator/mpgs.rs"]
 mod mpgs;
+#[path = "simulator/odd.rs"]
+mod odd;
 #[path = "simulator/stripe.rs"]
 mod stripe;
 #[path = "simulator/worldpay.rs"]

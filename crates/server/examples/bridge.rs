@@ -10,6 +10,7 @@ use std::time::Duration;
 use hushpad::calls::{Calls, CallsConfig, Dialled, Route, RouteRefused, Routes};
 use hushpad::media::{MediaConfig, MediaPlane};
 use hushpad::sip::{LOG_TARGET, Listener, Peer, PeerKind, Transport};
+use hushpad_telephony::call::Wish;
 use hushpad_telephony::guard::GuardConfig;
 use hushpad_telephony::key_queue::KeyQueue;
 use tracing_subscriber::EnvFilter;
@@ -37,6 +38,7 @@ async fn main() -> anyhow::Result<()> {
             networks: vec![loopback.into()],
             kind: PeerKind::Pbx,
             nat: false,
+            srtp: Wish::Off,
         }],
         max_calls,
         ..CallsConfig::default()

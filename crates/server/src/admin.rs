@@ -50,6 +50,14 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     admin.metrics.live().calls.set(count(admin.calls.count()));
     admin.metrics.live().sessions.set(count(admin.secure_side.count()));
+    let totals = admin.calls.totals();
+    for (leg, sums) in [("customer", &totals.customer), ("agent", &totals.agent)] {
+        let live = admin.metrics.live();
+        live.set_rtp(leg, "expected", sums.expected());
+        live.set_rtp(leg, "lost", sums.lost());
+        live.set_rtp(leg, "rejected", sums.rejected());
+        live.set_rtp(leg, "calls_with_jitter", sums.calls_with_jitter());
+    }
     admin.metrics.live().redacted_lines.set(admin.redactor.hits());
     // Without the store the last numbers stand; that it is gone is told by `ready`.
     if let Ok(backlog) = admin.webhooks.backlog().await {

@@ -31,13 +31,14 @@ impl Cli {
     pub fn log(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(log), _) => log,
-            (None, Command::Demo(_) | Command::Bench(_)) => "warn",
+            (None, Command::Demo(_) | Command::Bench(_) | Command::AudioCheck(_)) => "warn",
             (
                 None,
                 Command::Serve(_)
                 | Command::CheckConfig(_)
                 | Command::Client(_)
                 | Command::Webhooks(_)
+                | Command::Attempts(_)
                 | Command::GatewaySim(_),
             ) => "info",
         }
@@ -57,10 +58,17 @@ pub enum Command {
     /// Webhooks: dead letters, replays, and a receiver to try with.
     #[command(subcommand, alias = "webhook")]
     Webhooks(WebhooksCommand),
+    /// Attempts whose outcome nobody knows: lists them, and takes what the operator has looked up at the gateway.
+    #[command(subcommand)]
+    Attempts(AttemptsCommand),
     /// The main job on this machine: a customer's phone, an agent's phone, a shop, a gateway.
     Demo(DemoArgs),
     /// A simulator of six gateways with a ledger, for tests. It moves no money.
     GatewaySim(GatewaySimArgs),
+    /// Tells which keys somebody could have heard in recordings (WAV) and captures (pcap). It prints no key.
+    ///
+    /// Ends with 0 when none was audible, 1 when one was, 2 when something could not be read.
+    AudioCheck(AudioCheckArgs),
     /// Measures this build on this machine: sessions, key presses and webhooks. Calls: `./bench calls`.
     Bench(BenchArgs),
 }
@@ -137,6 +145,39 @@ pub enum ClientCommand {
         config: ConfigArgs,
         /// Its client id.
         client_id: String,
+    },
+}
+
+/// What to do with attempts.
+#[derive(Subcommand)]
+pub enum AttemptsCommand {
+    /// Lists the attempts that are open or whose reversal is.
+    List {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Only those whose outcome is unknown.
+        #[arg(long)]
+        unknown: bool,
+    },
+    /// Says what became of an attempt, as it stands written at the gateway. The server takes it up within a minute, or
+    /// at its next start, and tells it in the session's events.
+    #[command(group(clap::ArgGroup::new("found").required(true).args(["charged", "not_charged"])))]
+    Settle {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// The attempt's id: our reference at the gateway.
+        attempt: uuid::Uuid,
+        /// The whole amount is held or was taken.
+        #[arg(long)]
+        charged: bool,
+        /// Nothing is held: it never was, or it was given back.
+        #[arg(long)]
+        not_charged: bool,
+        /// Where that stands written, such as the gateway's reference.
+        #[arg(long)]
+        reference: String,
     },
 }
 
@@ -217,7 +258,18 @@ pub struct GatewaySimArgs {
 /// What is measured.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// `sessions`, `keys`, `webhooks`, or `all`.
+    /// `sessions`, `keys`, `webhooks`, `payments`, or `all`, which is the first three.
     #[arg(default_value = "all")]
     pub what: String,
+}
+
+/// Which recordings are checked.
+#[derive(Args)]
+pub struct AudioCheckArgs {
+    /// Also tells which keys they were. The report is then as secret as the recording.
+    #[arg(long)]
+    pub show_keys: bool,
+    /// WAV (G.711 or 16-bit PCM), pcap or pcapng with RTP.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
 }

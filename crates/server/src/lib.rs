@@ -8,6 +8,8 @@
 pub mod admin;
 pub mod allocator;
 pub mod announcer;
+pub mod attempts;
+pub mod audio_check;
 pub mod bench;
 pub mod calls;
 pub mod capture;
@@ -22,6 +24,7 @@ pub mod log;
 pub mod media;
 pub mod metrics;
 pub mod payments;
+pub mod recorder;
 pub mod serve;
 pub mod sip;
 pub mod webhooks;

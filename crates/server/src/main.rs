@@ -9,7 +9,7 @@ use hushpad::allocator::WipingAllocator;
 use hushpad::cli::{Cli, Command, ConfigArgs};
 use hushpad::config::Config;
 use hushpad::log::{self, Redactor};
-use hushpad::{bench, clients, demo, gateway_sim, hardening, serve, webhooks};
+use hushpad::{attempts, audio_check, bench, clients, demo, gateway_sim, hardening, serve, webhooks};
 use tracing::info;
 
 #[global_allocator]
@@ -37,11 +37,15 @@ fn run() -> anyhow::Result<ExitCode> {
             Command::Client(command) => {
                 clients::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
             }
+            Command::Attempts(command) => {
+                attempts::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
+            }
             Command::Webhooks(command) => {
                 let mut out = io::stdout();
                 webhooks::cli::run(command, wait_for_stop(), &mut out).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Demo(arguments) => demo::run(arguments, redactor).await,
+            Command::AudioCheck(arguments) => audio_check::run(&arguments, &mut io::stdout()),
             Command::GatewaySim(arguments) => {
                 gateway_sim::run(&arguments, wait_for_stop()).await.map(|()| ExitCode::SUCCESS)
             }

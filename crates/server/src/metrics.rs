@@ -24,6 +24,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     keys: Counter,
     webhooks: Family<WebhookLabels, Counter>,
+    recorders: Family<RecorderLabels, Counter>,
     alarms: Family<AlarmLabels, Counter>,
     live: Gauges,
 }
@@ -36,6 +37,7 @@ pub struct Gauges {
     pub sessions: Gauge,
     pub pages: Gauge,
     pub redacted_lines: Gauge<u64, AtomicU64>,
+    rtp: Family<LegLabels, Gauge<u64, AtomicU64>>,
     pub webhooks_due: Gauge,
     pub webhooks_oldest_s: Gauge,
     pub webhooks_dead: Gauge,
@@ -60,9 +62,28 @@ enum AttemptResult {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LegLabels {
+    leg: String,
+    what: String,
+}
+
+impl Gauges {
+    /// Sets one of the sums about the RTP of calls that ended.
+    pub fn set_rtp(&self, leg: &str, what: &str, sum: u64) {
+        self.rtp.get_or_create(&LegLabels { leg: leg.to_owned(), what: what.to_owned() }).set(sum);
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WebhookLabels {
     answer: String,
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RecorderLabels {
+    signal: &'static str,
+    answer: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -85,6 +106,8 @@ impl Metrics {
         );
         let (requests, request_seconds, attempts, keys, alarms, live) = metrics;
         let webhooks = Family::<WebhookLabels, Counter>::default();
+        let recorders = Family::<RecorderLabels, Counter>::default();
+        registry.register("recorder_signals", "Signals to recorders, by answer", recorders.clone());
         registry.register("http_requests", "HTTP requests by route and status", requests.clone());
         registry.register("http_request_seconds", "Time to answer a request", request_seconds.clone());
         registry.register("attempts", "Attempts by what came of the request", attempts.clone());
@@ -99,6 +122,11 @@ impl Metrics {
         );
         registry.register("webhooks_dead", "Dead letters", live.webhooks_dead.clone());
         registry.register("calls", "Live calls", live.calls.clone());
+        registry.register(
+            "rtp_of_ended_calls",
+            "RTP packets by leg: expected, lost, rejected",
+            live.rtp.clone(),
+        );
         registry.register("sessions", "Provider sessions with a task", live.sessions.clone());
         registry.register("pages", "Live agent pages", live.pages.clone());
         registry.register(
@@ -106,7 +134,7 @@ impl Metrics {
             "Log lines that held a card number: must stay 0",
             live.redacted_lines.clone(),
         );
-        Self { registry, requests, request_seconds, attempts, keys, webhooks, alarms, live }
+        Self { registry, requests, request_seconds, attempts, keys, webhooks, recorders, alarms, live }
     }
 
     /// A request was answered.
@@ -138,6 +166,11 @@ impl Metrics {
     /// A key was taken for entry. How many, never which.
     pub fn key_taken(&self) {
         self.keys.inc();
+    }
+
+    /// A recorder was told to pause or to resume, and answered so.
+    pub fn recorder_told(&self, signal: &'static str, answer: &'static str) {
+        self.recorders.get_or_create(&RecorderLabels { signal, answer }).inc();
     }
 
     /// An entry was stopped.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{Sessions, Webhooks, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::Gateways;
@@ -24,7 +25,8 @@ use crate::http;
 use crate::log::Redactor;
 use crate::media::MediaPlane;
 use crate::metrics::Metrics;
-use crate::payments::{Books, Payments, recovery};
+use crate::payments::{Books, Payments, PaymentsParts, recovery};
+use crate::recorder::Recorders;
 use crate::webhooks::{Dispatcher, Told};
 use crate::world::RealWorld;
 
@@ -55,27 +57,39 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways =
         Arc::new(Gateways::with_clock(config.gateways, gateway_clock(&world)).context("gateways")?);
+    // The first payment need not wait for handshakes.
+    let cold = Arc::clone(&gateways);
+    tokio::spawn(async move { cold.warm_all().await });
     let dispatcher =
         Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
             .context("webhooks")?;
     let told = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
-    let announcer = Arc::new(Announcer::new(told.clone()));
-    let (sessions, webhooks): (Arc<dyn Sessions>, Arc<dyn Webhooks>) = (announcer.clone(), told);
-    let books = Books::new(Arc::clone(&sessions), world.clone());
-    let payments = Payments::new(books, gateways, world.clone(), Arc::clone(&metrics));
+    let webhooks: Arc<dyn Webhooks> = told.clone();
+    let announcer = Arc::new(Announcer::new(told));
+    let sessions: Arc<dyn Sessions> = announcer.clone();
+    let directory = Arc::new(config.directory);
+    let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let secure_side =
-        SecureDesk::new(calls.clone(), payments, world.clone(), Arc::clone(&metrics), config.max_sessions);
+    let recorders = Recorders::new(config.recorders, world.clone(), Arc::clone(&metrics));
+    let secure_side = SecureDesk::new(
+        calls.clone(),
+        payments.clone(),
+        world.clone(),
+        Arc::clone(&metrics),
+        recorders,
+        config.max_sessions,
+    );
     let web = Arc::new(WebParts {
-        directory: Arc::new(config.directory.clone()),
+        directory,
         sessions: Arc::clone(&sessions),
         clients: store.clone(),
         replays: store.clone(),
+        webhooks: Arc::clone(&webhooks),
         credentials: store.clone(),
         changes: announcer,
-        webhooks: Arc::clone(&webhooks),
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
+        operations: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
         settings: WebSettings {
@@ -103,6 +117,24 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+fn payments(
+    store: &Arc<Store>,
+    sessions: &Arc<dyn Sessions>,
+    gateways: Arc<Gateways>,
+    directory: &Arc<Directory>,
+    world: &RealWorld,
+    metrics: &Arc<Metrics>,
+) -> Payments {
+    Payments::new(PaymentsParts {
+        books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
+        settlements: store.clone(),
+        acquirer: gateways,
+        directory: Arc::clone(directory),
+        world: Arc::new(world.clone()),
+        metrics: Arc::clone(metrics),
+    })
 }
 
 impl Running {

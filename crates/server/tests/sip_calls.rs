@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test where it stands")]
 
+#[path = "sip_calls/bounds.rs"]
+mod bounds;
 #[path = "sip_calls/desk.rs"]
 mod desk;
 #[path = "sip_calls/digest.rs"]
@@ -17,6 +19,8 @@ mod reliable;
 mod rtp;
 #[path = "sip_calls/scripted.rs"]
 mod scripted;
+#[path = "sip_calls/sealed.rs"]
+mod sealed;
 #[path = "sip_calls/transfers.rs"]
 mod transfers;
 #[path = "sip_calls/trunks.rs"]

@@ -42,6 +42,21 @@ pub enum Alarm {
     StreamChanged = 8,
 }
 
+/// Something the agent could do better with, though the entry goes on. It says nothing of which keys came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Hint {
+    /// Much of the customer's sound is lost or comes unevenly: keys may be missing.
+    PoorLine = 1,
+    /// Two keys began so shortly one after the other that a finger bounced, or hurries.
+    HastyKeys = 2,
+}
+
+const HINTS: [Hint; 2] = [Hint::PoorLine, Hint::HastyKeys];
+
+/// Two presses closer than this are no careful typing: people need 150 ms at their fastest.
+const HASTY_MS: u64 = 120;
+
 const ALARMS: [Alarm; 4] = [Alarm::ForeignSource, Alarm::TooFast, Alarm::QueueFull, Alarm::StreamChanged];
 
 /// The queue of one session, shared by `Arc` between the writers and the one reader.
@@ -53,6 +68,7 @@ pub struct KeyQueue {
     media: Ring,
     signalling: Ring,
     alarms: AtomicU8,
+    hints: AtomicU8,
     closed: AtomicBool,
     waker: AtomicWaker,
     /// Touched by the reader alone, so it is never waited for.
@@ -91,6 +107,9 @@ impl KeyQueue {
         };
         while let Some(report) = self.next_report() {
             if merger.is_new(report) {
+                if merger.is_hasty(report.at_ms) {
+                    self.raise_hint(Hint::HastyKeys);
+                }
                 return Some(report);
             }
         }
@@ -111,6 +130,20 @@ impl KeyQueue {
         Some(alarm)
     }
 
+    /// Tells the reader something the agent may want to know.
+    pub fn raise_hint(&self, hint: Hint) {
+        self.hints.fetch_or(hint as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// A hint that was raised since it was last taken.
+    pub fn take_hint(&self) -> Option<Hint> {
+        let raised = self.hints.load(Ordering::Acquire);
+        let hint = HINTS.into_iter().find(|hint| raised & *hint as u8 != 0)?;
+        self.hints.fetch_and(!(hint as u8), Ordering::AcqRel);
+        Some(hint)
+    }
+
     /// Ends the queue, for writers and reader. What is in it can still be read.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -126,11 +159,8 @@ impl KeyQueue {
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
         let waiting = self.media.peek().is_none() && self.signalling.peek().is_none();
-        if waiting && self.alarms.load(Ordering::Acquire) == 0 && !self.is_closed() {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
+        let told = self.alarms.load(Ordering::Acquire) | self.hints.load(Ordering::Acquire);
+        if waiting && told == 0 && !self.is_closed() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// Waits as [`poll_ready`](Self::poll_ready) does.
@@ -170,6 +200,7 @@ impl fmt::Debug for KeyQueue {
 pub struct Merger {
     accepted: [Option<Accepted>; Self::REMEMBERED],
     next: usize,
+    last_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -181,6 +212,13 @@ struct Accepted {
 impl Merger {
     /// Presses within the window at the fastest rate, twice over.
     const REMEMBERED: usize = 16;
+
+    /// Whether a press that is new began too soon after the one before it. By time alone: what is told must not
+    /// depend on which keys they were.
+    fn is_hasty(&mut self, at_ms: u64) -> bool {
+        let last_ms = self.last_ms.replace(at_ms);
+        last_ms.is_some_and(|last_ms| at_ms.abs_diff(last_ms) < HASTY_MS)
+    }
 
     /// Whether this is a press not heard of before.
     pub fn is_new(&mut self, report: KeyReport) -> bool {

@@ -4,7 +4,7 @@
 //! in as arguments, bytes and events go out. Sockets, threads and the SIP stack are in `server`.
 //!
 //! Read in this order: [`key`] (what is pressed), [`detector`] and [`guard`] (hearing and hiding tones),
-//! [`rtp`] and [`telephone_event`] (packets), [`relay`] (two legs joined), [`sdp`] and [`call`] (signalling).
+//! [`rtp`], [`rtcp`], [`srtp`] and [`telephone_event`] (packets), [`relay`] (two legs joined), [`sdp`] and [`call`] (signalling).
 
 pub mod call;
 pub mod detector;
@@ -13,6 +13,8 @@ pub mod guard;
 pub mod key;
 pub mod key_queue;
 pub mod relay;
+pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 pub mod telephone_event;

@@ -144,7 +144,7 @@ struct Call {
 
 impl Call {
     fn new(fill: Fill) -> Self {
-        let seed = |ssrc| StreamSeed { ssrc, sequence: 1, timestamp: 7 };
+        let seed = |ssrc| StreamSeed { ssrc, sequence: 1, timestamp: 7, name: 0 };
         let mut bridge = Bridge::new(seed(0xc), seed(0xa));
         bridge.set_leg(Side::Customer, LegParams::pcmu(Some(customer())));
         bridge.set_leg(Side::Agent, LegParams::pcmu(Some(SocketAddr::from(([192, 0, 2, 2], 5000)))));
@@ -180,7 +180,7 @@ impl Call {
             now_us,
             Side::Customer,
             customer(),
-            &[&header.to_bytes(), payload].concat(),
+            &mut [&header.to_bytes(), payload].concat(),
             &mut emit,
         );
     }

@@ -10,7 +10,8 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::open_session::OpenError;
-use hushpad_domain::ports::{BindError, LaunchError, NoLiveCall, StoreUnavailable};
+use hushpad_domain::operation::OperationRefused;
+use hushpad_domain::ports::{BindError, LaunchError, NoLiveCall, OperateError, StoreUnavailable};
 use serde_json::json;
 use thiserror::Error;
 
@@ -91,12 +92,18 @@ pub(crate) enum ApiError {
     /// The key came with another request before.
     #[error("this Idempotency-Key was used for another request: each request needs a key of its own")]
     KeyReused,
-    /// A restart ended the first request, after it had stored this session.
+    /// A restart ended the first request, after it had stored this session, or an operation of this id.
     #[error(
-        "the first request with this Idempotency-Key was interrupted after it had opened session {0}: ask for \
-         its status, and use a new key"
+        "the first request with this Idempotency-Key was interrupted after it had opened session {0}, or had begun \
+         the operation: ask for the status, and use a new key"
     )]
     KeyInterrupted(SessionGuid),
+    /// It cannot be done with this payment.
+    #[error(transparent)]
+    Operation(OperationRefused),
+    /// It could not be done.
+    #[error(transparent)]
+    OperationFailed(OperationFailed),
     /// Nothing can be read or written now.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
@@ -106,6 +113,23 @@ pub(crate) enum ApiError {
     /// Our bug.
     #[error("an internal error")]
     Internal,
+}
+
+/// Why an operation was not done.
+#[derive(Debug, Error)]
+pub(crate) enum OperationFailed {
+    /// The gateway will not do it.
+    #[error("the gateway refused: {0}")]
+    Refused(String),
+    /// The gateway cannot be asked for it.
+    #[error("this gateway cannot be asked for this")]
+    Unsupported,
+    /// The gateway could not be reached: surely nothing was done.
+    #[error("the gateway could not be reached: nothing was done")]
+    Unreachable,
+    /// Too many operations at once.
+    #[error("too many operations are under way: try again later")]
+    Busy,
 }
 
 /// What a refusal looks like.
@@ -175,6 +199,8 @@ impl ApiError {
             Self::KeyInterrupted(_) => {
                 refusal(409, "idempotency_key_interrupted", "Request interrupted", own())
             }
+            Self::Operation(refused) => operation_refusal(*refused),
+            Self::OperationFailed(failed) => failed_operation(failed, own()),
             Self::BodyTooLarge => refusal(413, "body_too_large", "Body too large", own()),
             Self::NotJson => refusal(415, "not_json", "Not JSON", own()),
             Self::KeyReused => refusal(422, "idempotency_key_reused", "Idempotency-Key reused", own()),
@@ -226,6 +252,47 @@ impl ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(exhausted.retry_after_s));
         }
         response
+    }
+}
+
+/// The part of the decision that is about operations: 409 for what may change, 422 for what the request asks.
+fn operation_refusal(refused: OperationRefused) -> Refusal {
+    let (status, code) = match refused {
+        OperationRefused::NotFinished => (409, "not_finished"),
+        OperationRefused::NothingApproved => (409, "nothing_approved"),
+        OperationRefused::OneIsOpen => (409, "operation_under_way"),
+        OperationRefused::GivenBack => (409, "given_back"),
+        OperationRefused::NotAnAuthorisation => (409, "not_an_authorisation"),
+        OperationRefused::NotCaptured => (409, "not_captured"),
+        OperationRefused::TooLateToVoid => (409, "too_late_to_void"),
+        OperationRefused::UsedUp => (409, "operations_used_up"),
+        OperationRefused::NameTheAttempt => (422, "name_the_attempt"),
+        OperationRefused::VoidIsWhole => (422, "void_is_whole"),
+        OperationRefused::TooMuch => (422, "amount_too_high"),
+        OperationRefused::OtherCurrency => (422, "other_currency"),
+    };
+    refusal(status, code, "Not with this payment", refused.to_string().into())
+}
+
+fn failed_operation(failed: &OperationFailed, detail: Cow<'static, str>) -> Refusal {
+    let (status, code, title) = match failed {
+        OperationFailed::Refused(_) => (422, "operation_refused", "The gateway refused"),
+        OperationFailed::Unsupported => (422, "operation_unsupported", "The gateway cannot do this"),
+        OperationFailed::Unreachable => (503, "gateway_unreachable", "Gateway unreachable"),
+        OperationFailed::Busy => (503, "operations_busy", "Too many operations"),
+    };
+    refusal(status, code, title, detail)
+}
+
+impl From<OperateError> for ApiError {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::NoSuchSession => Self::NoSuchSession,
+            OperateError::Refused(refused) => Self::Operation(refused),
+            OperateError::Conflict => Self::Conflict,
+            OperateError::Busy => Self::OperationFailed(OperationFailed::Busy),
+            OperateError::Store(unavailable) => Self::Store(unavailable),
+        }
     }
 }
 

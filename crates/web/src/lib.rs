@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{
-    Calls, Changes, Clients, Credentials, Replays, SecureSide, Sessions, Webhooks, World,
+    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, Webhooks, World,
 };
 
 mod api;
@@ -50,11 +50,12 @@ pub struct WebParts {
     pub sessions: Arc<dyn Sessions>,
     pub clients: Arc<dyn Clients>,
     pub replays: Arc<dyn Replays>,
+    pub webhooks: Arc<dyn Webhooks>,
     pub credentials: Arc<dyn Credentials>,
     pub changes: Arc<dyn Changes>,
-    pub webhooks: Arc<dyn Webhooks>,
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
+    pub operations: Arc<dyn Operations>,
     pub world: Arc<dyn World>,
     pub keys: TokenKeys,
     pub settings: WebSettings,

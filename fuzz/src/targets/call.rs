@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 
 use hushpad_telephony::call::{
-    Addresses, Call, CallEvent, Input, Leg, Limits, Output, Refresher, RequestId, SessionTimer, TimerFields,
+    Addresses, Call, CallEvent, Input, Leg, Limits, Output, Plan, Refresher, RequestId, SessionTimer,
+    TimerFields, Wish,
 };
+use hushpad_telephony::srtp::KeySource;
 
 use super::Script;
 
@@ -24,7 +26,10 @@ pub fn run(data: &[u8]) {
     let addresses = Addresses { caller: at(40_000), callee: at(40_002) };
     let customer = if script.flag() { Leg::Callee } else { Leg::Caller };
     let offer = description(&mut script);
-    let begun = Call::begin(0, LIMITS, customer, addresses, [1, 2], offer, None);
+    let srtp = [if script.flag() { Wish::Optional } else { Wish::Off }; 2];
+    let keys = KeySource::new([7; 32]);
+    let plan = Plan { limits: LIMITS, customer, addresses, session_ids: [1, 2], srtp, keys, timer: None };
+    let begun = Call::begin(0, plan, offer);
     let Ok((mut call, mut outputs)) = begun else { return };
     let (mut now_ms, mut secured, mut ended) = (0, false, false);
     loop {
@@ -87,7 +92,7 @@ fn input<'a>(script: &mut Script<'a>) -> Input<'a> {
             Input::Info { leg, request, content_type, body: script.text() }
         }
         11 => Input::InfoAnswered { leg, request, code: 200 + script.word() % 500 },
-        12 => Input::Refer { leg, request, allowed: script.flag() },
+        12 => Input::Refer { leg, request, allowed: script.flag().then_some(Wish::Optional) },
         13 => match script.flag() {
             true => Input::TransferAnswered { sdp: description(script), timer: timer(script) },
             false => Input::TransferRefused { code: failure(script) },

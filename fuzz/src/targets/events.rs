@@ -41,9 +41,13 @@ fn any_payload(script: &mut Script<'_>) {
 /// Presses over a network that loses, doubles and delays: every press of which a packet came is one key.
 fn presses(script: &mut Script<'_>) {
     const MOST_PRESSES: usize = 12;
-    let mut start = u32::MAX - 4000;
+    /// Short of a full duration field: the same key so much later, the end of the first one lost, looks like the next
+    /// segment of one long press (RFC 4733 section 2.5.1.3).
+    const LONGEST: u32 = 60_000;
+    const FIRST: u32 = u32::MAX - 4000;
+    let mut start = FIRST;
     let (mut packets, mut pressed, mut place) = (Vec::new(), Vec::new(), 0_u32);
-    while !script.is_over() && pressed.len() < MOST_PRESSES {
+    while !script.is_over() && pressed.len() < MOST_PRESSES && start.wrapping_sub(FIRST) < LONGEST {
         let code = script.below(16);
         let length = 1 + u32::from(script.below(8));
         let mut came = false;

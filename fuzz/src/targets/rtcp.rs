@@ -13,7 +13,7 @@ use super::Script;
 /// See the module.
 pub fn run(data: &[u8]) {
     let mut script = Script::new(data);
-    let seed = |ssrc| StreamSeed { ssrc, sequence: 1, timestamp: 1 };
+    let seed = |ssrc| StreamSeed { ssrc, sequence: 1, timestamp: 1, name: 1 };
     let mut bridge = Bridge::new(seed(0xc), seed(0xa));
     let at = |side| SocketAddr::from(([192, 0, 2, if side == Side::Customer { 1 } else { 2 }], 4000));
     for side in [Side::Customer, Side::Agent] {
@@ -30,7 +30,13 @@ pub fn run(data: &[u8]) {
         let length = usize::from(script.byte());
         let bytes = script.bytes(length);
         let mut sent = 0;
-        bridge.packet(now_us, side, at(side), bytes, &mut |_, _, _| sent += 1);
+        bridge.packet(now_us, side, at(side), &mut bytes.to_vec(), &mut |_, _, _| sent += 1);
+        bridge.rtcp(now_us, side, at(side), &mut bytes.to_vec());
+        // Our own reports are ours: of our streams, and read by ourselves.
+        bridge.report(now_us, now_us, &mut |_, _, _, report| {
+            assert!(is_rtcp(report));
+            hushpad_telephony::rtcp::read(report, &mut |_| {});
+        });
         assert!(sent == 0 || !is_rtcp(bytes), "RTCP is passed on");
         assert!(!(is_rtcp(bytes) && Packet::parse(bytes).is_some()), "one packet, two meanings");
     }

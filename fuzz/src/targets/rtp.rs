@@ -46,7 +46,7 @@ struct Scene {
 
 impl Scene {
     fn new(how: u8) -> Self {
-        let seed = |ssrc| StreamSeed { ssrc, sequence: 65_530, timestamp: u32::MAX - 1000 };
+        let seed = |ssrc| StreamSeed { ssrc, sequence: 65_530, timestamp: u32::MAX - 1000, name: 3 };
         let law = |a: bool| if a { LegParams::pcma as fn(_) -> _ } else { LegParams::pcmu };
         let nat = how & 1 != 0;
         let customer = LegParams { nat, ..law(how & 2 != 0)(Some(address(Side::Customer, 0))) };
@@ -164,7 +164,7 @@ impl Scene {
         self.now_us += u64::from(pause) * 250;
         let now_us = self.now_us;
         let mut sent = Vec::new();
-        self.bridge.packet(now_us, side, from, packet, &mut |to, at, bytes| {
+        self.bridge.packet(now_us, side, from, &mut packet.to_vec(), &mut |to, at, bytes| {
             sent.push((to, at, bytes.to_vec()));
         });
         assert!(sent.is_empty() || !is_rtcp(packet), "RTCP is passed on");

@@ -9,12 +9,20 @@ use crate::receiver::SECRET;
 
 use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
+/// What not every desk has.
+pub(super) struct Extras<'a> {
+    /// More agents: their ids, and their phones' SIP addresses.
+    pub(super) agents: &'a [(String, String)],
+    /// Whether the phones are behind a NAT.
+    pub(super) nat: bool,
+}
+
 /// Writes it.
 pub(super) fn write(
     at: &Addresses,
     relay: &Range<u16>,
     agent_phone: &str,
-    more_agents: &[(String, String)],
+    extras: &Extras<'_>,
     directory: &Path,
 ) {
     let Addresses { api, page, admin, gateway, sip, shop, receiver } = at;
@@ -26,7 +34,8 @@ pub(super) fn write(
         let user = phone.trim_start_matches("sip:").split('@').next().unwrap();
         format!("[[accounts.agents]]\nid = \"{id}\"\nuser = \"{user}\"\nphone = \"{phone}\"\n")
     };
-    let more_agents: String = more_agents.iter().map(agent).collect();
+    let nat = extras.nat;
+    let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
         r#"
 test_mode = true
@@ -48,6 +57,7 @@ advertised_address = "127.0.0.1"
 [[sip.peers]]
 name = "phones"
 networks = ["127.0.0.1/32"]
+nat = {nat}
 [media]
 bind_address = "127.0.0.1"
 advertised_address = "127.0.0.1"

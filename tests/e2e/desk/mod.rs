@@ -89,11 +89,20 @@ pub(crate) struct Session {
 impl Desk {
     /// Starts everything and waits until it is ready.
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_as(&[], false)
+    }
+
+    /// The same, with the phones behind a NAT.
+    pub(crate) fn start_behind_nat() -> Self {
+        Self::start_as(&[], true)
     }
 
     /// The same with more agents: their ids, and their phones' SIP addresses.
     pub(crate) fn start_with(agents: &[(String, String)]) -> Self {
+        Self::start_as(agents, false)
+    }
+
+    fn start_as(agents: &[(String, String)], nat: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
         let http = ports.take(6);
@@ -113,7 +122,7 @@ impl Desk {
         let relay = ports.take(32.max(agents.len() as u16 * 4));
         let agent =
             PhoneParts::new("1234", directory.path(), &mut ports, &agent_speech, "PCMU/8000/1,PCMA/8000/1");
-        config::write(&at, &relay, &agent.uri(), agents, directory.path());
+        config::write(&at, &relay, &agent.uri(), &config::Extras { agents, nat }, directory.path());
         let agent = Baresip::start(agent);
         let receiver = Receiver::open(at.receiver);
         let gateway = start_gateway(&at, directory.path());
@@ -151,6 +160,12 @@ impl Desk {
         let call = Call { customer: Customer::calls(parts, keying, "1234", self.at.sip) };
         self.both_hear_speech(&call);
         call
+    }
+
+    /// A phone that is not yet anybody's, with speech, in µ-law and A-law. Of one desk, each name once.
+    pub(crate) fn phone_parts(&mut self, name: &'static str) -> PhoneParts {
+        let (directory, codecs) = (self.directory.path(), "PCMU/8000/1,PCMA/8000/1");
+        PhoneParts::new(name, directory, &mut self.ports, &self.customer_speech, codecs)
     }
 
     /// Speech arrives at both ends, now.
@@ -297,22 +312,27 @@ impl Desk {
     pub(crate) fn agent_heard_no_key(&self) {
         self.agent.waits_for_the_end();
         until("the product lets go of the call", || (self.metric("hushpad_calls") == "0").then_some(()));
-        let packets = self.wire.to(&self.agent.rtp());
+        is_one_stream(&self.wire.to(&self.agent.rtp()));
+        self.got_no_key(&self.agent);
+    }
+
+    /// Nothing that this phone got so far could be a key.
+    pub(crate) fn got_no_key(&self, phone: &Baresip) {
+        let packets = self.wire.to(&phone.rtp());
         let types: std::collections::BTreeSet<u8> =
             packets.iter().filter_map(wire::Packet::rtp).map(|rtp| rtp.payload_type).collect();
         assert!(types.iter().all(|t| crate::ear::is_g711(*t)), "payload types at the agent: {types:?}");
-        is_one_stream(&packets);
-        let on_the_wire = self.wire.sound_to(&self.agent.rtp());
-        let in_the_phone = self.agent.heard();
+        let on_the_wire = self.wire.sound_to(&phone.rtp());
+        let in_the_phone = phone.heard();
         for (heard, place) in [(on_the_wire, "on the wire"), (in_the_phone, "in the phone")] {
             assert!(heard.seconds() > 0.5, "only {:.1} s of audio {place}", heard.seconds());
             assert_eq!(heard.keys(self.directory.path()), "", "keys {place}");
         }
-        for packet in self.wire.to(&(self.agent.sip()..self.agent.sip() + 1)) {
+        for packet in self.wire.to(&(phone.sip()..phone.sip() + 1)) {
             assert!(!packet.payload.starts_with(b"INFO "), "an INFO reached the agent");
         }
-        assert!(!self.agent.log().contains("received event"), "an event reached the agent");
-        assert!(!self.agent.log().contains("received DTMF"), "a key reached the agent");
+        assert!(!phone.log().contains("received event"), "an event reached the agent");
+        assert!(!phone.log().contains("received DTMF"), "a key reached the agent");
     }
 
     /// Whether a message with this in its session description went to the customer's phone since then.

@@ -29,11 +29,16 @@ pub(crate) struct Baresip {
 impl Baresip {
     /// Starts it. It answers whoever calls.
     pub(crate) fn start(parts: PhoneParts) -> Self {
+        let account = format!("<{}>;regint=0;answermode=auto;audio_codecs={}\n", parts.uri(), parts.codecs);
+        Self::start_as(parts, &account)
+    }
+
+    /// Starts it with this line in its file of accounts.
+    pub(crate) fn start_as(parts: PhoneParts, account: &str) -> Self {
         let directory = &parts.directory;
         let speech = directory.join("speech.wav");
         write_wav(&parts.speech, &speech);
         fs::write(directory.join("config"), config(&parts, &speech)).unwrap();
-        let account = format!("<{}>;regint=0;answermode=auto;audio_codecs={}\n", parts.uri(), parts.codecs);
         fs::write(directory.join("accounts"), account).unwrap();
         fs::write(directory.join("contacts"), "").unwrap();
         let log = directory.join("phone.log");
@@ -82,6 +87,11 @@ impl Baresip {
 
     pub(crate) fn resumes(&mut self) {
         self.command("resume", "");
+    }
+
+    /// It is known to its registrar.
+    pub(crate) fn waits_for_its_registration(&self) {
+        until("the phone is registered", || self.log().contains("[1 binding]").then_some(()));
     }
 
     /// The call is over, whoever ended it.

@@ -2,9 +2,11 @@
 
 mod baresip;
 mod info_phone;
+mod linphone;
 
 pub(crate) use baresip::Baresip;
 pub(crate) use info_phone::InfoPhone;
+pub(crate) use linphone::Linphone;
 
 use std::net::SocketAddr;
 use std::ops::Range;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cards::VISA;
 use crate::desk::Desk;
 use crate::phones::Keying;
-use crate::process::{Program, WITH_CHILDREN};
+use crate::process::{Program, SCREEN};
 use crate::stories::keying::assert_charge;
 use crate::until;
 
@@ -32,7 +32,7 @@ fn the_agent_takes_a_payment_in_a_framed_page() {
     let script = Path::new(PAGES).join("agent_page.mjs");
     let mut node = Command::new("node");
     node.arg(script).arg(task.to_string());
-    let mut screen = Program::start(WITH_CHILDREN, &mut node, &desk.workplace().join("screen.log"));
+    let mut screen = Program::start(SCREEN, &mut node, &desk.workplace().join("screen.log"));
 
     let fields =
         [("card number", VISA.number), ("expiry date", VISA.expiry), ("security code", VISA.security_code)];

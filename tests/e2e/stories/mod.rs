@@ -11,6 +11,7 @@ mod gateway;
 mod intruders;
 mod keying;
 mod memory;
+mod recipes;
 mod secure_mode;
 mod test_keypad;
 mod webhooks;

@@ -31,7 +31,7 @@ pub enum OperationEnd {
     Done(String),
     /// The gateway has refused it, for this reason.
     Refused(String),
-    /// Surely nothing was sent. Not for a reversal, which is sent until it is.
+    /// Surely nothing was sent.
     NotSent(NotSent),
     /// It may have been done.
     Unknown(Unknown),
@@ -74,7 +74,6 @@ impl Session {
             OperationEnd::Refused(reason) => {
                 (OperationState::refused(&reason), EventKind::OperationRefused { attempt, operation: no })
             }
-            OperationEnd::NotSent(_) if reverses => return Err(WrongState::NoAttempt),
             OperationEnd::NotSent(reason) => {
                 (OperationState::NotSent { reason }, EventKind::OperationNotSent { attempt, operation: no })
             }
@@ -95,18 +94,33 @@ impl Session {
         Ok(Change::of(self, at, events))
     }
 
-    /// Begins the reversal of an attempt anew, after the gateway has refused the one before.
+    /// Begins the reversal of an attempt anew: after the gateway has refused it, after nothing was sent, or because an
+    /// intent is to be sent that was not committed just now. Each time it is sent, its intent is committed right
+    /// before: so that a process whose store has a newer owner sends nothing.
     ///
     /// # Errors
-    /// [`WrongState`] when there is none that was refused, or one is open or done.
+    /// [`WrongState`] when there is none, or one may have been done.
     pub fn reverse_again(mut self, no: AttemptNo, at: Timestamp) -> Result<Change, WrongState> {
         let attempt = self.attempt(no).ok_or(WrongState::NoAttempt)?;
-        let cause = attempt
-            .turned_back_for()
-            .filter(|_| attempt.is_reversing() && attempt.open_operation().is_none());
+        let may_be_done = attempt.open_operation().is_some_and(|open| open.state != OperationState::Intent);
+        let cause = attempt.turned_back_for().filter(|_| attempt.is_reversing() && !may_be_done);
         let cause = cause.ok_or(WrongState::NoAttempt)?;
-        let events = self.begin_reversal(no, cause, at);
+        let events = match self.intend_again(no, at) {
+            Some(event) => vec![event],
+            None => self.begin_reversal(no, cause, at),
+        };
         Ok(Change::of(self, at, events))
+    }
+
+    /// The last operation, if surely nothing of it was sent, is about to be sent: it is still the same one.
+    fn intend_again(&mut self, no: AttemptNo, at: Timestamp) -> Option<EventKind> {
+        let attempt = self.attempts.iter_mut().find(|attempt| attempt.no == no)?;
+        let last = attempt.operations.last_mut()?;
+        let (OperationState::NotSent { .. } | OperationState::Intent) = last.state else { return None };
+        last.state = OperationState::Intent;
+        (last.intended_on, last.updated_on) = (at, at);
+        let (operation, kind, amount) = (last.no, last.kind, last.amount);
+        Some(EventKind::OperationIntent { attempt: no, operation, kind, amount })
     }
 
     pub(super) fn begin_reversal(

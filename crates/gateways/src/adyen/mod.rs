@@ -147,6 +147,10 @@ impl Connector for Adyen {
         &self.caps
     }
 
+    fn home(&self) -> &Endpoint {
+        &self.base
+    }
+
     fn build(
         &self,
         _: &Step,

@@ -136,6 +136,10 @@ impl Connector for CyberSource {
         &self.caps
     }
 
+    fn home(&self) -> &Endpoint {
+        &self.base
+    }
+
     fn build(
         &self,
         _: &Step,

@@ -129,6 +129,10 @@ impl Connector for Generic {
         &self.caps
     }
 
+    fn home(&self) -> &Endpoint {
+        &self.charge
+    }
+
     fn build(
         &self,
         _: &Step,

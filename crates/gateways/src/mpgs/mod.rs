@@ -107,6 +107,10 @@ impl Connector for Mpgs {
         &self.caps
     }
 
+    fn home(&self) -> &Endpoint {
+        &self.merchant
+    }
+
     fn may_charge(&self, step: &Step) -> bool {
         step.no == PAY
     }

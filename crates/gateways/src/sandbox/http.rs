@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use crate::connector::BODY_BYTES_MAX;
+use crate::wire::BODY_BYTES_MAX;
 
 /// A request, read whole. Its body is wiped: it may hold a card.
 pub(super) struct Ask {

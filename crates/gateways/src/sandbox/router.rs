@@ -12,7 +12,7 @@ use super::format::Format;
 use super::http::{Ask, Content, Reply, flood};
 use super::ledger::Ledger;
 use super::turn::{Stop, Turn};
-use crate::connector::BODY_BYTES_MAX;
+use crate::wire::BODY_BYTES_MAX;
 
 /// The connection ends without an answer.
 #[derive(Debug, thiserror::Error)]

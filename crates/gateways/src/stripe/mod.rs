@@ -201,6 +201,10 @@ impl Connector for Stripe {
         &self.caps
     }
 
+    fn home(&self) -> &Endpoint {
+        &self.base
+    }
+
     fn may_charge(&self, step: &Step) -> bool {
         step.no == CONFIRM || step.no == CANCEL
     }

@@ -158,6 +158,10 @@ impl Connector for Worldpay {
         &self.caps
     }
 
+    fn home(&self) -> &Endpoint {
+        &self.base
+    }
+
     fn may_charge(&self, step: &Step) -> bool {
         step.no == PAY
     }

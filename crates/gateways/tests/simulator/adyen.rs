@@ -14,7 +14,7 @@ async fn post(simulator: &Simulator, path: &str, key: &str, body: &Value) -> Ans
     simulator.send(&format!("POST /v72{path}"), &headers, &body.to_string()).await
 }
 
-fn payment(reference: &str, value: i64) -> Value {
+pub(crate) fn payment(reference: &str, value: i64) -> Value {
     json!({
         "merchantAccount": "SandboxMerchant", "reference": reference, "returnUrl": "https://moto.invalid/",
         "amount": { "currency": "GBP", "value": value }, "shopperInteraction": "Moto",

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::doors::{Answer, Simulator};
 
 /// Signs with the published merchant, key and secret of the simulator.
-async fn send(simulator: &Simulator, method: &str, path: &str, body: &str) -> Answer {
+pub(crate) async fn send(simulator: &Simulator, method: &str, path: &str, body: &str) -> Answer {
     let now = simulator.now_s();
     let mut claims = json!({
         "iat": now, "exp": now + 120, "request-method": method, "request-host": simulator.address.to_string(),
@@ -32,7 +32,7 @@ async fn post(simulator: &Simulator, path: &str, body: Value) -> Answer {
     send(simulator, "POST", path, &body.to_string()).await
 }
 
-fn payment(code: &str, amount: &str, is_sale: bool) -> Value {
+pub(crate) fn payment(code: &str, amount: &str, is_sale: bool) -> Value {
     json!({
         "clientReferenceInformation": { "code": code, "transactionId": format!("t-{code}") },
         "processingInformation": { "capture": is_sale, "commerceIndicator": "moto" },

@@ -9,7 +9,7 @@ async fn order(simulator: &Simulator, body: Value) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-fn card(method: &str, id: &str, amount: &str) -> Value {
+pub(crate) fn card(method: &str, id: &str, amount: &str) -> Value {
     json!({
         "transaction_id": id, "method": method, "cardnumber": "4111111111111111", "cvv": "123",
         "expiry_month": "12", "expiry_year": "30", "amount": amount, "currency_code": "GBP",

@@ -7,13 +7,13 @@ use crate::doors::{Answer, Simulator};
 /// `merchant.SANDBOX:sandbox` in base64.
 const BASIC: (&str, &str) = ("authorization", "Basic bWVyY2hhbnQuU0FOREJPWDpzYW5kYm94");
 
-async fn send(simulator: &Simulator, method: &str, path: &str, body: &Value) -> Answer {
+pub(crate) async fn send(simulator: &Simulator, method: &str, path: &str, body: &Value) -> Answer {
     let line = format!("{method} /api/rest/version/100/merchant/SANDBOX/{path}");
     let body = if body.is_null() { String::new() } else { body.to_string() };
     simulator.send(&line, &[BASIC], &body).await
 }
 
-fn payment(operation: &str, amount: &str) -> Value {
+pub(crate) fn payment(operation: &str, amount: &str) -> Value {
     json!({
         "apiOperation": operation, "order": { "amount": amount, "currency": "GBP" },
         "transaction": { "source": "TELEPHONE_ORDER" },

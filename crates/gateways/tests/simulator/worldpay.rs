@@ -7,7 +7,7 @@ use crate::doors::{Answer, BASIC, Simulator};
 const TYPE: (&str, &str) = ("content-type", "application/vnd.worldpay.payments-v7+json");
 const PAY: &str = "POST /cardPayments/customerInitiatedTransactions";
 
-fn payment(reference: &str, amount: i64, settles: bool) -> Value {
+pub(crate) fn payment(reference: &str, amount: i64, settles: bool) -> Value {
     json!({
         "transactionReference": reference, "merchant": { "entity": "default" }, "channel": "moto",
         "instruction": {

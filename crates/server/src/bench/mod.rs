@@ -2,6 +2,7 @@
 
 mod keys;
 mod load;
+mod payments;
 mod sessions;
 mod webhooks;
 
@@ -22,12 +23,13 @@ pub async fn run(arguments: &BenchArgs, redactor: Redactor, out: &mut dyn Write)
         "sessions" => sessions::run(redactor, out).await,
         "keys" => keys::run(redactor, out).await,
         "webhooks" => webhooks::run(redactor, out).await,
+        "payments" => payments::run(out).await,
         "all" => {
             sessions::run(redactor.clone(), out).await?;
             keys::run(redactor.clone(), out).await?;
             webhooks::run(redactor, out).await
         }
-        other => bail!("there is no bench `{other}`: sessions, keys, webhooks or all"),
+        other => bail!("there is no bench `{other}`: sessions, keys, webhooks, payments or all"),
     }
 }
 

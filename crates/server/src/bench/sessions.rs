@@ -76,6 +76,18 @@ pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Resu
     Ok(())
 }
 
+/// What `clients` get of `POST /v1/session`: sessions a second, and how long each took.
+pub(super) async fn post_sessions(
+    api: &str,
+    token: &str,
+    clients: usize,
+) -> anyhow::Result<(f64, Durations)> {
+    let address: SocketAddr = api.parse()?;
+    let Load { rate, durations } =
+        drive(address, vec![post_request(address, token)], clients, Pace::Flat, 2 * ROW).await?;
+    Ok((rate, durations))
+}
+
 async fn row(address: SocketAddr, post: &[u8], clients: usize, out: &mut dyn Write) -> anyhow::Result<f64> {
     let (mut rates, mut raw, mut raw_http, mut null) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut taken_us = Vec::new();
@@ -98,17 +110,6 @@ async fn row(address: SocketAddr, post: &[u8], clients: usize, out: &mut dyn Wri
         rate / raw_http,
     )?;
     Ok(rate)
-}
-
-/// Posts for one round; also what other benches run beside their own work.
-pub(super) async fn post_sessions(
-    api: &str,
-    token: &str,
-    clients: usize,
-) -> anyhow::Result<(f64, Durations)> {
-    let address: SocketAddr = api.parse()?;
-    let load = drive(address, vec![post_request(address, token)], clients, Pace::Flat, 2 * ROW).await?;
-    Ok((load.rate, load.durations))
 }
 
 fn post_request(address: SocketAddr, token: &str) -> Vec<u8> {

@@ -13,6 +13,7 @@ mod port;
 mod routes;
 mod table;
 mod task;
+mod totals;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use handle::{BindRefused, CallGone, CallHandle, CallStats};
 pub use port::CallTable;
 pub use routes::{Dialled, Route, RouteRefused, Routes};
 pub use table::Standing;
+pub use totals::{LegTotals, LineTotals};
 
 use codes::{Codes, Linked};
 use table::Table;
@@ -51,6 +53,8 @@ pub struct CallsConfig {
     pub logins: Vec<Login>,
     /// For listeners with TLS, and for calls to agents with `transport=tls`.
     pub tls: Option<Tls>,
+    /// Whether SRTP keys may go over SIP that is not encrypted.
+    pub sdes_without_tls: bool,
     /// Most calls at once; one more is refused with 503.
     pub max_calls: usize,
     /// How long an agent is rung.
@@ -71,6 +75,7 @@ impl Default for CallsConfig {
             peers: Vec::new(),
             logins: Vec::new(),
             tls: None,
+            sdes_without_tls: false,
             // What two cores carry with the guard on, with room to spare (docs: audio bar).
             max_calls: 500,
             // Longer than the 15 to 30 s after which PBXs divert; shorter than a carrier's 3 minutes.
@@ -108,6 +113,7 @@ struct Inner {
     media: MediaPlane,
     table: Arc<Table>,
     codes: Arc<Codes>,
+    totals: Arc<LineTotals>,
     room: Arc<Semaphore>,
     draining: AtomicBool,
 }
@@ -139,6 +145,7 @@ impl Calls {
             media,
             table: Arc::new(Table::default()),
             codes: Arc::default(),
+            totals: Arc::default(),
             room,
             draining: AtomicBool::new(false),
         });
@@ -184,6 +191,12 @@ impl Calls {
         self.inner.stack.addresses()
     }
 
+    /// How sound travelled in the calls that ended.
+    #[must_use]
+    pub fn totals(&self) -> &LineTotals {
+        &self.inner.totals
+    }
+
     /// What was dropped on the wire.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -206,6 +219,7 @@ impl Calls {
     /// closes the listeners.
     pub async fn shut_down(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.stack.drain();
         let table = &self.inner.table;
         drop(tokio::time::timeout(self.inner.config.drain_time_out, table.empty()).await);
         for call in table.all() {
@@ -245,6 +259,15 @@ impl Inner {
             tracing::info!(peer = call.peer(), reason = "no_route", "call refused");
             return call.refuse_unknown().await;
         };
+        let without_tls = self.config.sdes_without_tls;
+        let toward_callee = route.srtp.unwrap_or_else(|| self.stack.srtp_toward(&route.uri));
+        let caller_srtp = routes::settle(call.srtp(), call.is_encrypted(), without_tls);
+        let callee_srtp = routes::settle(toward_callee, routes::is_encrypted(&route.uri), without_tls);
+        let (Ok(caller_srtp), Ok(callee_srtp)) = (caller_srtp, callee_srtp) else {
+            tracing::warn!(error = %routes::SrtpNeedsTls, peer = call.peer(), reason = "srtp", "call refused");
+            return call.refuse_media().await;
+        };
+        let srtp = [caller_srtp, callee_srtp];
         let limits = self.config.limits();
         let Ok(timer) = call.agree_timer(limits.session_expires_s) else {
             return call.refuse_interval().await;
@@ -259,8 +282,9 @@ impl Inner {
         let nat = task::Nat { caller: call.is_behind_nat(), callee: self.stack.is_behind_nat(&route.uri) };
         let (routes, table) = (Arc::clone(&self.routes), Arc::clone(&self.table));
         let codes = Arc::clone(&self.codes);
-        let start = task::Start { route, routes, codes, limits, timer, media, nat, permit, table };
-        task::run(start, call).await;
+        let start =
+            task::Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table };
+        task::run(start, call, &self.totals).await;
     }
 
     fn route(&self, call: &IncomingCall) -> Result<Route, RouteRefused> {

@@ -1,6 +1,6 @@
 //! Where calls go. The config file decides; a call only asks.
 
-use hushpad_telephony::call::Leg;
+use hushpad_telephony::call::{Leg, Wish};
 use thiserror::Error;
 
 use crate::sip::Credential;
@@ -31,6 +31,33 @@ pub struct Route {
     pub customer: Leg,
     /// Whether the account may see who calls.
     pub shows_caller: bool,
+    /// What is wanted of SRTP there; else what the peer at that address says.
+    pub srtp: Option<Wish>,
+}
+
+/// Decides on SRTP: a key in a description that anybody can read protects nothing, so without TLS there is none
+/// unless that is allowed.
+///
+/// # Errors
+/// SRTP is required and cannot be had.
+pub(super) fn settle(wish: Wish, encrypted: bool, without_tls: bool) -> Result<Wish, SrtpNeedsTls> {
+    match wish {
+        Wish::Off => Ok(Wish::Off),
+        _ if encrypted || without_tls => Ok(wish),
+        Wish::Optional => Ok(Wish::Off),
+        Wish::Required => Err(SrtpNeedsTls),
+    }
+}
+
+/// See [`settle`].
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("srtp is required, but its keys would go unencrypted: use TLS for SIP, or set sip.sdes_without_tls")]
+pub(super) struct SrtpNeedsTls;
+
+/// Whether calls to this SIP address go over TLS.
+pub(super) fn is_encrypted(uri: &str) -> bool {
+    let mut parameters = uri.split(';').skip(1).map(str::trim);
+    uri.starts_with("sips:") || parameters.any(|parameter| parameter.eq_ignore_ascii_case("transport=tls"))
 }
 
 impl Route {
@@ -38,7 +65,7 @@ impl Route {
     #[must_use]
     pub fn to_agent(account: &str, agent: &str, uri: String) -> Self {
         let (account, agent) = (account.to_owned(), Some(agent.to_owned()));
-        Self { account, agent, uri, customer: Leg::Caller, shows_caller: false }
+        Self { account, agent, uri, customer: Leg::Caller, shows_caller: false, srtp: None }
     }
 }
 

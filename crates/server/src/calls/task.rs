@@ -3,25 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use hushpad_telephony::call::{
-    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, RequestId, SessionTimer,
+    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, Plan, RequestId, SessionTimer, Wish,
 };
 use hushpad_telephony::key::{Carrier, Key, KeyReport};
 use hushpad_telephony::key_queue::{Alarm, KeyQueue, Lane};
 use hushpad_telephony::relay::{Flow, KeyRate, LegParams, Side};
 use hushpad_telephony::sdp::{Direction, Negotiated};
+use hushpad_telephony::srtp::KeySource;
 
-use crate::media::{MediaSession, now_ms};
+use crate::media::{Leaving, MediaGone, MediaSession, now_ms};
 use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
 
 use super::codes::{Codes, is_code};
 use super::handle::{BindRefused, Binding, CallGone, CallHandle, Command, Facts};
 use super::link::{Link, heard};
+use super::routes::{is_encrypted, settle};
 use super::table::Table;
-use super::{Dialled, Route, Routes};
+use super::{Dialled, LineTotals, Route, Routes};
 
 /// Commands that wait; a session tells a call one thing at a time.
 const WAITING_COMMANDS: usize = 8;
@@ -31,6 +33,10 @@ pub(super) struct Start {
     pub(super) route: Route,
     pub(super) routes: Arc<dyn Routes>,
     pub(super) codes: Arc<Codes>,
+    /// What is wanted of SRTP, caller leg first.
+    pub(super) srtp: [Wish; 2],
+    /// Whether SRTP keys may go over SIP that is not encrypted.
+    pub(super) without_tls: bool,
     pub(super) limits: Limits,
     pub(super) timer: Option<SessionTimer>,
     pub(super) media: MediaSession,
@@ -49,12 +55,20 @@ pub(super) struct Nat {
 }
 
 /// Runs a call from its INVITE to its end.
-pub(super) async fn run(start: Start, incoming: IncomingCall) {
-    let Start { route, routes, codes, limits, timer, media, nat, permit, table } = start;
+pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotals) {
+    let Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table } = start;
     let local = |leg| media.local(side_of(&route, leg));
     let addresses = Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) };
-    let begun =
-        Call::begin(now_ms(), limits, route.customer, addresses, session_ids(), incoming.offer(), timer);
+    let plan = Plan {
+        limits,
+        customer: route.customer,
+        addresses,
+        session_ids: session_ids(),
+        srtp,
+        keys: KeySource::new(rand::random()),
+        timer,
+    };
+    let begun = Call::begin(now_ms(), plan, incoming.offer());
     let (core, first) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -87,6 +101,8 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
         route,
         routes,
         codes,
+        without_tls,
+        releasing: None,
         link: LinkState::Off,
         next_route: None,
         answered_ms: None,
@@ -94,6 +110,9 @@ pub(super) async fn run(start: Start, incoming: IncomingCall) {
     };
     task.perform(first).await;
     task.run(told).await;
+    if let Ok(stats) = task.media.stats().await {
+        totals.add(&stats);
+    }
 }
 
 /// Everything one call owns.
@@ -106,6 +125,8 @@ struct Task {
     route: Route,
     routes: Arc<dyn Routes>,
     codes: Arc<Codes>,
+    without_tls: bool,
+    releasing: Option<Releasing>,
     link: LinkState,
     /// Where the call is being transferred, and the call to take over there.
     next_route: Option<(Route, Option<String>)>,
@@ -151,9 +172,34 @@ impl LinkState {
     }
 }
 
+/// Secure mode is to end as soon as no key is down.
+struct Releasing {
+    leaving: Leaving,
+    done: oneshot::Sender<Result<(), CallGone>>,
+    warn_at_ms: u64,
+}
+
+/// A key that is down for longer than this is worth a line in the log, in milliseconds.
+const LONG_KEY_MS: u64 = 10_000;
+
+async fn left(releasing: Option<&mut Releasing>) -> Turn {
+    let Some(releasing) = releasing else { return std::future::pending().await };
+    let warn_at_ms = Some(releasing.warn_at_ms).filter(|at_ms| *at_ms < u64::MAX);
+    tokio::select! {
+        left = releasing.leaving.left() => Turn::Released(left),
+        () = sleep_until(warn_at_ms) => {
+            releasing.warn_at_ms = u64::MAX;
+            Turn::LongKey
+        }
+    }
+}
+
 enum Turn {
     Leg(LegEvent),
     LinkKeys,
+    Released(Result<(), MediaGone>),
+    /// A key is down for long.
+    LongKey,
     Command(Option<Command>),
     Time,
 }
@@ -165,6 +211,7 @@ impl Task {
                 event = self.legs.next() => Turn::Leg(event),
                 command = told.recv() => Turn::Command(command),
                 () = heard(self.link.on()) => Turn::LinkKeys,
+                left = left(self.releasing.as_mut()) => left,
                 () = sleep_until(self.core.deadline_ms()) => Turn::Time,
             };
             match turn {
@@ -179,6 +226,11 @@ impl Task {
                     self.input(event.as_input()).await;
                 }
                 Turn::LinkKeys => self.link_keys().await,
+                Turn::Released(left) => self.released(left).await,
+                Turn::LongKey => {
+                    let call = self.place.facts.guid;
+                    tracing::warn!(call.id = %call, "a key is down for long: the agent's sound stays guarded");
+                }
                 Turn::Command(Some(command)) => self.command(command).await,
                 // The table holds a sender as long as the call is in it.
                 Turn::Command(None) => self.input(Input::HangUp).await,
@@ -264,9 +316,13 @@ impl Task {
         let facts = &self.place.facts;
         let next = target.and_then(|target| {
             let route = self.route_to(&target.user)?;
-            (route.account == facts.account).then_some((route, target.replaces))
+            let replaces = target.replaces.map(|call| self.legs.replaces_toward_target(call));
+            (route.account == facts.account).then_some((route, replaces))
         });
-        let allowed = next.is_some();
+        let allowed = next.as_ref().and_then(|(route, _)| {
+            let wish = route.srtp.unwrap_or_else(|| self.legs.srtp_toward(&route.uri));
+            settle(wish, is_encrypted(&route.uri), self.without_tls).ok()
+        });
         if !self.core.is_transferring() {
             self.next_route = next;
         }
@@ -283,9 +339,7 @@ impl Task {
             Command::Secure(keys, done) => {
                 let _ = done.send(self.secure(keys).await);
             }
-            Command::Release(done) => {
-                let _ = done.send(self.release().await);
-            }
+            Command::Release(done) => self.begin_release(done),
             Command::Stats(done) => {
                 let _ = done.send(self.media.stats().await.map_err(|_| CallGone));
             }
@@ -301,6 +355,7 @@ impl Task {
         if !self.core.has_callee() {
             return Err(CallGone);
         }
+        self.releasing = None;
         self.input(Input::Secure(true)).await;
         let before = self.place.keys.replace(Arc::clone(&keys));
         // The same queue again: the session starts anew on a stream that was replaced.
@@ -310,11 +365,23 @@ impl Task {
         self.media.secure(keys).await.map_err(|_| CallGone)
     }
 
-    async fn release(&mut self) -> Result<(), CallGone> {
-        self.media.release().await.map_err(|_| CallGone)?;
-        self.input(Input::Secure(false)).await;
-        self.place.keys = None;
-        Ok(())
+    /// The call goes on meanwhile: a key may be down for as long as somebody leans on it.
+    fn begin_release(&mut self, done: oneshot::Sender<Result<(), CallGone>>) {
+        match self.media.begin_release() {
+            Ok(leaving) => {
+                self.releasing = Some(Releasing { leaving, done, warn_at_ms: now_ms() + LONG_KEY_MS })
+            }
+            Err(_) => drop(done.send(Err(CallGone))),
+        }
+    }
+
+    async fn released(&mut self, left: Result<(), MediaGone>) {
+        let Some(releasing) = self.releasing.take() else { return };
+        if left.is_ok() {
+            self.input(Input::Secure(false)).await;
+            self.place.keys = None;
+        }
+        let _ = releasing.done.send(left.map_err(|_| CallGone));
     }
 
     async fn perform(&mut self, outputs: Vec<Output>) {
@@ -452,6 +519,9 @@ fn leg_params(agreed: &Negotiated, nat: bool) -> LegParams {
             Direction::Inactive => Flow::Nothing,
         },
         nat,
+        rtcp: agreed.remote_rtcp,
+        rtcp_mux: agreed.rtcp_mux,
+        srtp: agreed.srtp,
     }
 }
 

@@ -22,6 +22,7 @@ use tracing::info;
 use crate::calls::{CallHandle, Calls};
 use crate::metrics::Metrics;
 use crate::payments::Payments;
+use crate::recorder::{About, Paused, Recorders};
 use crate::world::RealWorld;
 use task::{Command, ProviderSession};
 
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) payments: Payments,
     pub(crate) world: RealWorld,
     pub(crate) metrics: Arc<Metrics>,
+    recorders: Recorders,
     max_sessions: usize,
     sessions: Mutex<HashMap<ProviderSessionGuid, Door>>,
 }
@@ -60,10 +62,13 @@ impl SecureDesk {
         payments: Payments,
         world: RealWorld,
         metrics: Arc<Metrics>,
+        recorders: Recorders,
         max_sessions: usize,
     ) -> Self {
         let sessions = Mutex::new(HashMap::new());
-        Self { shared: Arc::new(Shared { calls, payments, world, metrics, max_sessions, sessions }) }
+        Self {
+            shared: Arc::new(Shared { calls, payments, world, metrics, recorders, max_sessions, sessions }),
+        }
     }
 
     /// Sessions whose task is there.
@@ -77,7 +82,16 @@ impl SecureDesk {
         let call = self.shared.calls.find(guid.0).ok_or(LaunchError::CallGone)?;
         let keys = Arc::new(KeyQueue::new());
         match tokio::time::timeout(SECURE_TIME_OUT, call.secure(Arc::clone(&keys))).await {
-            Ok(Ok(())) => Ok(Some(Line { call, keys })),
+            Ok(Ok(())) => {
+                let session = &launch.session;
+                let recording = self.shared.recorders.paused(About {
+                    account: session.account.clone(),
+                    call: guid,
+                    session: session.guid,
+                    agent: session.agent.clone(),
+                });
+                Ok(Some(Line { call, keys, _recording: recording }))
+            }
             Ok(Err(_)) => Err(LaunchError::CallGone),
             Err(_) => {
                 keys.close();
@@ -95,6 +109,8 @@ impl SecureDesk {
 pub(crate) struct Line {
     pub(crate) call: CallHandle,
     pub(crate) keys: Arc<KeyQueue>,
+    /// The recorder resumes when the line is let go.
+    _recording: Option<Paused>,
 }
 
 impl Shared {

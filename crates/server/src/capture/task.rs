@@ -4,24 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::attempt::{Attempt, AttemptState, DeclineClass, NotSent, Verdict};
+use hushpad_domain::attempt::{AttemptState, DeclineClass};
 use hushpad_domain::field::Field;
-use hushpad_domain::ids::GatewayName;
+use hushpad_domain::operation::ReverseCause;
 use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
 use hushpad_domain::ports::{ActError, Launch, World};
-use hushpad_domain::session::{ATTEMPTS_MAX, Session, SessionState};
+use hushpad_domain::session::{ATTEMPTS_MAX, Session};
 use hushpad_domain::time::Tick;
-use hushpad_telephony::key_queue::Alarm;
+use hushpad_telephony::key_queue::{Alarm, Hint};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::{Line, Shared, view};
-use crate::payments::{Progress, StillThere};
+use crate::payments::{Fenced, Progress, StillThere};
 
 /// How long the page of an ended session can still be looked at.
 const AFTER_THE_END: Duration = Duration::from_secs(120);
-/// An attempt sends at most two messages.
-const PROGRESS_MAX: usize = 4;
+/// A payment sends three messages, and may wait once more for each time it is asked for.
+const PROGRESS_MAX: usize = 8;
 /// The most lenient time zone is twelve hours behind UTC: a card is valid there longest.
 const LENIENT_ZONE: Duration = Duration::from_secs(12 * 3600);
 
@@ -37,7 +37,6 @@ pub(super) enum Command {
 pub(super) struct ProviderSession {
     shared: Arc<Shared>,
     session: Session,
-    gateway: GatewayName,
     capture: Capture,
     line: Option<Line>,
     stage: Stage,
@@ -57,6 +56,10 @@ pub(super) enum Stage {
     Paying,
     /// It may have been charged.
     Unknown,
+    /// The gateway has it and will say later.
+    Pending,
+    /// Its approval is being given back.
+    GivingBack(ReverseCause),
     /// Over.
     Ended(EndView),
 }
@@ -89,7 +92,6 @@ impl ProviderSession {
         let task = Self {
             shared,
             session: launch.session,
-            gateway: launch.configuration.gateway,
             capture,
             line,
             stage,
@@ -138,7 +140,7 @@ impl ProviderSession {
         };
         let deadline = self.shared.world.instant_of(deadline);
         // While an attempt runs, the session's own time-out waits for it.
-        let timed = !matches!(self.stage, Stage::Paying | Stage::Unknown);
+        let timed = matches!(self.stage, Stage::Entry(_) | Stage::Ended(_));
         let (line, attempt) = (self.line.as_ref(), self.attempt.as_mut());
         tokio::select! {
             biased;
@@ -184,7 +186,9 @@ impl ProviderSession {
                 self.end(EndView::Cancelled, Session::cancel).await;
                 Ok(())
             }
-            (Stage::Entry(_) | Stage::Paying | Stage::Unknown, _) => Err(ActError::NotNow),
+            (Stage::Entry(_) | Stage::Paying | Stage::Unknown | Stage::Pending | Stage::GivingBack(_), _) => {
+                Err(ActError::NotNow)
+            }
             (Stage::Ended(_), _) => Err(ActError::Gone),
         }
     }
@@ -221,6 +225,13 @@ impl ProviderSession {
                 self.key(report.key.ascii());
             }
         }
+        let hint = std::iter::from_fn(|| keys.take_hint()).last();
+        if let (Some(hint), None, Stage::Entry(_)) = (hint, self.notice, self.stage) {
+            self.notice = Some(match hint {
+                Hint::PoorLine => Notice::PoorLine,
+                Hint::HastyKeys => Notice::SlowKeys,
+            });
+        }
     }
 
     /// Keys that cannot be trusted stop the entry of the field; the call lives.
@@ -253,16 +264,14 @@ impl ProviderSession {
         self.attempt = Some(receiver);
         self.notice = None;
         self.stage = Stage::Paying;
-        let (session, gateway) = (self.session.clone(), self.gateway.clone());
-        self.shared.payments.pay(session, gateway, card, self.still_there.clone(), sender);
+        self.shared.payments.pay(self.session.clone(), card, self.still_there.clone(), sender);
         Ok(())
     }
 
     async fn progress(&mut self, progress: Option<Progress>) {
         match progress {
-            Some(Progress::NotBegun(_, card)) => {
-                self.reread().await;
-                self.take_back_intent().await;
+            Some(Progress::NotBegun(session, card)) => {
+                self.session = *session;
                 self.back_to_entry(card, &[], Some(Notice::StoreUnavailable));
             }
             Some(Progress::NotSent(session, card)) => {
@@ -273,16 +282,12 @@ impl ProviderSession {
                 self.session = *session;
                 self.answered(card);
             }
-            Some(Progress::Unknown(session)) => {
+            Some(Progress::Waiting(session)) => {
                 self.session = *session;
-                self.stage = Stage::Unknown;
+                self.stage = view::stage_of(&self.session);
                 // The card went with the attempt: what is keyed next is a new entry.
                 self.capture.wipe();
                 return;
-            }
-            Some(Progress::Resolved(session)) => {
-                self.session = *session;
-                self.resolved();
             }
             None => {
                 warn!(session.id = %self.session.guid, "an attempt ended without a word");
@@ -297,31 +302,34 @@ impl ProviderSession {
         }
     }
 
-    fn answered(&mut self, card: Card) {
-        match (&self.session.state, last_decline(&self.session)) {
-            (SessionState::Ended { .. }, _) => {
-                drop(card);
-                self.stage = view::stage_of(&self.session);
-            }
-            (_, Some(class)) => {
-                match class {
-                    DeclineClass::Rekey(field) => self.capture.give_back(card, &[field]),
-                    DeclineClass::TryLater => self.capture.give_back(card, &[]),
-                    DeclineClass::OtherCard | DeclineClass::Never | DeclineClass::Authenticate => {
-                        drop(card);
-                        self.capture.wipe();
-                    }
-                }
-                self.stage = Stage::Entry(Some(class));
-            }
-            (_, None) => self.back_to_entry(card, &[], None),
+    fn answered(&mut self, card: Option<Card>) {
+        self.stage = view::stage_of(&self.session);
+        if self.session.has_ended() {
+            drop(card);
+            return;
         }
+        let class = self.session.last_decline();
+        self.notice = self.after_answer();
+        match (card, class) {
+            (Some(card), Some(DeclineClass::Rekey(field))) => self.capture.give_back(card, &[field]),
+            (Some(card), Some(DeclineClass::TryLater)) => self.capture.give_back(card, &[]),
+            (Some(card), None) if self.notice.is_none() => self.capture.give_back(card, &[]),
+            (card, _) => {
+                drop(card);
+                self.capture.wipe();
+            }
+        }
+        self.stage = Stage::Entry(class);
     }
 
-    fn resolved(&mut self) {
-        self.stage = view::stage_of(&self.session);
-        if let Stage::Entry(None) = self.stage {
-            self.notice = Some(Notice::NotCharged);
+    /// What the agent should know of an answer beside its class.
+    fn after_answer(&self) -> Option<Notice> {
+        let last = self.session.attempts.last()?;
+        match (last.turned_back_for(), &last.state) {
+            (Some(cause), _) => Some(Notice::GivenBack(cause)),
+            (None, AttemptState::NotCharged) => Some(Notice::NotCharged),
+            (None, _) if last.standing().is_some() => Some(Notice::PartApproved),
+            (None, _) => None,
         }
     }
 
@@ -331,13 +339,10 @@ impl ProviderSession {
         self.notice = notice;
     }
 
-    /// A commit may fail to say so and be there all the same, as when its connection breaks. Nothing is sent without
-    /// that word, so an intent that is found after a failed one was surely not sent.
-    async fn take_back_intent(&mut self) {
-        if self.session.open_attempt().is_some_and(|attempt| attempt.state == AttemptState::Intent) {
-            let retry = self.still_there.retry();
-            let not_sent = |session: Session, now| session.not_sent(NotSent::Refused, retry, now);
-            self.session = self.shared.payments.books.write(self.session.clone(), not_sent).await;
+    /// A fenced owner keeps what it knew: the new owner ends the session.
+    fn took(&mut self, written: Result<Session, Fenced>) {
+        if let Ok(session) = written {
+            self.session = session;
         }
     }
 
@@ -354,7 +359,9 @@ impl ProviderSession {
         self.capture.wipe();
         match self.stage {
             Stage::Entry(_) => self.end(EndView::CallEnded, Session::cancel).await,
-            Stage::Paying | Stage::Unknown => self.notice = Some(Notice::CallEnded),
+            Stage::Paying | Stage::Unknown | Stage::Pending | Stage::GivingBack(_) => {
+                self.notice = Some(Notice::CallEnded);
+            }
             Stage::Ended(_) => {}
         }
     }
@@ -379,7 +386,9 @@ impl ProviderSession {
         ) -> Result<hushpad_domain::change::Change, hushpad_domain::session::WrongState>,
     ) {
         self.capture.wipe();
-        self.session = self.shared.payments.books.write(self.session.clone(), change).await;
+        let written = self.shared.payments.books.write(self.session.clone(), change).await;
+        self.took(written);
+        self.shared.payments.give_back_parts(&self.session);
         self.stage = match view::stage_of(&self.session) {
             // It ended by itself or by us; the reason that we know is the better word.
             Stage::Ended(EndView::Cancelled) | Stage::Entry(_) => Stage::Ended(seen_as),
@@ -448,13 +457,6 @@ async fn line_wakes(line: Option<&Line>) -> bool {
     }
 }
 
-fn last_decline(session: &Session) -> Option<DeclineClass> {
-    match session.attempts.last().and_then(Attempt::answer)?.verdict {
-        Verdict::Declined { class } => Some(class),
-        Verdict::Approved | Verdict::Partial { .. } | Verdict::Review | Verdict::Pending => None,
-    }
-}
-
 /// The phase of the page for a stage.
 pub(super) fn phase(stage: Stage, capture: &Capture) -> Phase {
     match stage {
@@ -463,6 +465,8 @@ pub(super) fn phase(stage: Stage, capture: &Capture) -> Phase {
         Stage::Entry(None) => Phase::Entry { active: capture.active() },
         Stage::Paying => Phase::Paying,
         Stage::Unknown => Phase::Unknown,
+        Stage::Pending => Phase::Pending,
+        Stage::GivingBack(cause) => Phase::GivingBack { cause },
         Stage::Ended(end) => Phase::Ended(end),
     }
 }

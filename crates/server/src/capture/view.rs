@@ -1,6 +1,7 @@
 //! The agent's page, made from the session and the entry.
 
 use hushpad_card::Capture;
+use hushpad_domain::attempt::{Attempt, AttemptState};
 use hushpad_domain::page::{EndView, Notice, PageState};
 use hushpad_domain::session::{Ending, Outcome, Session, SessionState};
 
@@ -16,7 +17,7 @@ pub(super) fn page(
 ) -> PageState {
     PageState {
         revision,
-        amount: session.amount(),
+        amount: session.remaining().unwrap_or_else(|| session.amount()),
         reference: session.payment_data.reference().map(str::to_owned),
         agent: session.agent.clone(),
         fields: capture.views(),
@@ -30,9 +31,21 @@ pub(super) fn page(
 pub(super) fn stage_of(session: &Session) -> Stage {
     match &session.state {
         SessionState::Created | SessionState::InProgress => Stage::Entry(None),
-        SessionState::Processing { .. } if session.outcome() == Outcome::Unknown => Stage::Unknown,
-        SessionState::Processing { .. } => Stage::Paying,
+        SessionState::Processing { .. } => processing(session),
         SessionState::Ended { ending, .. } => Stage::Ended(end_view(*ending)),
+    }
+}
+
+fn processing(session: &Session) -> Stage {
+    if let Some(cause) = session.reversing_attempt().and_then(Attempt::turned_back_for) {
+        return Stage::GivingBack(cause);
+    }
+    match session.open_attempt().map(|attempt| &attempt.state) {
+        Some(AttemptState::Unknown { .. }) => Stage::Unknown,
+        Some(AttemptState::Answered { .. }) => Stage::Pending,
+        Some(AttemptState::Intent | AttemptState::NotSent { .. } | AttemptState::NotCharged) | None => {
+            Stage::Paying
+        }
     }
 }
 

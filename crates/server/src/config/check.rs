@@ -3,17 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hushpad_domain::acceptance::{Acceptance, OnMismatch};
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::attempt::Purpose;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, GatewayName};
 use hushpad_domain::masked_card::Brand;
-use hushpad_telephony::call::Leg;
+use hushpad_telephony::call::{Leg, Wish};
 use hushpad_telephony::guard::{Fill, GuardConfig};
 use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
 use super::field_map::field_map;
 use super::gateways::gateways;
+use super::recorders::recorders;
 use super::routes::{RouteTable, Trunk};
 use super::webhooks::webhooks;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
@@ -38,6 +41,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let (accounts, mut routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
     add_trunks(&mut mistakes, &raw, &mut routes);
     let webhooks = webhooks(&mut mistakes, &raw.accounts);
+    let recorders = recorders(&mut mistakes, &raw.accounts);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -54,6 +58,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             directory: Directory::new(accounts),
             routes,
             webhooks,
+            recorders,
         }),
         _ => Err(ConfigMistakes(mistakes.0)),
     }
@@ -136,9 +141,18 @@ fn calls(mistakes: &mut Mistakes, raw: &raw::Sip) -> CallsConfig {
     if tls.is_none() && listeners.iter().any(|listener| listener.transport == Transport::Tls) {
         mistakes.add("sip.tls", "must name certificate and key for a tls listener");
     }
+    for (index, peer) in raw.peers.iter().enumerate() {
+        if tls.is_none() && !raw.sdes_without_tls && !matches!(peer.srtp, raw::Srtp::Off) {
+            mistakes.add(
+                &format!("sip.peers[{index}].srtp"),
+                "needs sip.tls: SRTP keys go over SIP; or set sip.sdes_without_tls = true",
+            );
+        }
+    }
     CallsConfig {
         listeners,
         tls,
+        sdes_without_tls: raw.sdes_without_tls,
         advertised: Some(raw.advertised_address),
         max_calls: raw.max_calls,
         ring_time_out: Duration::from_secs(raw.ring_time_out_s),
@@ -168,7 +182,21 @@ fn peer(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Peer {
         let network = text.parse::<Network>().map_err(|error| error.to_string());
         mistakes.take(&format!("sip.peers[{index}].networks[{n}]"), network)
     });
-    Peer { name: raw.name.clone(), networks: networks.collect(), kind: PeerKind::Pbx, nat: raw.nat }
+    Peer {
+        name: raw.name.clone(),
+        networks: networks.collect(),
+        kind: PeerKind::Pbx,
+        nat: raw.nat,
+        srtp: wish(raw.srtp),
+    }
+}
+
+fn wish(raw: raw::Srtp) -> Wish {
+    match raw {
+        raw::Srtp::Off => Wish::Off,
+        raw::Srtp::Optional => Wish::Optional,
+        raw::Srtp::Required => Wish::Required,
+    }
 }
 
 fn login(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Option<Login> {
@@ -300,7 +328,8 @@ fn add_routes(mistakes: &mut Mistakes, path: &str, account: &raw::Account, route
         if !phone.starts_with("sip:") || !phone.contains('@') {
             mistakes.add(&path("phone"), "must be a SIP URI, such as \"sip:1234@10.0.0.5:5060\"");
         }
-        let route = Route::to_agent(&account.id, &agent.id, phone.clone());
+        let srtp = agent.srtp.map(wish);
+        let route = Route { srtp, ..Route::to_agent(&account.id, &agent.id, phone.clone()) };
         if !routes.add(user, route) {
             mistakes.add(&path("user"), "is dialled for another agent already");
         }
@@ -355,9 +384,8 @@ fn configuration(
     raw: &raw::Configuration,
     gateways: &[raw::Gateway],
 ) -> AccountConfiguration {
-    if !gateways.iter().any(|gateway| gateway.name == raw.gateway) {
-        mistakes.add(&format!("{path}.gateway"), "must be the name of one of the gateways");
-    }
+    let mut ways = ways(mistakes, path, raw, gateways).into_iter();
+    let gateway = ways.next().unwrap_or_else(|| GatewayName(String::new()));
     for (n, origin) in raw.allowed_origins.iter().enumerate() {
         if !is_origin(origin) {
             mistakes.add(
@@ -372,14 +400,62 @@ fn configuration(
         flow: PaymentFlow {
             fields: fields(mistakes, path, &raw.fields),
             brands: brands(mistakes, path, &raw.brands),
+            purpose: purpose(raw.purpose),
+            acceptance: acceptance(raw),
+            keep_card: raw.keep_card,
             data: field_map(mistakes, path, raw),
             first_key_time_out: Duration::from_secs(raw.first_key_time_out_s),
             between_keys_time_out: Duration::from_secs(raw.between_keys_time_out_s),
             session_time_out: Duration::from_secs(raw.session_time_out_s),
         },
-        gateway: GatewayName(raw.gateway.clone()),
+        gateway,
+        fail_over: ways.collect(),
         allowed_origins: raw.allowed_origins.clone(),
         webhook: raw.webhook.is_some(),
+    }
+}
+
+/// The gateways of a configuration, in order: `gateway`, or `gateways` for those that can be left for the next.
+fn ways(
+    mistakes: &mut Mistakes,
+    path: &str,
+    raw: &raw::Configuration,
+    gateways: &[raw::Gateway],
+) -> Vec<GatewayName> {
+    let names: Vec<&String> = raw.gateway.iter().chain(&raw.gateways).collect();
+    if raw.gateway.is_some() != raw.gateways.is_empty() {
+        mistakes.add(&format!("{path}.gateway"), "must be there, or gateways in its place, not both");
+    }
+    for (index, name) in names.iter().enumerate() {
+        if !gateways.iter().any(|gateway| gateway.name == **name) {
+            mistakes.add(&format!("{path}.gateway"), "must be the name of one of the gateways");
+        }
+        if names.iter().take(index).any(|earlier| earlier == name) {
+            mistakes.add(&format!("{path}.gateways"), "must not name a gateway twice");
+        }
+    }
+    names.into_iter().cloned().map(GatewayName).collect()
+}
+
+fn purpose(raw: raw::Purpose) -> Purpose {
+    match raw {
+        raw::Purpose::Sale => Purpose::Sale,
+        raw::Purpose::Authorise => Purpose::Authorise,
+        raw::Purpose::Tokenise => Purpose::Tokenise,
+    }
+}
+
+fn acceptance(raw: &raw::Configuration) -> Acceptance {
+    let on = |raw: Option<raw::OnMismatch>, usual| match raw {
+        Some(raw::OnMismatch::Accept) => OnMismatch::Accept,
+        Some(raw::OnMismatch::Reverse) => OnMismatch::Reverse,
+        None => usual,
+    };
+    let usual = Acceptance::default();
+    Acceptance {
+        split: raw.split,
+        address: on(raw.on_address_mismatch, usual.address),
+        security_code: on(raw.on_security_code_mismatch, usual.security_code),
     }
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod field_map;
 mod gateways;
 mod raw;
+mod recorders;
 mod routes;
 mod secret;
 mod webhooks;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::calls::CallsConfig;
 use crate::media::MediaConfig;
+use crate::recorder::RecorderConfig;
 use crate::webhooks::WebhookConfig;
 
 pub use routes::RouteTable;
@@ -56,6 +58,8 @@ pub struct Config {
     pub routes: RouteTable,
     /// Where results are pushed to.
     pub webhooks: Vec<WebhookConfig>,
+    /// Recorders that are told to pause.
+    pub recorders: Vec<RecorderConfig>,
 }
 
 /// An HTTP listener and the URL that others reach it by.

@@ -65,6 +65,8 @@ pub(super) struct Sip {
     pub(super) listen: Vec<String>,
     pub(super) advertised_address: IpAddr,
     pub(super) tls: Option<Tls>,
+    #[serde(default)]
+    pub(super) sdes_without_tls: bool,
     #[serde(default = "max_calls")]
     pub(super) max_calls: usize,
     #[serde(default = "ring_time_out_s")]
@@ -105,7 +107,19 @@ pub(super) struct Peer {
     pub(super) networks: Vec<String>,
     #[serde(default)]
     pub(super) nat: bool,
+    #[serde(default)]
+    pub(super) srtp: Srtp,
     pub(super) login: Option<Login>,
+}
+
+/// Whether media is sealed.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Srtp {
+    #[default]
+    Off,
+    Optional,
+    Required,
 }
 
 /// PEM files.
@@ -234,6 +248,7 @@ pub(super) struct Account {
     pub(super) default_phone: Option<String>,
     #[serde(default)]
     pub(super) show_callers: bool,
+    pub(super) recorder: Option<Recorder>,
     pub(super) credential: Option<Credential>,
     #[serde(default)]
     pub(super) agents: Vec<Agent>,
@@ -247,14 +262,41 @@ pub(super) struct Agent {
     pub(super) id: String,
     pub(super) user: Option<String>,
     pub(super) phone: Option<String>,
+    pub(super) srtp: Option<Srtp>,
     pub(super) credential: Option<Credential>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Purpose {
+    #[default]
+    Sale,
+    Authorise,
+    Tokenise,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnMismatch {
+    Accept,
+    Reverse,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Configuration {
     pub(super) id: u32,
-    pub(super) gateway: String,
+    pub(super) gateway: Option<String>,
+    #[serde(default)]
+    pub(super) gateways: Vec<String>,
+    #[serde(default)]
+    pub(super) purpose: Purpose,
+    #[serde(default)]
+    pub(super) split: bool,
+    #[serde(default)]
+    pub(super) keep_card: bool,
+    pub(super) on_address_mismatch: Option<OnMismatch>,
+    pub(super) on_security_code_mismatch: Option<OnMismatch>,
     #[serde(default)]
     pub(super) test: bool,
     #[serde(default)]
@@ -310,6 +352,19 @@ pub(super) struct Webhook {
     pub(super) url: String,
     pub(super) secrets: Vec<SecretRef>,
     pub(super) oauth: Option<Oauth>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+/// Whom to tell that recording is to pause.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recorder {
+    pub(super) url: String,
+    pub(super) secrets: Vec<SecretRef>,
     #[serde(default)]
     pub(super) allow_http: bool,
     #[serde(default)]

@@ -109,6 +109,7 @@ impl RouteTable {
             uri: trunk.next_hop.replace("{user}", user),
             customer: trunk.customer,
             shows_caller: false,
+            srtp: None,
         })
     }
 

@@ -74,7 +74,7 @@ fn webhook(
     Some(WebhookConfig { receiver, url: url?, secrets, token, reach, tls: tls? })
 }
 
-fn endpoint(mistakes: &mut Mistakes, path: &str, url: &str, allow_http: bool) -> Option<Endpoint> {
+pub(super) fn endpoint(mistakes: &mut Mistakes, path: &str, url: &str, allow_http: bool) -> Option<Endpoint> {
     let endpoint = mistakes.take(path, Endpoint::parse(url, true).map_err(|error| error.to_string()))?;
     if !endpoint.tls && !allow_http {
         mistakes.add(path, "must start with https:// (allow_http = true takes http://)");

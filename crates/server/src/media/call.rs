@@ -3,7 +3,8 @@
 use super::ports::LegSockets;
 use super::worker::Leftover;
 use hushpad_telephony::relay::{
-    Bridge, BridgeStats, Emit, KeyListener, LegParams, MAX_PACKET_BYTES, Release, SecureMode, Side,
+    Bridge, BridgeStats, Channel, Emit, EmitReport, KeyListener, LegParams, MAX_PACKET_BYTES, Release,
+    SecureMode, Side,
 };
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,13 +76,38 @@ impl Call {
     /// Takes one packet. If there are more, epoll tells again, after the other calls had their turn.
     pub(super) fn receive(&mut self, port: Port, now_us: u64, buffer: &mut [u8; BUFFER_BYTES]) {
         let Ok((length, from)) = self.socket(port).recv_from(buffer) else { return };
-        let bytes = buffer.get(..length).unwrap_or(buffer);
+        let Some(bytes) = buffer.get_mut(..length) else { return };
         match port {
             Port::Rtp(side) => {
                 self.sending(|bridge, emit| bridge.packet(now_us, side, from, bytes, emit));
             }
-            Port::Rtcp(side) => self.bridge.rtcp(side),
+            Port::Rtcp(side) => {
+                contained(&mut self.bridge, |bridge| bridge.rtcp(now_us, side, from, bytes));
+            }
         }
+    }
+
+    /// Sends the reports that are due.
+    pub(super) fn report(&mut self, now_us: u64, unix_us: u64) {
+        self.reporting(|bridge, emit| bridge.report(now_us, unix_us, emit));
+    }
+
+    /// The call is over.
+    pub(super) fn goodbye(&mut self, now_us: u64, unix_us: u64) {
+        self.reporting(|bridge, emit| bridge.goodbye(now_us, unix_us, emit));
+    }
+
+    fn reporting(&mut self, action: impl FnOnce(&mut Bridge, EmitReport<'_>)) {
+        let Self { sockets, bridge, .. } = self;
+        contained(bridge, |bridge| {
+            action(bridge, &mut |side, channel, to, bytes| {
+                let socket = match channel {
+                    Channel::Rtp => &sockets.leg(side).rtp,
+                    Channel::Rtcp => &sockets.leg(side).rtcp,
+                };
+                let _lost = socket.send_to(bytes, to);
+            });
+        });
     }
 
     /// Does what its time has come for.
@@ -186,7 +212,7 @@ mod tests {
     fn a_panic_ends_with_its_packet_and_leaves_the_agent_in_silence() {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let pool = Arc::new(PortPool::new(22_700, 22_799));
-        let seed = StreamSeed { ssrc: 1, sequence: 1, timestamp: 1 };
+        let seed = StreamSeed { ssrc: 1, sequence: 1, timestamp: 1, name: 1 };
         let (customer, agent) = (pool.open(address).unwrap(), pool.open(address).unwrap());
         let mut call = Call::new(customer, agent, Bridge::new(seed, seed));
         let keys = Arc::new(KeyQueue::new());

@@ -1,7 +1,7 @@
 //! The one clock of calls.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 static START: OnceLock<Instant> = OnceLock::new();
 
@@ -15,7 +15,16 @@ pub fn now_us() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The same in milliseconds, as key reports want it.
+/// Microseconds since 1970 by the wall clock, which reports to other ends carry.
+#[must_use]
+pub(super) fn unix_us() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the media plane's one look at the wall clock")]
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// [`now_us`] in milliseconds, as key reports want it.
 #[must_use]
 pub fn now_ms() -> u64 {
     now_us() / 1000

@@ -180,13 +180,23 @@ impl MediaSession {
         self.ask(|done| Command::Secure(self.number, secure, done)).await.map(drop)
     }
 
+    /// Begins to leave secure mode; the receiver hears when it is left, or an error when that does not come.
+    ///
+    /// # Errors
+    /// [`MediaGone`]: secure mode may still be on.
+    pub fn begin_release(&self) -> Result<Leaving, MediaGone> {
+        let (done, left) = oneshot::channel();
+        self.send(Command::Release(self.number, done))?;
+        Ok(Leaving(left))
+    }
+
     /// Leaves secure mode. While a key is down, its rest is still hidden: this returns when it is up and
     /// secure mode has really ended, some 200 ms after the last key.
     ///
     /// # Errors
     /// [`MediaGone`]: secure mode may still be on. Also when secure mode was entered anew meanwhile.
     pub async fn release(&self) -> Result<(), MediaGone> {
-        self.ask(|done| Command::Release(self.number, done)).await.map(drop)
+        self.begin_release()?.left().await
     }
 
     /// What was counted.
@@ -223,6 +233,19 @@ impl Drop for MediaSession {
     }
 }
 
+/// Secure mode is being left: no key is down any more when that is done.
+pub struct Leaving(oneshot::Receiver<worker::Leftover>);
+
+impl Leaving {
+    /// Waits until it is left. May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`MediaGone`], also when secure mode was entered anew meanwhile.
+    pub async fn left(&mut self) -> Result<(), MediaGone> {
+        (&mut self.0).await.map(drop).map_err(|_| MediaGone)
+    }
+}
+
 fn start_worker(number: usize, max_calls: usize) -> io::Result<WorkerHandle> {
     let (commands, receiver) = sync_channel(COMMANDS);
     let wake = Arc::new(Wake::new()?);
@@ -238,5 +261,10 @@ fn start_worker(number: usize, max_calls: usize) -> io::Result<WorkerHandle> {
 }
 
 fn seed() -> StreamSeed {
-    StreamSeed { ssrc: rand::random(), sequence: rand::random(), timestamp: rand::random() }
+    StreamSeed {
+        ssrc: rand::random(),
+        sequence: rand::random(),
+        timestamp: rand::random(),
+        name: rand::random(),
+    }
 }

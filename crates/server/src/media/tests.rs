@@ -3,6 +3,7 @@
 use super::*;
 use hushpad_telephony::g711::Law;
 use hushpad_telephony::key::{Carrier, Key};
+use hushpad_telephony::rtcp::Told;
 use hushpad_telephony::rtp::{HEADER_BYTES, Header, Packet};
 use std::f64::consts::TAU;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -105,6 +106,27 @@ async fn sound_and_events_go_both_ways_unchanged() {
     let stats = session.stats().await.unwrap();
     assert_eq!((stats.customer.received, stats.agent.received, stats.agent.sent), (6, 1, 6));
     assert!(stats.customer.quiet_for_us(now_us()).is_some());
+}
+
+#[tokio::test]
+async fn the_end_of_a_call_is_told_by_rtcp_from_the_right_port() {
+    let plane = plane(22_600, 22_699);
+    let session = plane.open().unwrap();
+    let mut customer = Phone::new(&session, Side::Customer);
+    let reports = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    reports.set_read_timeout(Some(PATIENCE)).unwrap();
+    let params = LegParams::pcmu(Some(customer.socket.local_addr().unwrap()));
+    session.set_leg(Side::Customer, LegParams { rtcp: Some(reports.local_addr().unwrap()), ..params });
+    customer.says(b"hello");
+    session.stats().await.unwrap();
+    let port = session.local(Side::Customer).port() + 1;
+    drop(session);
+    let mut buffer = [0; 200];
+    let (length, from) = reports.recv_from(&mut buffer).unwrap();
+    assert_eq!(from.port(), port);
+    let mut told = Vec::new();
+    hushpad_telephony::rtcp::read(&buffer[..length], &mut |one| told.push(one));
+    assert!(matches!(told[..], [Told::Receives(_), Told::Leaves { .. }]), "{told:?}");
 }
 
 #[tokio::test]

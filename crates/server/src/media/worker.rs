@@ -16,6 +16,9 @@ const WAKE: u64 = u64::MAX;
 /// are late already, and looking at every call on every packet costs more than they are worth.
 const TICK_US: u64 = 5_000;
 
+/// How often calls are asked for reports: finer than their spread, and rarely enough to walk over all calls.
+const REPORT_TICK_US: u64 = 500_000;
+
 /// What a call task wants of a worker.
 pub(super) enum Command {
     Open(usize, Box<Call>),
@@ -41,6 +44,9 @@ pub(super) struct Worker {
     /// Calls that may have something to send when no packet comes.
     timed: Vec<usize>,
     next_tick_us: u64,
+    /// Calls there are.
+    live: usize,
+    next_report_us: u64,
 }
 
 enum Next {
@@ -55,7 +61,7 @@ impl Worker {
         let calls = std::iter::repeat_with(|| None).take(max_calls).collect();
         let timed = Vec::with_capacity(max_calls);
         let buffer = Box::new([0; BUFFER_BYTES]);
-        Ok(Self { epoll, wake, buffer, commands, calls, timed, next_tick_us: 0 })
+        Ok(Self { epoll, wake, buffer, commands, calls, timed, next_tick_us: 0, live: 0, next_report_us: 0 })
     }
 
     /// Works until told to stop, or until nobody can tell it anything any more.
@@ -77,13 +83,16 @@ impl Worker {
                 }
             }
             self.deadlines(now_us);
+            self.reports(now_us);
         }
     }
 
     fn timeout_ms(&self, now_us: u64) -> Option<u16> {
-        let left_us = self.next_tick_us.saturating_sub(now_us);
-        let left_ms = u16::try_from(left_us.div_ceil(1000)).unwrap_or(u16::MAX);
-        (!self.timed.is_empty()).then_some(left_ms)
+        let tick_us = (!self.timed.is_empty()).then_some(self.next_tick_us);
+        let report_us = (self.live > 0).then_some(self.next_report_us);
+        let next_us = tick_us.into_iter().chain(report_us).min()?;
+        let left_ms = next_us.saturating_sub(now_us).div_ceil(1000);
+        Some(u16::try_from(left_ms).unwrap_or(u16::MAX))
     }
 
     fn deadlines(&mut self, now_us: u64) {
@@ -101,6 +110,15 @@ impl Worker {
         });
     }
 
+    fn reports(&mut self, now_us: u64) {
+        if self.live == 0 || now_us < self.next_report_us {
+            return;
+        }
+        self.next_report_us = now_us + REPORT_TICK_US;
+        let unix_us = clock::unix_us();
+        self.calls.iter_mut().flatten().for_each(|call| call.report(now_us, unix_us));
+    }
+
     fn obey(&mut self, now_us: u64) -> Next {
         while let Ok(command) = self.commands.try_recv() {
             match command {
@@ -108,7 +126,10 @@ impl Worker {
                 Command::Open(number, call) => self.open(number, call),
                 Command::Close(number) => {
                     self.timed.retain(|timed| *timed != number);
-                    drop(self.calls.get_mut(number).and_then(Option::take));
+                    if let Some(mut call) = self.calls.get_mut(number).and_then(Option::take) {
+                        call.goodbye(now_us, clock::unix_us());
+                        self.live -= 1;
+                    }
                 }
                 Command::SetLeg(number, side, params) => {
                     self.with(number, |call| call.set_leg(side, params));
@@ -140,7 +161,7 @@ impl Worker {
             // Without memory for it in the kernel this port is deaf; the counters tell.
             let _refused = self.epoll.add(call.socket(port), Token::new(number, port).0);
         }
-        *place = Some(call);
+        self.live += usize::from(place.replace(call).is_none());
     }
 
     fn with<T>(&mut self, number: usize, action: impl FnOnce(&mut Call) -> Option<T>) -> Option<T> {

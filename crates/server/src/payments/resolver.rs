@@ -1,42 +1,220 @@
-//! What became of an attempt without an answer: asked by our reference, with back-off, until it is known.
+//! What became of an attempt without an answer: asked by our reference, undone by our reference, told by the gateway
+//! or by the operator. With back-off, until it is known.
 
 use std::time::Duration;
 
-use hushpad_domain::attempt::Attempt;
-use hushpad_domain::ports::World;
-use hushpad_domain::session::Finding;
-use hushpad_gateways::{Asked, Gateways};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Verdict};
+use hushpad_domain::ids::AttemptNo;
+use hushpad_domain::operation::Settlement;
+use hushpad_domain::session::{Finding, Session};
+use hushpad_gateways::{Asked, NotKnown, Reversal};
 use tracing::{info, warn};
 
-use crate::world::RealWorld;
+use super::books::Fenced;
+use super::plan::Plan;
+use super::{Payments, StillThere};
 
 /// The first question follows at once: a reset often leaves an answer behind.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
-/// The agent and the customer wait for the answer.
+/// While the agent and the customer wait for the answer.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Where nobody can be asked, only the operator's or the gateway's own word is looked for.
+const PAUSE_FOR_WORD: Duration = Duration::from_secs(15);
+/// Questions after an attempt was found not charged: at one, two, four and eight settle times.
+const LATE_LOOKS: u32 = 4;
+/// Tries of one such look. Ten minutes without the gateway, four times over, are for the operator.
+const LATE_TRIES: u32 = 20;
 
-/// Asks until the gateway knows. "Not found" counts only when the gateway's settle time is over.
-pub(super) async fn ask_until_known(gateways: &Gateways, attempt: &Attempt, world: &RealWorld) -> Finding {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        match gateways.ask(&attempt.gateway, attempt).await {
-            Asked::Found(answer) => return Finding::Answer(answer),
-            Asked::NotFound if is_settled(gateways, attempt, world) => return Finding::NotCharged,
-            Asked::NotFound => {
-                info!(attempt.id = %attempt.id, "the gateway does not know the attempt yet");
+/// What one look at an open attempt showed.
+enum Look {
+    /// It is known.
+    Found(Finding),
+    /// The gateway has it and will say later.
+    Pending(GatewayAnswer),
+    /// Ask again.
+    NotYet,
+    /// There is nobody to ask.
+    NobodyToAsk,
+}
+
+impl Payments {
+    /// Sees to the open attempt until it is known what became of it, and writes that down. Gives the session as it is
+    /// when the attempt is no longer open.
+    pub(super) async fn resolve(
+        &self,
+        mut session: Session,
+        no: AttemptNo,
+        still_there: &StillThere,
+    ) -> Result<Session, Fenced> {
+        let plan = Plan::of(&self.directory, &session);
+        let mut pause = PAUSE_FIRST;
+        loop {
+            // A notification may have been first, or the operator.
+            let Some(attempt) = session.attempt(no).filter(|attempt| attempt.is_open()).cloned() else {
+                return Ok(session);
+            };
+            if let Some(settled) = self.settlement(&attempt).await {
+                let terms = plan.terms(still_there.retry());
+                let finding = finding_of(&attempt, &settled);
+                let change = |session: Session, now| {
+                    session.settled(no, finding.clone(), &settled.reference, terms, now)
+                };
+                return self.books.write(session, change).await;
             }
-            Asked::NotKnown(reason) => {
-                warn!(attempt.id = %attempt.id, ?reason, "the gateway could not be asked");
+            let look = self.look(&attempt).await;
+            let wait = match look {
+                Look::Found(finding) => {
+                    if finding == Finding::NotCharged {
+                        warn!(session.id = %session.guid, attempt = %no, "the gateway has no trace of the attempt");
+                    }
+                    let change = |session: Session, now| {
+                        session.resolved(finding.clone(), plan.terms(still_there.retry()), now)
+                    };
+                    return self.books.write(session, change).await;
+                }
+                Look::Pending(answer) => {
+                    let change = |session: Session, now| {
+                        let terms = plan.terms(still_there.retry());
+                        session.resolved(Finding::Answer(answer.clone()), terms, now)
+                    };
+                    session = self.books.write(session, change).await?;
+                    pause
+                }
+                Look::NotYet => pause,
+                Look::NobodyToAsk => PAUSE_FOR_WORD,
+            };
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            session = self.books.read_again(session).await;
+        }
+    }
+
+    /// After an attempt was found not charged: looks a few more times. What shows up then is given back.
+    pub(super) async fn watch_for_late_success(
+        &self,
+        mut session: Session,
+        no: AttemptNo,
+    ) -> Result<(), Fenced> {
+        let Some(attempt) = session.attempt(no).cloned() else { return Ok(()) };
+        let Some(settle_time) = self.acquirer.caps(&attempt.gateway).map(|caps| caps.settle_time) else {
+            return Ok(());
+        };
+        for look in 0..LATE_LOOKS {
+            tokio::time::sleep(settle_time * 2_u32.pow(look)).await;
+            session = self.books.read_again(session).await;
+            if session.attempt(no).is_none_or(|attempt| attempt.state != AttemptState::NotCharged) {
+                return Ok(());
+            }
+            if let Some(answer) = self.late_answer(&attempt).await {
+                return self.late_success(session, no, answer).await;
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        Ok(())
+    }
+
+    /// One late look; a gateway that cannot be asked just now is asked again, a bounded number of times.
+    async fn late_answer(&self, attempt: &Attempt) -> Option<GatewayAnswer> {
+        let mut tries = 0;
+        while tries < LATE_TRIES {
+            match self.acquirer.ask(attempt).await {
+                // It has it after all: now it is only a matter of time.
+                Asked::Found(answer) if answer.verdict == Verdict::Pending => {
+                    tokio::time::sleep(PAUSE_MAX).await;
+                }
+                Asked::Found(answer) => return Some(answer),
+                Asked::NotFound | Asked::NotKnown(NotKnown::NoQuery | NotKnown::NoGateway) => return None,
+                Asked::NotKnown(NotKnown::Unreachable | NotKnown::NoAnswer(_)) => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE_MAX).await;
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives back what was approved after the agent was told that nothing was charged.
+    pub(super) async fn late_success(
+        &self,
+        session: Session,
+        no: AttemptNo,
+        answer: GatewayAnswer,
+    ) -> Result<(), Fenced> {
+        let change = |session: Session, now| session.late_success(no, answer.clone(), now);
+        let session = self.books.write(session, change).await?;
+        if session.attempt(no).is_some_and(Attempt::is_reversing) {
+            warn!(session.id = %session.guid, attempt = %no, "a late success is given back");
+            self.give_back(session, no, &StillThere::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// The operator's word, if there is one. A store that cannot be read has none.
+    pub(super) async fn settlement(&self, attempt: &Attempt) -> Option<Settlement> {
+        self.settlements.settlement(attempt.id).await.ok().flatten()
+    }
+
+    async fn look(&self, attempt: &Attempt) -> Look {
+        match self.acquirer.ask(attempt).await {
+            Asked::Found(answer) if answer.verdict == Verdict::Pending => Look::Pending(answer),
+            Asked::Found(answer) => Look::Found(Finding::Answer(answer)),
+            // It said that it has it.
+            Asked::NotFound if attempt.answer().is_some() => Look::NotYet,
+            Asked::NotFound if self.is_settled(attempt) => self.undo(attempt).await,
+            Asked::NotFound => {
+                info!(attempt.id = %attempt.id, "the gateway does not know the attempt yet");
+                Look::NotYet
+            }
+            Asked::NotKnown(NotKnown::NoQuery)
+                if attempt.answer().is_none() && self.reverses_by_ref(attempt) =>
+            {
+                if self.is_settled(attempt) { self.undo(attempt).await } else { Look::NotYet }
+            }
+            Asked::NotKnown(reason @ (NotKnown::NoQuery | NotKnown::NoGateway)) => {
+                warn!(attempt.id = %attempt.id, ?reason, "only the operator can say what became of the attempt");
+                Look::NobodyToAsk
+            }
+            Asked::NotKnown(reason @ (NotKnown::Unreachable | NotKnown::NoAnswer(_))) => {
+                warn!(attempt.id = %attempt.id, ?reason, "the gateway could not be asked");
+                Look::NotYet
+            }
+        }
+    }
+
+    /// "Not found" is not proof: where the gateway can, all that our reference may hold is undone.
+    async fn undo(&self, attempt: &Attempt) -> Look {
+        if !self.reverses_by_ref(attempt) {
+            return Look::Found(Finding::NotCharged);
+        }
+        match self.acquirer.reverse_unknown(attempt).await {
+            // What was accepted and fails is told by a notification.
+            Reversal::Reversed | Reversal::Accepted | Reversal::NothingThere => {
+                Look::Found(Finding::NotCharged)
+            }
+            Reversal::NotKnown(NotKnown::NoQuery) => Look::Found(Finding::NotCharged),
+            Reversal::NotKnown(reason) => {
+                warn!(attempt.id = %attempt.id, ?reason, "the attempt could not be undone yet");
+                Look::NotYet
+            }
+        }
+    }
+
+    fn reverses_by_ref(&self, attempt: &Attempt) -> bool {
+        self.acquirer.caps(&attempt.gateway).is_some_and(|caps| caps.reverse_by_ref)
+    }
+
+    /// Whether what was still on its way has arrived or is lost. Counted from the intent.
+    fn is_settled(&self, attempt: &Attempt) -> bool {
+        let caps = self.acquirer.caps(&attempt.gateway);
+        caps.is_some_and(|caps| self.world.now() > attempt.intended_on.plus(caps.settle_time))
     }
 }
 
-/// Whether what was still on its way has arrived or is lost. Counted from the intent.
-fn is_settled(gateways: &Gateways, attempt: &Attempt, world: &RealWorld) -> bool {
-    gateways
-        .caps(&attempt.gateway)
-        .is_some_and(|caps| world.now() > attempt.intended_on.plus(caps.settle_time))
+/// What the operator's word means for an open attempt.
+fn finding_of(attempt: &Attempt, settlement: &Settlement) -> Finding {
+    if !settlement.charged {
+        return Finding::NotCharged;
+    }
+    let (result, card) =
+        attempt.answer().map(|answer| (answer.result.clone(), answer.card.clone())).unwrap_or_default();
+    Finding::Answer(GatewayAnswer::new(Verdict::Approved, settlement.reference.clone(), result, card))
 }

@@ -71,6 +71,10 @@ impl Dispatcher {
         }
         match tx.original.method {
             Method::Invite => self.invite(tx).await,
+            Method::Options if self.stack.is_draining() => {
+                let wait = vec![Header::RetryAfter(RETRY_AFTER_S.into())];
+                answer(&mut tx, StatusCode::ServiceUnavailable, wait).await;
+            }
             Method::Options => {
                 let described =
                     vec![headers::allow(), headers::supported(), Header::Accept("application/sdp".into())];

@@ -100,7 +100,7 @@ impl LegEvent {
             Self::InfoAnswered(leg, request, code) => {
                 Input::InfoAnswered { leg: *leg, request: *request, code: *code }
             }
-            Self::Refer { leg, request, .. } => Input::Refer { leg: *leg, request: *request, allowed: false },
+            Self::Refer { leg, request, .. } => Input::Refer { leg: *leg, request: *request, allowed: None },
             Self::TransferAnswered(sdp, timer) => {
                 Input::TransferAnswered { sdp: sdp.as_deref(), timer: *timer }
             }

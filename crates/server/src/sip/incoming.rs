@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hushpad_telephony::call::{IntervalTooSmall, MIN_SE_S, SessionTimer, TimerFields, agree_as_server};
+use hushpad_telephony::call::{IntervalTooSmall, MIN_SE_S, SessionTimer, TimerFields, Wish, agree_as_server};
 use rsipstack::sip::{HasHeaders, Header, HeadersExt, Method, StatusCode, ToTypedHeader};
 use rsipstack::transaction::transaction::Transaction;
 
@@ -81,6 +81,19 @@ impl IncomingCall {
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.peer.name
+    }
+
+    /// What the peer's media is to be sealed with.
+    #[must_use]
+    pub fn srtp(&self) -> Wish {
+        self.peer.srtp
+    }
+
+    /// Whether the INVITE came encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        let transport = self.tx.connection.as_ref().map(|connection| connection.transport());
+        transport == Some(rsipstack::sip::Transport::Tls)
     }
 
     /// Whether the peer sits behind a NAT.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hushpad_telephony::call::{Dtmf, Leg, MIN_SE_S, Refresher, RequestId, SessionTimer, TimerFields};
+use hushpad_telephony::call::{Dtmf, Leg, MIN_SE_S, Refresher, RequestId, SessionTimer, TimerFields, Wish};
 use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle};
 use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
 use rsipstack::dialog::invite_dialog::InviteDialog;
@@ -172,6 +172,20 @@ impl CallLegs {
         {
             self.stack.forget(&before.line.dialog.id());
         }
+        self.join();
+    }
+
+    /// Both dialogs stand: they are one call.
+    fn join(&self) {
+        if let Some(agent) = &self.agent {
+            self.stack.pairs.join(&self.customer.dialog.id(), &agent.line.dialog.id());
+        }
+    }
+
+    /// The call to take over as the target of a transfer knows it.
+    #[must_use]
+    pub fn replaces_toward_target(&self, replaces: String) -> String {
+        self.stack.pairs.across(&replaces).unwrap_or(replaces)
     }
 
     /// Tells the agent's phone how its REFER goes.
@@ -184,6 +198,12 @@ impl CallLegs {
     #[must_use]
     pub fn is_behind_nat(&self, uri: &str) -> bool {
         self.stack.is_behind_nat(uri)
+    }
+
+    /// What is wanted of SRTP toward this address.
+    #[must_use]
+    pub fn srtp_toward(&self, uri: &str) -> Wish {
+        self.stack.srtp_toward(uri)
     }
 
     fn call(&self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<AgentLine, SipError> {
@@ -373,6 +393,7 @@ impl CallLegs {
             DialogState::Confirmed(_, answer) if !agent.answered => {
                 agent.answered = true;
                 let (sdp, timer) = (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
+                self.join();
                 Some(LegEvent::Answered(sdp, timer))
             }
             DialogState::Terminated(_, TerminatedReason::UasBye) => Some(LegEvent::Bye(Leg::Callee)),

@@ -28,12 +28,15 @@ mod network;
 pub mod probe;
 mod refer;
 mod reliable;
+mod replaces;
 mod socket;
 mod stack;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use hushpad_telephony::call::Wish;
 
 pub use digest::{Credential, Hashes};
 pub use event::{LegEvent, Target};
@@ -109,6 +112,8 @@ pub struct Peer {
     pub kind: PeerKind,
     /// Its media may come from another address than it says, because it sits behind a NAT.
     pub nat: bool,
+    /// Whether its media is sealed.
+    pub srtp: Wish,
 }
 
 /// What a peer must know before it may call.

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hushpad_telephony::call::Wish;
 use rsipstack::dialog::DialogId;
 use rsipstack::dialog::dialog_layer::DialogLayer;
 use rsipstack::sip::{Auth, Host, HostWithPort, Method, Param, Scheme, Uri};
@@ -23,6 +25,7 @@ use super::identity::Identity;
 use super::incoming::IncomingCall;
 use super::limits::Limits;
 use super::reliable::Pracks;
+use super::replaces::Pairs;
 use super::socket::PeersOnly;
 use super::{Counters, Listener, SipConfig, Tls, Transport, USER_AGENT};
 
@@ -40,9 +43,11 @@ pub struct Stack {
     pub(super) dialogs: Arc<DialogLayer>,
     pub(super) identity: Identity,
     pub(super) pracks: Pracks,
+    pub(super) pairs: Pairs,
     endpoint: Endpoint,
     transports: Vec<Transport>,
     addresses: Vec<SocketAddr>,
+    draining: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -100,9 +105,11 @@ impl Stack {
             dialogs,
             identity,
             pracks: Pracks::default(),
+            pairs: Pairs::default(),
             endpoint,
             transports,
             addresses,
+            draining: AtomicBool::new(false),
             stop,
         });
         let (calls, incoming) = mpsc::channel(WAITING_CALLS);
@@ -119,9 +126,19 @@ impl Stack {
     /// Whether the phone at this SIP address sits behind a NAT, as its peer says. A name is not looked up.
     #[must_use]
     pub fn is_behind_nat(&self, uri: &str) -> bool {
+        self.peer_at(uri).is_some_and(|peer| peer.nat)
+    }
+
+    /// What is wanted of SRTP toward this SIP address, as its peer says.
+    #[must_use]
+    pub fn srtp_toward(&self, uri: &str) -> Wish {
+        self.peer_at(uri).map(|peer| peer.srtp).unwrap_or_default()
+    }
+
+    fn peer_at(&self, uri: &str) -> Option<&super::Peer> {
         let host = Uri::try_from(uri).ok().map(|uri| uri.host_with_port.host);
-        let Some(Host::IpAddr(ip)) = host else { return false };
-        self.config.peer_of(ip).is_some_and(|peer| peer.nat)
+        let Some(Host::IpAddr(ip)) = host else { return None };
+        self.config.peer_of(ip)
     }
 
     /// What was dropped.
@@ -141,6 +158,15 @@ impl Stack {
     pub fn transactions(&self) -> usize {
         let stats = self.endpoint.inner.get_stats();
         stats.running_transactions + stats.finished_transactions
+    }
+
+    /// From now on OPTIONS are answered with 503, so that whoever asks sends its calls elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Closes the listeners. Nothing is said on the dialogs that are left.
@@ -175,6 +201,7 @@ impl Stack {
 
     pub(super) fn forget(&self, dialog: &DialogId) {
         self.identity.end(&dialog.call_id);
+        self.pairs.part(dialog);
         self.pracks.end(&dialog.to_string());
         self.dialogs.remove_dialog(dialog);
     }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use hushpad::calls::{CallHandle, Calls, CallsConfig, Dialled, Route, RouteRefused, Routes};
 use hushpad::media::{MediaConfig, MediaPlane};
 use hushpad::sip::{Credential, Listener, Peer, PeerKind, Transport};
-use hushpad_telephony::call::Leg;
+use hushpad_telephony::call::{Leg, Wish};
 use hushpad_telephony::guard::GuardConfig;
 
 /// How long anything may take before the test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP), `agent-next` another; everybody
+/// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP), `agent-next` another, `agent-at-PORT`
+/// that port; everybody
 /// else nobody. `agent-abroad` belongs to another account.
 struct Phones {
     agent: SocketAddr,
@@ -37,6 +38,7 @@ impl Phones {
             uri: format!("sip:{}@{}", dialled.user, self.agent),
             customer,
             shows_caller: true,
+            srtp: None,
         })
     }
 }
@@ -50,9 +52,15 @@ impl Routes for Phones {
         if !agent.starts_with("agent") {
             return Err(RouteRefused);
         }
-        let phone = if agent == "agent-next" { self.next } else { self.agent };
+        let port = agent.strip_prefix("agent-at-").and_then(|port| port.parse().ok());
+        let phone = match port {
+            Some(port) => SocketAddr::from(([127, 0, 0, 1], port)),
+            None if agent == "agent-next" => self.next,
+            None => self.agent,
+        };
         let transport = if agent == "agent-tcp" { ";transport=tcp" } else { "" };
-        let uri = format!("sip:{agent}@{phone}{transport}");
+        let user = if port.is_some() { "customer" } else { agent };
+        let uri = format!("sip:{user}@{phone}{transport}");
         let account = if agent == "agent-abroad" { "other shop" } else { "shop" };
         Ok(Route::to_agent(account, agent, uri))
     }
@@ -85,15 +93,21 @@ impl Desk {
 
     /// A desk that can tell the agents' phones who calls.
     pub(crate) async fn start_known(user: &str, password: &str) -> Self {
-        Self::start_as(Some(Credential::new(user, password)), |_| {}).await.unwrap()
+        Self::start_as(Some(Credential::new(user, password)), PORTS, |_| {}).await.unwrap()
     }
 
     pub(crate) async fn try_start_with(change: impl FnOnce(&mut CallsConfig)) -> anyhow::Result<Self> {
-        Self::start_as(None, change).await
+        Self::start_as(None, PORTS, change).await
+    }
+
+    /// A desk with media ports for one call.
+    pub(crate) async fn start_for_one_call() -> Self {
+        Self::start_as(None, 4, |_| {}).await.unwrap()
     }
 
     async fn start_as(
         credential: Option<Credential>,
+        ports: u16,
         change: impl FnOnce(&mut CallsConfig),
     ) -> anyhow::Result<Self> {
         let knows_phones = credential.is_some();
@@ -105,6 +119,7 @@ impl Desk {
                 networks: vec!["127.0.0.1".parse().unwrap()],
                 kind: PeerKind::Pbx,
                 nat: false,
+                srtp: Wish::Off,
             }],
             drain_time_out: Duration::ZERO,
             ..CallsConfig::default()
@@ -112,7 +127,7 @@ impl Desk {
         change(&mut config);
         let next = free_address();
         let phones = Phones { agent, next, credential };
-        let calls = Calls::start(config, Arc::new(phones), media()).await?;
+        let calls = Calls::start(config, Arc::new(phones), media_with(ports)).await?;
         Ok(Self { calls, agent, next, knows_phones })
     }
 
@@ -242,15 +257,18 @@ impl Running {
     }
 }
 
-/// Ports for a few calls; tests that run at once have others.
-fn media() -> MediaPlane {
+/// Ports for a few calls.
+const PORTS: u16 = 20;
+
+/// Tests that run at once have other ports.
+fn media_with(ports: u16) -> MediaPlane {
     let loopback = "127.0.0.1".parse().unwrap();
     let port_min = 10_000 + u16::try_from(std::process::id() % 1000).unwrap() * 20;
     MediaPlane::start(MediaConfig {
         bind_address: loopback,
         advertised_address: loopback,
         port_min,
-        port_max: port_min + 19,
+        port_max: port_min + ports - 1,
         workers: 1,
         guard: GuardConfig::default(),
     })

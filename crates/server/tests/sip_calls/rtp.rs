@@ -64,6 +64,16 @@ impl Audio {
         while self.next().await != ULAW {}
     }
 
+    /// The payload of the next packet of audio.
+    pub(crate) async fn hears_sound(&mut self) -> Vec<u8> {
+        loop {
+            let packet = self.next_packet().await;
+            if packet[1] & 0x7f == ULAW {
+                return packet[12..].to_vec();
+            }
+        }
+    }
+
     /// What was heard so far does not count.
     pub(crate) fn forget(&mut self) {
         while self.socket.try_recv_from(&mut [0; 2048]).is_ok() {}
@@ -75,12 +85,16 @@ impl Audio {
     }
 
     async fn next(&mut self) -> u8 {
-        let mut bytes = [0; 2048];
+        self.next_packet().await[1] & 0x7f
+    }
+
+    async fn next_packet(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 2048];
         let heard = tokio::time::timeout(PATIENCE, self.socket.recv_from(&mut bytes)).await;
-        heard.expect("audio is heard").unwrap();
-        let payload_type = bytes[1] & 0x7f;
-        self.events += usize::from(payload_type == EVENT);
-        payload_type
+        let (length, _) = heard.expect("audio is heard").unwrap();
+        bytes.truncate(length);
+        self.events += usize::from(bytes[1] & 0x7f == EVENT);
+        bytes
     }
 
     async fn send(&mut self, payload_type: u8, marker: bool, payload: &[u8]) {

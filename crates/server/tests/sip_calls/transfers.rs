@@ -158,3 +158,43 @@ async fn an_agent_who_leaves_at_once_ends_the_call_only_if_nobody_takes_it() {
         scene.desk.is_quiet().await;
     }
 }
+
+#[tokio::test]
+async fn of_two_calls_through_us_the_second_is_taken_over_by_whom_it_reached() {
+    let mut scene = Scene::talking().await;
+    // The agent asks a colleague first, in a call of its own.
+    let mut consult = Phone::at("127.0.0.1:0", scene.desk.sip()).await;
+    consult.invite("agent-next", None).await;
+    let first = scene.next.hears("INVITE").await;
+    scene.next.answers(&first, "200 OK").await;
+    let answer = consult.hears("SIP/2.0 200").await;
+    consult.joins(&answer);
+    consult.request("ACK", "", "").await;
+    scene.next.hears("ACK").await;
+    scene.desk.live_call("agent-next").await;
+    let tag = |header: &str| header.split(";tag=").nth(1).unwrap().to_owned();
+    let call = format!(
+        "{}%3Bto-tag%3D{}%3Bfrom-tag%3D{}",
+        answer.header("Call-ID"),
+        tag(answer.header("To")),
+        tag(answer.header("From"))
+    );
+    assert!(scene.refers(&format!("<sip:agent-next@pbx?Replaces={call}>")).await.is("SIP/2.0 202"));
+    let invite = scene.next.hears("INVITE").await;
+    let named = format!("{};to-tag=phone;from-tag={}", first.header("Call-ID"), tag(first.header("From")));
+    assert_eq!(invite.header("Replaces"), named);
+    scene.next.answers(&invite, "200 OK").await;
+    scene.next.hears("ACK").await;
+    // It hangs up what it took over, and so the agent's own call ends.
+    scene.next.asks(&first, "BYE", "").await;
+    scene.next.hears_of("SIP/2.0 200", "BYE").await;
+    let bye = consult.hears("BYE").await;
+    consult.answers(&bye, "200 OK").await;
+    let bye = scene.agent.hears("BYE").await;
+    scene.agent.answers(&bye, "200 OK").await;
+    until("one call is left", || scene.desk.calls.live_calls("shop", "agent-next").len() == 1).await;
+    scene.customer_hangs_up().await;
+    let bye = scene.next.hears("BYE").await;
+    scene.next.answers(&bye, "200 OK").await;
+    scene.desk.is_quiet().await;
+}

@@ -10,7 +10,8 @@ CREATE TABLE operation (
     intended_on  BIGINT  NOT NULL,
     updated_on   BIGINT  NOT NULL,
     state        TEXT    NOT NULL,
-    -- Whether somebody must still see to it: it may have been done, or it is a reversal that was refused.
+    -- Whether somebody must still see to it: it may have been done, or it is a reversal that
+    -- was refused or not sent.
     awaited      BOOLEAN NOT NULL,
     PRIMARY KEY (session, attempt, no)
 );

@@ -10,7 +10,8 @@ CREATE TABLE operation (
     intended_on  INTEGER NOT NULL,
     updated_on   INTEGER NOT NULL,
     state        TEXT    NOT NULL CHECK (json_valid(state)),
-    -- Whether somebody must still see to it: it may have been done, or it is a reversal that was refused.
+    -- Whether somebody must still see to it: it may have been done, or it is a reversal that
+    -- was refused or not sent.
     awaited      INTEGER NOT NULL CHECK (awaited IN (0, 1)),
     PRIMARY KEY (session, attempt, no)
 ) STRICT, WITHOUT ROWID;

@@ -104,8 +104,8 @@ macro_rules! put_operations {
             "::JSON) AS new (attempt BIGINT, no BIGINT, id UUID, kind TEXT, amount_minor BIGINT, currency TEXT,
                              intended_on BIGINT, updated_on BIGINT, state TEXT, awaited BOOLEAN)
                      ON CONFLICT (session, attempt, no)
-                     DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state,
-                                   awaited = excluded.awaited
+                     DO UPDATE SET intended_on = excluded.intended_on, updated_on = excluded.updated_on,
+                                   state = excluded.state, awaited = excluded.awaited
              )"
         )
     };

@@ -112,8 +112,8 @@ macro_rules! put_operations {
             ") AS new
               WHERE session.guid = $1 AND changes() > 0
              ON CONFLICT (session, attempt, no)
-             DO UPDATE SET updated_on = excluded.updated_on, state = excluded.state,
-                           awaited = excluded.awaited;"
+             DO UPDATE SET intended_on = excluded.intended_on, updated_on = excluded.updated_on,
+                           state = excluded.state, awaited = excluded.awaited;"
         )
     };
 }

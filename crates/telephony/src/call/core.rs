@@ -1,11 +1,12 @@
 //! The state machine: from the caller's INVITE to the last BYE.
 
 use crate::sdp::{Described, Direction, SdpError};
+use crate::srtp::KeySource;
 
 use super::media::Side;
 use super::modify::Exchange;
 use super::timer::{SessionTimer, TimerFields, Watch};
-use super::{Addresses, CallEvent, Dtmf, EndReason, Input, Leg, Limits, Output, RequestId};
+use super::{CallEvent, Dtmf, EndReason, Input, Leg, Limits, Output, Plan, RequestId};
 
 /// How often the callee's INVITE is sent again with a larger interval after 422 (RFC 4028 section 7.4).
 const MAX_INTERVAL_RETRIES: u8 = 2;
@@ -21,6 +22,8 @@ pub struct Call {
     pub(super) secure: bool,
     /// Whose keys count in secure mode.
     customer: Leg,
+    /// Where a leg's key comes from.
+    pub(super) keys: KeySource,
     /// The caller's first offer; nothing when we are to make it.
     offered: Option<Described>,
     /// The timer that our 200 to the caller will state.
@@ -54,25 +57,17 @@ pub(super) enum Told {
 impl Call {
     /// Takes the caller's INVITE; the first outputs call the callee.
     ///
-    /// `session_ids` go into our `o=` lines, one per leg (RFC 8866 section 5.2 wants them unique: random).
-    /// `customer` is the leg whose keys count in secure mode. `timer` is what was agreed with [`super::agree_as_server`].
-    ///
     /// # Errors
     /// The offer cannot be used: answer 488.
-    pub fn begin(
-        now_ms: u64,
-        limits: Limits,
-        customer: Leg,
-        addresses: Addresses,
-        session_ids: [u64; 2],
-        offer: Option<&[u8]>,
-        timer: Option<SessionTimer>,
-    ) -> Result<(Self, Vec<Output>), SdpError> {
-        let offered = offer.map(Described::parse).transpose()?;
+    pub fn begin(now_ms: u64, plan: Plan, offer: Option<&[u8]>) -> Result<(Self, Vec<Output>), SdpError> {
+        let Plan { limits, customer, addresses, session_ids, srtp, keys: mut source, timer } = plan;
+        let caller = Side::new(addresses.caller, session_ids[0], srtp[0].with(&mut source));
+        let callee = Side::new(addresses.callee, session_ids[1], srtp[1].with(&mut source));
+        let offered = offer.map(|body| caller.parse(body)).transpose()?;
         let mut call = Self {
             limits,
-            caller: Side::new(addresses.caller, session_ids[0]),
-            callee: Side::new(addresses.callee, session_ids[1]),
+            caller,
+            callee,
             state: State::Ringing {
                 give_up_at_ms: now_ms.saturating_add(limits.ring_time_out_ms),
                 told: Told::Nothing,
@@ -81,6 +76,7 @@ impl Call {
             exchange: Exchange::None,
             secure: false,
             customer,
+            keys: source,
             offered,
             caller_timer: timer,
             out: Vec::new(),

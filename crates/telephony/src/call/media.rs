@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::g711::Law;
-use crate::sdp::{self, Described, Direction, Layout, Negotiated, Ours, SdpError};
+use crate::sdp::{self, Described, Direction, Layout, Negotiated, Ours, SdpError, Srtp};
 
 use super::timer::Watch;
 
@@ -12,6 +12,7 @@ use super::timer::Watch;
 pub(super) struct Side {
     local: SocketAddr,
     session_id: u64,
+    srtp: Srtp,
     version: u64,
     layout: Layout,
     /// The last description we sent; sent again unchanged as a refresh (RFC 4028 section 7.4).
@@ -25,10 +26,11 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub(super) fn new(local: SocketAddr, session_id: u64) -> Self {
+    pub(super) fn new(local: SocketAddr, session_id: u64, srtp: Srtp) -> Self {
         Self {
             local,
             session_id,
+            srtp,
             version: 1,
             layout: Layout::default(),
             last: None,
@@ -39,10 +41,15 @@ impl Side {
         }
     }
 
-    /// The same place in the relay for another far end.
-    pub(super) fn anew(&self) -> Self {
+    /// The same place in the relay for another far end, which must not know the key of this one.
+    pub(super) fn anew(&self, srtp: Srtp) -> Self {
         // A dialog of its own has an `o=` line of its own.
-        Self::new(self.local, self.session_id.wrapping_add(1) >> 1)
+        Self::new(self.local, self.session_id.wrapping_add(1) >> 1, srtp)
+    }
+
+    /// Reads a description of the far end.
+    pub(super) fn parse(&self, body: &[u8]) -> Result<Described, SdpError> {
+        Described::parse(body, self.srtp)
     }
 
     pub(super) fn agreed(&self) -> Option<Negotiated> {
@@ -116,8 +123,8 @@ impl Side {
 
     /// Their answer to our offer made with `offered`.
     pub(super) fn accept(&mut self, body: &[u8], offered: Direction) -> Result<Negotiated, SdpError> {
-        let described = Described::parse(body)?;
-        let agreed = described.accepted(&self.layout, offered)?;
+        let described = self.parse(body)?;
+        let agreed = described.accepted(&mut self.layout, offered, self.srtp)?;
         self.theirs = described.direction();
         self.told = offered;
         self.agreed = Some(agreed);
@@ -125,6 +132,13 @@ impl Side {
     }
 
     fn ours(&self, direction: Direction, ptime_ms: Option<u8>) -> Ours {
-        Ours { address: self.local, session_id: self.session_id, version: self.version, direction, ptime_ms }
+        Ours {
+            address: self.local,
+            session_id: self.session_id,
+            version: self.version,
+            direction,
+            ptime_ms,
+            srtp: self.srtp,
+        }
     }
 }

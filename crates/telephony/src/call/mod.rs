@@ -26,7 +26,8 @@ mod transfer;
 use std::net::SocketAddr;
 
 use crate::key::Key;
-use crate::sdp::Negotiated;
+use crate::sdp::{Negotiated, Srtp};
+use crate::srtp::KeySource;
 
 pub use self::core::Call;
 pub use dtmf::{Dtmf, MalformedDtmf};
@@ -79,6 +80,48 @@ pub struct Addresses {
     pub caller: SocketAddr,
     /// As the callee side sees us.
     pub callee: SocketAddr,
+}
+
+/// What is wanted of SRTP on a leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Plain RTP only.
+    #[default]
+    Off,
+    /// SRTP when the far end has it.
+    Optional,
+    /// SRTP, or no call.
+    Required,
+}
+
+impl Wish {
+    /// With a key for the case.
+    fn with(self, source: &mut KeySource) -> Srtp {
+        match self {
+            Self::Off => Srtp::Off,
+            Self::Optional => Srtp::Optional(source.next_key()),
+            Self::Required => Srtp::Required(source.next_key()),
+        }
+    }
+}
+
+/// What a call begins with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its bounds.
+    pub limits: Limits,
+    /// The leg whose keys count in secure mode.
+    pub customer: Leg,
+    /// Where we receive audio.
+    pub addresses: Addresses,
+    /// Ids for our `o=` lines, caller leg first (RFC 8866 section 5.2 wants them unique: random).
+    pub session_ids: [u64; 2],
+    /// What is wanted of SRTP, caller leg first.
+    pub srtp: [Wish; 2],
+    /// Where SRTP keys come from.
+    pub keys: KeySource,
+    /// What was agreed with [`agree_as_server`].
+    pub timer: Option<SessionTimer>,
 }
 
 /// Names an in-dialog request that waits for our answer. Given by the adapter, unique within the call.
@@ -178,8 +221,8 @@ pub enum Input<'a> {
         leg: Leg,
         /// Which request.
         request: RequestId,
-        /// Whether its target is somebody that we may call.
-        allowed: bool,
+        /// What the target's side wants of SRTP; nothing when it is nobody that we may call.
+        allowed: Option<Wish>,
     },
     /// The next callee answered with 2xx. One that comes too late is hung up by the adapter.
     TransferAnswered {

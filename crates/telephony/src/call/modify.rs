@@ -64,7 +64,7 @@ impl Call {
             let timer = Some(SessionTimer { expires_s: MIN_SE_S, refresher: None });
             return self.out.push(Output::Respond { leg, request, code: 422, sdp: None, timer });
         };
-        match sdp.map(Described::parse) {
+        match sdp.map(|body| self.side(leg).parse(body)) {
             Some(Err(_)) => self.respond(leg, request, 488),
             Some(Ok(offered)) => self.offered_anew(now_ms, leg, request, offered, timer),
             None if update => self.accept_modify(now_ms, leg, request, None, timer),

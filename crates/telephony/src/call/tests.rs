@@ -34,7 +34,16 @@ impl Script {
             caller: "198.51.100.1:40000".parse().unwrap(),
             callee: "198.51.100.1:40002".parse().unwrap(),
         };
-        let (call, out) = Call::begin(0, LIMITS, Leg::Caller, addresses, [1, 2], offer, timer).unwrap();
+        let plan = Plan {
+            limits: LIMITS,
+            customer: Leg::Caller,
+            addresses,
+            session_ids: [1, 2],
+            srtp: [Wish::Off; 2],
+            keys: KeySource::new([0; 32]),
+            timer,
+        };
+        let (call, out) = Call::begin(0, plan, offer).unwrap();
         (Self { call, now_ms: 0 }, told(&out))
     }
 
@@ -68,7 +77,11 @@ impl Script {
     }
 
     fn refer(&mut self, allowed: bool) -> Vec<String> {
-        self.takes(Input::Refer { leg: Leg::Callee, request: RequestId(9), allowed })
+        self.takes(Input::Refer {
+            leg: Leg::Callee,
+            request: RequestId(9),
+            allowed: allowed.then_some(Wish::Off),
+        })
     }
 
     fn next_answers(&mut self, direction: &str) -> Vec<String> {
@@ -536,7 +549,9 @@ fn random_walks_keep_the_rules() {
                     secure = !secure;
                     Input::Secure(secure)
                 }
-                16 => Input::Refer { leg, request: id, allowed: rng.random_bool(0.8) },
+                16 => {
+                    Input::Refer { leg, request: id, allowed: rng.random_bool(0.8).then_some(Wish::Optional) }
+                }
                 17 => Input::TransferAnswered { sdp, timer },
                 18 if rng.random_bool(0.5) => Input::TransferRefused { code: 486 },
                 13 => Input::Info { leg, request: id, content_type: "application/dtmf", body: b"5" },

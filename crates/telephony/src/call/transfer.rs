@@ -9,7 +9,7 @@ use super::core::{Call, State};
 use super::media::Side;
 use super::modify::Exchange;
 use super::timer::{SessionTimer, TimerFields, Watch};
-use super::{CallEvent, EndReason, Leg, Output, RequestId};
+use super::{CallEvent, EndReason, Leg, Output, RequestId, Wish};
 
 /// A transfer under way; no other change is made meanwhile.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ impl Call {
         !matches!(&self.exchange, Exchange::Transfer(transfer) if transfer.callee_gone)
     }
 
-    pub(super) fn refer(&mut self, now_ms: u64, leg: Leg, request: RequestId, allowed: bool) {
+    pub(super) fn refer(&mut self, now_ms: u64, leg: Leg, request: RequestId, allowed: Option<Wish>) {
         let code = match self.state {
             State::Ended | State::AckThenBye => 481,
-            _ if self.secure || leg == Leg::Caller || !allowed => 403,
+            _ if self.secure || leg == Leg::Caller || allowed.is_none() => 403,
             State::Talking { .. } if matches!(self.exchange, Exchange::None) => 202,
             State::Ringing { .. } | State::Answered { .. } | State::Talking { .. } => 491,
         };
@@ -47,7 +47,8 @@ impl Call {
         }
         // What the callee held, the next one does not; what the caller holds stays held.
         let told = if self.callee_holds() { Direction::SendRecv } else { self.caller.theirs() };
-        let mut next = self.callee.anew();
+        let srtp = allowed.unwrap_or_default().with(&mut self.keys);
+        let mut next = self.callee.anew(srtp);
         let sdp = next.offer(told, self.caller.law(), self.caller.ptime_ms());
         let give_up_at_ms = now_ms.saturating_add(self.limits.ring_time_out_ms);
         let transfer = Transfer { next, told, give_up_at_ms, callee_gone: false };

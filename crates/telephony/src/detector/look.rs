@@ -77,7 +77,8 @@ impl Tone {
 
 /// What makes a look worth finishing: a share of the energy, and how far off the tones may then be.
 pub(crate) struct Limit {
-    share: f32,
+    /// The least that the quick estimate must show of the energy.
+    estimate: f32,
     /// The cosine of the largest turn per [`LAG`] blocks, by frequency: to compare without an arc tangent.
     least_cos: Lanes,
 }
@@ -86,8 +87,16 @@ impl Limit {
     /// At least `share` explained by tones at most `deviation` (a fraction) off their frequencies.
     pub(crate) fn new(share: f32, deviation: f32) -> Self {
         let turn = 2.0 * PI * (LAG * BLOCK) as f32 / RATE_HZ as f32;
-        let least_cos = |lane: usize| (turn * deviation * FREQUENCIES_HZ[lane] as f32).min(PI).cos();
-        Self { share, least_cos: std::array::from_fn(least_cos) }
+        let off = |lane: usize| turn * deviation * FREQUENCIES_HZ[lane] as f32;
+        // Two tones as far off as they may be lose so much of their power in sums at the nominal frequencies.
+        let seen = |lane: usize| {
+            let half = (off(lane) / LAG as f32 * SHORT as f32 / 2.0).max(f32::EPSILON);
+            (half.sin() / half).powi(2)
+        };
+        Self {
+            estimate: share * (seen(3) + seen(7)) / 2.0 - ESTIMATE_SLACK,
+            least_cos: std::array::from_fn(|lane| off(lane).min(PI).cos()),
+        }
     }
 }
 
@@ -167,7 +176,7 @@ impl Sums {
         let (power, energy) = &self.power[sums - 1];
         let (low, high) = (strongest(power, 0), strongest(power, 4));
         let tones = estimate(power[low] + power[high]);
-        let limit = limits.iter().find(|limit| tones >= (limit.share - ESTIMATE_SLACK) * energy)?;
+        let limit = limits.iter().find(|limit| tones >= limit.estimate * energy)?;
         let oldest = &self.ring[(self.newest + DEPTH - (sums - 1) * LAG) % DEPTH].power;
         let least = FAINTEST_OLDEST / sums as f32;
         if oldest[low] < power[low] * least || oldest[high] < power[high] * least {

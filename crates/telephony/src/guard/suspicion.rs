@@ -40,31 +40,38 @@ const LEAST_AMPLITUDE: f32 = 14.0;
 /// Largest ratio of the two amplitudes either way: 14 dB, more than any receiver takes for a key.
 const MOST_TWIST: f32 = 5.0;
 /// How much two tones must explain of 10 ms to be suspected without a second look.
-const SHARE_10_MS: f32 = 0.90;
+const SHARE_10_MS: f32 = 0.96;
 /// What a longer window must show: the more it sees, the less of it the tones must explain, if they are
-/// close to their frequencies and steady. Chosen so that speech is silenced for about 0.1 % of its time.
-const WINDOWS: [Window; 6] = [
-    Window { blocks: 6, cases: &[Case::new(0.84, 0.0, 0.05), Case::new(0.70, 0.0, 0.01)] },
-    Window { blocks: 8, cases: &[Case::new(0.81, 0.0, 0.05), Case::new(0.65, 0.0, 0.01)] },
+/// close to their frequencies and steady. Chosen so that speech is silenced for less than 0.2 % of its time.
+const WINDOWS: [Window; 7] = [
+    Window {
+        blocks: 6,
+        cases: &[Case::new(0.98, 0.0, 0.04), Case::new(0.93, 0.0, 0.0175), Case::new(0.78, 0.0, 0.006)],
+    },
+    Window {
+        blocks: 8,
+        cases: &[Case::new(0.97, 0.0, 0.04), Case::new(0.9, 0.0, 0.0175), Case::new(0.68, 0.0, 0.006)],
+    },
     Window {
         blocks: 10,
-        cases: &[Case::new(0.80, 0.9, 0.04), Case::new(0.68, 0.9, 0.0175), Case::new(0.60, 0.9, 0.01)],
+        cases: &[Case::new(0.96, 0.96, 0.035), Case::new(0.82, 0.955, 0.0175), Case::new(0.61, 0.93, 0.006)],
     },
-    Window { blocks: 12, cases: &[Case::new(0.76, 0.94, 0.03), Case::new(0.50, 0.93, 0.005)] },
+    Window { blocks: 12, cases: &[Case::new(0.7, 0.97, 0.01), Case::new(0.48, 0.945, 0.004)] },
     Window {
         blocks: 14,
         cases: &[
-            Case::new(0.66, 0.95, 0.0175),
-            Case::new(0.50, 0.96, 0.008),
-            Case::new(0.40, 0.97, 0.004),
-            Case::new(0.20, 0.975, 0.003),
-            Case::new(0.40, 0.94, 0.0015),
+            Case::new(0.68, 0.96, 0.0175),
+            Case::new(0.5, 0.96, 0.008),
+            Case::new(0.4, 0.965, 0.004),
+            Case::new(0.18, 0.965, 0.003),
+            Case::new(0.3, 0.94, 0.0015),
         ],
     },
     Window {
         blocks: 16,
-        cases: &[Case::new(0.40, 0.90, 0.003), Case::new(0.12, 0.94, 0.003), Case::new(0.12, 0.92, 0.0015)],
+        cases: &[Case::new(0.4, 0.9, 0.003), Case::new(0.12, 0.93, 0.003), Case::new(0.08, 0.9, 0.0015)],
     },
+    Window { blocks: 20, cases: &[Case::new(0.08, 0.94, 0.002), Case::new(0.06, 0.9, 0.001)] },
 ];
 
 /// Cases of a window at most.
@@ -152,7 +159,12 @@ impl Suspicion {
             *absent = 0;
             return Some(Hide { from_back: 2 * BLOCK + MARGIN, beyond: MARGIN });
         }
+        let back_after_silence =
+            *absent <= TRACE_BLOCKS as u32 && begins_after_silence(spectrum, *low, *high);
         *absent += 1;
+        if back_after_silence {
+            return Some(Hide { from_back: BLOCK + MARGIN, beyond: MARGIN });
+        }
         if *absent > WARY_BLOCKS {
             self.state = State::Calm;
         }
@@ -195,10 +207,28 @@ fn is_trace(fit: &Fit, low: f32, high: f32, share: f32) -> bool {
     fit.low >= low * TRACE && fit.high >= high * TRACE && fit.share >= share
 }
 
-/// How many blocks back the pair can be found, over a gap too.
+/// Whether the newest block breaks a silence: out of a tone a packet was lost, and what comes may be its
+/// last few milliseconds, too short to be known for what they are.
+fn begins_after_silence(spectrum: &Spectrum, low: f32, high: f32) -> bool {
+    let quiet = quiet_beside(low, high);
+    spectrum.back(0).energy >= quiet && spectrum.back(1).energy < quiet && spectrum.back(2).energy < quiet
+}
+
+/// The energy under which a block counts as silent beside a tone: 30 dB less.
+fn quiet_beside(low: f32, high: f32) -> f32 {
+    (low * low + high * high) / 2.0 * BLOCK as f32 / 1000.0
+}
+
+/// How many blocks back the pair can be found, over a gap too. If it begins after silence, what was before
+/// the silence counts as its beginning: a packet may have been lost out of it.
 fn trace_back(spectrum: &Spectrum, seen: &Fit, blocks: usize) -> usize {
     let is_there =
         |age: usize| is_trace(&spectrum.fit(seen.pair, age, 2), seen.low, seen.high, TRACE_SHARE_BEFORE);
     let oldest = (blocks..TRACE_BLOCKS).rev().find(|age| is_there(*age));
-    oldest.map_or(blocks, |age| age + 2)
+    let traced = oldest.map_or(blocks, |age| age + 2);
+    let quiet = quiet_beside(seen.low, seen.high);
+    let is_silent = |age: usize| spectrum.back(age).energy < quiet;
+    let silent = (traced.saturating_sub(2)..=traced + 2).any(is_silent);
+    let before = (traced..TRACE_BLOCKS).rev().find(|age| silent && !is_silent(*age));
+    before.map_or(traced, |age| age + 1)
 }

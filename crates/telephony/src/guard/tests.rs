@@ -1,5 +1,6 @@
 //! The guard's promises, measured by a meter of its own (no code of the detector in it).
 
+mod network;
 mod rig;
 
 use std::f64::consts::TAU;

@@ -1,10 +1,12 @@
 //! One side of the bridge: what signalling agreed for it, who may send, what we heard and sent.
 
 use super::outgoing::{Outgoing, StreamSeed};
+use super::report::Reporting;
 use super::source::Source;
 use super::stats::LegStats;
 use crate::g711::Law;
 use crate::rtp::{COMFORT_NOISE, Header};
+use crate::srtp::{Crypto, Opener, Refused, Sealer};
 use std::net::SocketAddr;
 
 /// RFC 3551: the payload types of G.711 that need no agreement.
@@ -30,6 +32,12 @@ pub struct LegParams {
     /// The peer is behind a NAT: its address is learned from its first packets, then fixed. Otherwise only
     /// packets from `remote` are taken.
     pub nat: bool,
+    /// Where RTCP goes; nowhere while nothing is known.
+    pub rtcp: Option<SocketAddr>,
+    /// RTCP goes over the port of RTP, both ways.
+    pub rtcp_mux: bool,
+    /// How packets are sealed, both ways; nothing when they are plain.
+    pub srtp: Option<Crypto>,
 }
 
 impl LegParams {
@@ -44,6 +52,9 @@ impl LegParams {
             comfort_noise: false,
             flow: Flow::Both,
             nat: false,
+            rtcp: remote.and_then(|remote| Some(SocketAddr::new(remote.ip(), remote.port().checked_add(1)?))),
+            rtcp_mux: false,
+            srtp: None,
         }
     }
 
@@ -104,6 +115,14 @@ pub(super) struct Leg {
     pub(super) incoming: Option<Incoming>,
     pub(super) outgoing: Outgoing,
     pub(super) stats: LegStats,
+    sealing: Option<Box<Sealing>>,
+    pub(super) reporting: Reporting,
+}
+
+/// SRTP of a leg.
+struct Sealing {
+    opener: Opener,
+    sealer: Sealer,
 }
 
 impl Leg {
@@ -114,7 +133,65 @@ impl Leg {
             incoming: None,
             outgoing: Outgoing::new(seed),
             stats: LegStats::default(),
+            sealing: None,
+            reporting: Reporting::new(seed),
         }
+    }
+
+    /// Takes what was agreed. `true` when the place its packets come from is no longer the one it was.
+    pub(super) fn set(&mut self, params: LegParams) -> bool {
+        let before = std::mem::replace(&mut self.params, params).srtp;
+        self.sealing = match (params.srtp, self.sealing.take(), before) {
+            (None, ..) => None,
+            (Some(crypto), Some(mut sealing), Some(before)) => {
+                // A key that stays keeps its counters (RFC 4568 section 7.1.4).
+                if (crypto.suite, crypto.ours) != (before.suite, before.ours) {
+                    sealing.sealer = Sealer::new(crypto.suite, crypto.ours);
+                }
+                if (crypto.suite, crypto.theirs) != (before.suite, before.theirs) {
+                    sealing.opener = Opener::new(crypto.suite, crypto.theirs);
+                }
+                Some(sealing)
+            }
+            (Some(crypto), ..) => Some(Box::new(Sealing {
+                opener: Opener::new(crypto.suite, crypto.theirs),
+                sealer: Sealer::new(crypto.suite, crypto.ours),
+            })),
+        };
+        self.source.set(params.remote, params.nat)
+    }
+
+    /// A report as its peer wrote it.
+    pub(super) fn open_report<'a>(&mut self, bytes: &'a mut [u8]) -> Result<&'a [u8], Refused> {
+        let Some(sealing) = &mut self.sealing else { return Ok(bytes) };
+        let length = sealing.opener.open_rtcp(bytes)?;
+        bytes.get(..length).ok_or(Refused)
+    }
+
+    /// As [`Leg::seal`], for a report.
+    pub(super) fn seal_report<'a>(&mut self, buffer: &'a mut [u8], length: usize) -> Option<&'a [u8]> {
+        let length = match &mut self.sealing {
+            Some(sealing) => sealing.sealer.seal_rtcp(buffer, length)?,
+            None => length,
+        };
+        buffer.get(..length)
+    }
+
+    /// The packet as its peer wrote it.
+    pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Result<&'a [u8], Refused> {
+        let Some(sealing) = &mut self.sealing else { return Ok(bytes) };
+        let length = sealing.opener.open(bytes)?;
+        bytes.get(..length).ok_or(Refused)
+    }
+
+    /// The packet of `length` bytes at the beginning of the buffer as it goes on the wire; nothing when it must
+    /// not go there.
+    pub(super) fn seal<'a>(&mut self, buffer: &'a mut [u8], length: usize) -> Option<&'a [u8]> {
+        let length = match &mut self.sealing {
+            Some(sealing) => sealing.sealer.seal(buffer, length)?,
+            None => length,
+        };
+        buffer.get(..length)
     }
 
     /// Where to send, if the leg is to get anything now.

@@ -12,6 +12,7 @@ mod leg;
 mod listener;
 mod outgoing;
 mod rate;
+mod report;
 mod secure;
 mod source;
 mod stats;
@@ -22,18 +23,23 @@ pub use leg::{Flow, LegParams};
 pub use listener::KeyListener;
 pub use outgoing::StreamSeed;
 pub use rate::KeyRate;
+pub use report::{Channel, EmitReport};
 pub use secure::SecureMode;
-pub use stats::{BridgeStats, Dropped, LegStats};
+pub use stats::{BridgeStats, Dropped, LegStats, Quality};
 
 use crate::g711::Law;
 use crate::key_queue::Alarm;
 use crate::rtp::{COMFORT_NOISE, HEADER_BYTES, Header, Packet, is_rtcp};
+use crate::srtp::OVERHEAD_BYTES;
 use leg::{Continuity, Kind, Leg};
 use source::Verdict;
 use std::net::SocketAddr;
 
 /// The largest packet taken or sent: what fits an Ethernet frame.
 pub const MAX_PACKET_BYTES: usize = 1500;
+
+/// A packet, and what sealing it adds.
+const SCRATCH_BYTES: usize = MAX_PACKET_BYTES + OVERHEAD_BYTES;
 
 /// From a peer behind a NAT another stream is taken only after its own one was quiet this long: somebody
 /// who can forge its address must not be able to talk in between.
@@ -70,7 +76,7 @@ pub struct Bridge {
     listener: Option<Box<KeyListener>>,
     keys_before: u64,
     faults: u64,
-    scratch: [u8; MAX_PACKET_BYTES],
+    scratch: [u8; SCRATCH_BYTES],
 }
 
 enum Mode {
@@ -91,16 +97,14 @@ impl Bridge {
             listener: None,
             keys_before: 0,
             faults: 0,
-            scratch: [0; MAX_PACKET_BYTES],
+            scratch: [0; SCRATCH_BYTES],
         }
     }
 
     /// Takes what signalling agreed for a leg. In secure mode a new address of the customer is obeyed, but
     /// it raises [`Alarm::StreamChanged`] and the keys stop to count.
     pub fn set_leg(&mut self, side: Side, params: LegParams) {
-        let leg = self.leg_mut(side);
-        leg.params = params;
-        let moved = leg.source.set(params.remote, params.nat);
+        let moved = self.leg_mut(side).set(params);
         if let (true, Side::Customer, Mode::Secured(secure)) = (moved, side, &mut self.mode) {
             secure.stream_replaced();
             self.agent.outgoing.begin_stream();
@@ -143,16 +147,24 @@ impl Bridge {
         };
     }
 
-    /// Takes what arrived at our RTP port of a side. `now_us` is a monotonic clock, the one of the key
-    /// reports.
-    pub fn packet(&mut self, now_us: u64, side: Side, from: SocketAddr, bytes: &[u8], emit: Emit<'_>) {
+    /// Takes what arrived at our RTP port of a side; SRTP is opened in its place, before anything is learned from
+    /// it. `now_us` is a monotonic clock, the one of the key reports.
+    pub fn packet(&mut self, now_us: u64, side: Side, from: SocketAddr, bytes: &mut [u8], emit: Emit<'_>) {
         if is_rtcp(bytes) {
-            self.rtcp(side);
+            self.rtcp(now_us, side, from, bytes);
             return;
         }
-        let dropped = &mut self.leg_mut(side).stats.dropped;
-        let Some(packet) = Packet::parse(bytes).filter(|_| bytes.len() <= MAX_PACKET_BYTES) else {
-            dropped.malformed += 1;
+        let leg = self.leg_mut(side);
+        if bytes.len() > MAX_PACKET_BYTES {
+            leg.stats.dropped.malformed += 1;
+            return;
+        }
+        let Ok(bytes) = leg.open(bytes) else {
+            leg.stats.dropped.unauthentic += 1;
+            return;
+        };
+        let Some(packet) = Packet::parse(bytes) else {
+            leg.stats.dropped.malformed += 1;
             return;
         };
         if self.admit(now_us, side, from, &packet.header) {
@@ -162,11 +174,6 @@ impl Bridge {
                 (Side::Customer, Mode::Failed(_)) => self.silence(now_us, &packet, emit),
             }
         }
-    }
-
-    /// An RTCP packet arrived: it is counted, never passed on.
-    pub fn rtcp(&mut self, side: Side) {
-        self.leg_mut(side).stats.rtcp += 1;
     }
 
     /// When [`deadline`](Self::deadline) wants to be called next, if no packet comes before.
@@ -197,8 +204,8 @@ impl Bridge {
             Mode::Secured(secure) | Mode::Failed(secure) => (true, secure.reported()),
         };
         BridgeStats {
-            customer: self.customer.stats,
-            agent: self.agent.stats,
+            customer: self.customer.stats(),
+            agent: self.agent.stats(),
             keys: self.keys_before + keys,
             secured,
             faults: self.faults,
@@ -258,6 +265,7 @@ impl Bridge {
             }
             return false;
         }
+        leg.reporting.arrived(now_us, header);
         leg.stats.received += 1;
         leg.stats.last_packet_us = Some(now_us);
         let continuity = leg.arrived(now_us, header);
@@ -319,8 +327,10 @@ impl Bridge {
             return;
         };
         let sound = from_law.map(|law| (law, to.law));
-        if let Some(bytes) = write(&mut self.scratch, header, packet.payload, sound) {
+        let length = write(&mut self.scratch, header, packet.payload, sound).map(|bytes| bytes.len());
+        if let Some(bytes) = length.and_then(|length| other.seal(&mut self.scratch, length)) {
             other.stats.sent += 1;
+            other.reporting.sent(packet.payload.len());
             emit(side.other(), destination, bytes);
         }
     }
@@ -368,12 +378,16 @@ impl Bridge {
             let header = agent.outgoing.numbered(now_us, held.ts, held.marker, agent.params.payload_type);
             let sound = Some((law, agent.params.law));
             let Some(bytes) = write(&mut self.scratch, header, held.payload, sound) else { continue };
-            agent.stats.sent += 1;
             if abandoned {
                 self.customer.stats.dropped.failed_closed += 1;
                 bytes[HEADER_BYTES..].fill(agent.params.law.silence());
             }
-            emit(Side::Agent, destination, bytes);
+            let length = bytes.len();
+            if let Some(bytes) = agent.seal(&mut self.scratch, length) {
+                agent.stats.sent += 1;
+                agent.reporting.sent(length - HEADER_BYTES);
+                emit(Side::Agent, destination, bytes);
+            }
         }
     }
 
@@ -391,8 +405,12 @@ impl Bridge {
         let header = agent.outgoing.numbered(now_us, timestamp, marker, agent.params.payload_type);
         if let Some(bytes) = write(&mut self.scratch, header, packet.payload, None) {
             bytes[HEADER_BYTES..].fill(agent.params.law.silence());
-            agent.stats.sent += 1;
-            emit(Side::Agent, destination, bytes);
+            let length = bytes.len();
+            if let Some(bytes) = agent.seal(&mut self.scratch, length) {
+                agent.stats.sent += 1;
+                agent.reporting.sent(length - HEADER_BYTES);
+                emit(Side::Agent, destination, bytes);
+            }
         }
     }
 }
@@ -416,12 +434,12 @@ enum Pump {
 /// Writes a packet, its sound turned from one law into another. `None` if it does not fit, which a packet
 /// that was received as one never does.
 fn write<'a>(
-    scratch: &'a mut [u8; MAX_PACKET_BYTES],
+    scratch: &'a mut [u8; SCRATCH_BYTES],
     header: Header,
     payload: &[u8],
     sound: Option<(Law, Law)>,
 ) -> Option<&'a mut [u8]> {
-    let bytes = scratch.get_mut(..HEADER_BYTES + payload.len())?;
+    let bytes = scratch.get_mut(..MAX_PACKET_BYTES)?.get_mut(..HEADER_BYTES + payload.len())?;
     let (head, body) = bytes.split_at_mut(HEADER_BYTES);
     head.copy_from_slice(&header.to_bytes());
     body.copy_from_slice(payload);

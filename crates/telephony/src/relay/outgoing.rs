@@ -11,6 +11,8 @@ pub struct StreamSeed {
     pub sequence: u16,
     /// First timestamp.
     pub timestamp: u32,
+    /// For the canonical name in reports, and for when they are sent.
+    pub name: u128,
 }
 
 /// Samples per millisecond of G.711.
@@ -124,6 +126,11 @@ impl Outgoing {
         Header { marker: marker || begins, payload_type, sequence, timestamp, ssrc: self.ssrc }
     }
 
+    /// The name of the stream, and the timestamp that belongs to now if something was sent.
+    pub(super) fn now(&self, now_us: u64) -> (u32, Option<u32>) {
+        (self.ssrc, self.last.map(|_| self.goes_on_at(now_us, 0)))
+    }
+
     fn goes_on_at(&self, now_us: u64, seed: u32) -> u32 {
         let Some(last) = self.last else { return seed };
         let samples = now_us.saturating_sub(last.at_us) * SAMPLES_PER_MS / 1000;
@@ -142,7 +149,7 @@ mod tests {
     use super::*;
 
     fn outgoing() -> Outgoing {
-        Outgoing::new(StreamSeed { ssrc: 7, sequence: 65_530, timestamp: 5000 })
+        Outgoing::new(StreamSeed { ssrc: 7, sequence: 65_530, timestamp: 5000, name: 0 })
     }
 
     fn packet(sequence: u16, timestamp: u32) -> Header {

@@ -5,7 +5,7 @@ use crate::detector::Phase;
 use crate::g711::Law;
 use crate::guard::{Guard, GuardConfig, Held, MAX_PACKET_SAMPLES};
 use crate::key::{Carrier, Key, KeyReport};
-use crate::key_queue::{Alarm, KeyQueue, Lane};
+use crate::key_queue::{Alarm, Hint, KeyQueue, Lane};
 use crate::rtp::Header;
 use crate::telephone_event::{Receiver, events};
 use std::sync::Arc;
@@ -112,6 +112,10 @@ impl SecureMode {
         self.keys.raise(alarm);
     }
 
+    pub(super) fn hint(&self, hint: Hint) {
+        self.keys.raise_hint(hint);
+    }
+
     /// Another stream begins. Its tones are hidden, its keys do not count.
     pub(super) fn stream_replaced(&mut self) {
         self.counting = Counting::Stopped;
@@ -134,6 +138,7 @@ impl SecureMode {
         if samples == 0 || replaced {
             return;
         }
+        self.fill_up_to(now_us, header.timestamp);
         self.samples = samples.min(MAX_FILL_SAMPLES);
         let (mut timestamp, mut marker) = (header.timestamp, header.marker);
         for piece in payload.chunks(MAX_PACKET_SAMPLES) {
@@ -214,10 +219,24 @@ impl SecureMode {
             next = position.wrapping_sub(samples);
             fills = 1;
         }
+        self.push_silence(now_us, next, fills);
+    }
+
+    /// Sound comes again after events: end packets that came bunched were too few to fill their time.
+    fn fill_up_to(&mut self, now_us: u64, timestamp: u32) {
+        let Some(audio) = self.audio.filter(|audio| audio.filled == Some(audio.next)) else { return };
+        let missing = u32::try_from(timestamp.wrapping_sub(audio.next).cast_signed()).unwrap_or(0);
+        let fills = usize::try_from(missing / u32::from(self.samples)).unwrap_or(usize::MAX);
+        if fills <= MAX_FILLS {
+            self.push_silence(now_us, audio.next, fills);
+        }
+    }
+
+    fn push_silence(&mut self, now_us: u64, mut next: u32, fills: usize) {
         let silent = [self.law.silence(); MAX_FILL_SAMPLES as usize];
         let payload = silent.get(..usize::from(self.samples)).unwrap_or(&silent);
         for _ in 0..fills {
-            let end = next.wrapping_add(samples);
+            let end = next.wrapping_add(u32::from(self.samples));
             self.push(now_us, next, false, payload, Some(end));
             next = end;
         }

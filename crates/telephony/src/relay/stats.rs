@@ -7,8 +7,10 @@ pub struct LegStats {
     pub received: u64,
     /// RTP packets sent to its peer.
     pub sent: u64,
-    /// RTCP packets: counted, not passed on.
+    /// RTCP packets: read, not passed on.
     pub rtcp: u64,
+    /// How its stream arrives, and ours at the peer.
+    pub quality: Quality,
     /// When its peer was last heard, in microseconds of the caller's clock.
     pub last_packet_us: Option<u64>,
     /// Packets of telephone-events received.
@@ -27,6 +29,19 @@ impl LegStats {
     }
 }
 
+/// How the sound of one leg travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quality {
+    /// Packets of the peer that should have come.
+    pub expected: u64,
+    /// Of them, those that did not.
+    pub lost: u64,
+    /// Jitter of what comes, in microseconds.
+    pub jitter_us: u64,
+    /// What the peer says of our stream: lost lately, in 256ths.
+    pub far_fraction_lost: Option<u8>,
+}
+
 /// Why packets were not passed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
@@ -42,6 +57,10 @@ pub struct Dropped {
     pub event: u64,
     /// The leg, or the other one, is on hold or has no address.
     pub held: u64,
+    /// SRTP that is not genuine, or was there before.
+    pub unauthentic: u64,
+    /// SRTCP that is not genuine. Some phones send a plain packet to open a pinhole before they seal.
+    pub unauthentic_reports: u64,
     /// Came after its number was used up.
     pub late: u64,
     /// Silenced because the guard or the reader of the keys is gone.

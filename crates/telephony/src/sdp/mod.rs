@@ -1,12 +1,13 @@
 //! SDP offers and answers (RFC 3264, RFC 8866) of one leg.
 //!
 //! Each leg negotiates with its own side only; nothing of the other leg's description is copied. We read
-//! what the far end says ([`Described::parse`]), keep its first plain RTP audio stream with G.711,
+//! what the far end says ([`Described::parse`]), keep its first RTP or SRTP audio stream with G.711,
 //! telephone-event at 8 kHz and comfort noise, and write our own text ([`offer`], [`answer`]) with our
 //! address, so that no inner address or foreign attribute can pass through.
 //!
 //! Only the direction (hold) and the packet time carry over from leg to leg, and the call core does that.
 
+mod crypto;
 mod parse;
 mod write;
 
@@ -15,7 +16,9 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 use crate::g711::Law;
+use crate::srtp::Crypto;
 
+pub use crypto::Srtp;
 pub use parse::Described;
 pub use write::{Layout, Ours, answer, offer};
 
@@ -108,6 +111,10 @@ pub struct Negotiated {
     pub direction: Direction,
     /// Packet time the far end asked for, in milliseconds.
     pub ptime_ms: Option<u8>,
+    /// Whether RTP and RTCP share a port on this leg (RFC 5761).
+    pub rtcp_mux: bool,
+    /// How packets are sealed; nothing when they are not.
+    pub srtp: Option<Crypto>,
 }
 
 /// Why a description cannot be used. Answer 488 Not Acceptable Here, except where said.
@@ -119,8 +126,8 @@ pub enum SdpError {
     /// Not SDP. The reason is not repeated: it could hold what was sent.
     #[error("the session description cannot be read")]
     Malformed,
-    /// No audio stream over plain RTP, or it was refused with port 0.
-    #[error("no plain RTP audio stream")]
+    /// No audio stream over RTP, or over SRTP where that is wanted, or it was refused with port 0.
+    #[error("no usable RTP audio stream")]
     NoAudio,
     /// Neither PCMU nor PCMA.
     #[error("no G.711 codec in common")]

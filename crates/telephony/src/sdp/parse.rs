@@ -6,7 +6,8 @@ use sdp_types::{Media, Session};
 
 use crate::g711::Law;
 
-use super::{Direction, MAX_ATTRIBUTES, MAX_FORMATS, MAX_MEDIA, MAX_SDP_BYTES, SdpError};
+use super::crypto::{self, CryptoLine};
+use super::{Direction, MAX_ATTRIBUTES, MAX_FORMATS, MAX_MEDIA, MAX_SDP_BYTES, SdpError, Srtp};
 
 /// The clock rate of G.711 and of the telephone events we keep, in Hz.
 const CLOCK_HZ: u32 = 8000;
@@ -25,6 +26,11 @@ pub struct Described {
     pub(super) comfort_noise: bool,
     pub(super) direction: Direction,
     pub(super) ptime_ms: Option<u8>,
+    pub(super) rtcp_mux: bool,
+    /// Whether the line says `RTP/SAVP`.
+    pub(super) savp: bool,
+    /// Its crypto lines that we can use; none unless SRTP is wanted.
+    pub(super) crypto: Vec<CryptoLine>,
     /// Every media line in order; `None` is the audio we take.
     pub(super) lines: Vec<Option<Refused>>,
 }
@@ -38,11 +44,11 @@ pub(super) struct Refused {
 }
 
 impl Described {
-    /// Reads an offer or an answer.
+    /// Reads an offer or an answer; `srtp` is what is wanted of it.
     ///
     /// # Errors
     /// Every [`SdpError`]: the caller answers 488 (RFC 3261 section 13.3.1.3).
-    pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
+    pub fn parse(body: &[u8], srtp: Srtp) -> Result<Self, SdpError> {
         if body.len() > MAX_SDP_BYTES {
             return Err(SdpError::TooLarge);
         }
@@ -50,11 +56,11 @@ impl Described {
         if session.medias.len() > MAX_MEDIA || session.attributes.len() > MAX_ATTRIBUTES {
             return Err(SdpError::TooLarge);
         }
-        let taken = session.medias.iter().position(is_plain_audio).ok_or(SdpError::NoAudio)?;
-        let media = &session.medias[taken];
-        if media.attributes.len() > MAX_ATTRIBUTES {
+        if session.medias.iter().any(|media| media.attributes.len() > MAX_ATTRIBUTES) {
             return Err(SdpError::TooLarge);
         }
+        let taken = chosen(&session.medias, srtp).ok_or(SdpError::NoAudio)?;
+        let media = &session.medias[taken];
         let formats = Formats::of(media)?;
         let ip = address(&session, media)?;
         let held = ip.is_unspecified();
@@ -68,6 +74,9 @@ impl Described {
             // An unspecified address means: I do not receive (RFC 3264 section 8.4).
             direction: if held { Direction::new(stated.sends(), false) } else { stated },
             ptime_ms: ptime(media),
+            rtcp_mux: media.has_attribute("rtcp-mux"),
+            savp: is_audio(media, SAVP),
+            crypto: if srtp == Srtp::Off { Vec::new() } else { crypto::lines(media) },
             lines: session
                 .medias
                 .iter()
@@ -141,11 +150,24 @@ impl Formats {
     }
 }
 
-/// Plain RTP only: SRTP lines are refused, not answered with plain RTP.
-fn is_plain_audio(media: &Media) -> bool {
-    media.media.eq_ignore_ascii_case("audio")
-        && media.proto.eq_ignore_ascii_case("RTP/AVP")
-        && media.port != 0
+/// The line we take. An SRTP line without a key that we can use is refused, never answered with plain RTP.
+fn chosen(medias: &[Media], srtp: Srtp) -> Option<usize> {
+    let sealed = |media: &&Media| !crypto::lines(media).is_empty();
+    let at = |fits: &dyn Fn(&&Media) -> bool| medias.iter().position(|media| fits(&media));
+    let plain = || at(&|media| is_audio(media, AVP));
+    match srtp {
+        Srtp::Off => plain(),
+        Srtp::Optional(_) => at(&|media| is_audio(media, SAVP) && sealed(media)).or_else(plain),
+        Srtp::Required(_) => at(&|media| is_audio(media, SAVP) && sealed(media))
+            .or_else(|| at(&|media| is_audio(media, AVP) && sealed(media))),
+    }
+}
+
+const AVP: &str = "RTP/AVP";
+const SAVP: &str = "RTP/SAVP";
+
+fn is_audio(media: &Media, proto: &str) -> bool {
+    media.media.eq_ignore_ascii_case("audio") && media.proto.eq_ignore_ascii_case(proto) && media.port != 0
 }
 
 fn rtpmap(media: &Media, payload_type: u8) -> Option<(&str, u32)> {

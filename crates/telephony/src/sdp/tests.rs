@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::g711::Law;
+use crate::srtp::{MasterKey, Suite};
 
 fn ours() -> Ours {
     Ours {
@@ -10,12 +11,17 @@ fn ours() -> Ours {
         version: 1,
         direction: Direction::SendRecv,
         ptime_ms: Some(20),
+        srtp: Srtp::Off,
     }
 }
 
 fn described(media: &str) -> Result<Described, SdpError> {
+    described_with(media, Srtp::Off)
+}
+
+fn described_with(media: &str, srtp: Srtp) -> Result<Described, SdpError> {
     let text = format!("v=0\r\no=x 1 1 IN IP4 10.0.0.9\r\ns=call\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n{media}");
-    Described::parse(text.as_bytes())
+    Described::parse(text.as_bytes(), srtp)
 }
 
 fn answered(media: &str) -> (String, Negotiated) {
@@ -52,7 +58,7 @@ fn our_answer_holds_nothing_of_theirs() {
 
 #[test]
 fn our_offer_is_understood_by_ourselves() {
-    let read = Described::parse(&offer(&ours(), &Layout::default(), Law::A)).unwrap();
+    let read = Described::parse(&offer(&ours(), &Layout::default(), Law::A), Srtp::Off).unwrap();
     assert_eq!(read.laws, [(Law::A, 8), (Law::Mu, 0)]);
     assert_eq!((read.event, read.ptime_ms, read.direction), (Some(101), Some(20), Direction::SendRecv));
 }
@@ -87,7 +93,9 @@ fn every_way_to_hold_is_read() {
 fn a_direction_of_the_whole_session_counts_unless_the_stream_says_otherwise() {
     let text = |media: &str| {
         let head = "v=0\r\no=x 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\na=sendonly\r\n";
-        Described::parse(format!("{head}m=audio 5004 RTP/AVP 0\r\n{media}").as_bytes()).unwrap().direction()
+        Described::parse(format!("{head}m=audio 5004 RTP/AVP 0\r\n{media}").as_bytes(), Srtp::Off)
+            .unwrap()
+            .direction()
     };
     assert_eq!(text(""), Direction::SendOnly);
     assert_eq!(text("a=sendrecv\r\n"), Direction::SendRecv);
@@ -111,7 +119,7 @@ fn unusable_descriptions_are_refused_with_their_reason() {
     assert_eq!(described(&"m=audio 5004 RTP/AVP 0\r\n".repeat(MAX_MEDIA + 1)), Err(SdpError::TooLarge));
     let formats = " 0".repeat(MAX_FORMATS + 1);
     assert_eq!(described(&format!("m=audio 5004 RTP/AVP{formats}\r\n")), Err(SdpError::TooLarge));
-    assert_eq!(Described::parse(&vec![b'a'; MAX_SDP_BYTES + 1]), Err(SdpError::TooLarge));
+    assert_eq!(Described::parse(&vec![b'a'; MAX_SDP_BYTES + 1], Srtp::Off), Err(SdpError::TooLarge));
 }
 
 #[test]
@@ -126,7 +134,7 @@ fn events_at_another_clock_rate_are_not_taken_for_ours() {
 #[test]
 fn an_answer_may_number_its_events_differently() {
     let theirs = described("m=audio 5004 RTP/AVP 0 96\r\na=rtpmap:96 telephone-event/8000\r\n").unwrap();
-    let agreed = theirs.accepted(&Layout::default(), Direction::SendRecv).unwrap();
+    let agreed = theirs.accepted(&mut Layout::default(), Direction::SendRecv, Srtp::Off).unwrap();
     assert_eq!((agreed.event_send, agreed.event_receive), (Some(96), Some(101)));
 }
 
@@ -141,7 +149,7 @@ fn rtcp_follows_its_attributes() {
 proptest::proptest! {
     #[test]
     fn no_bytes_make_the_parser_panic(body in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
-        let _ = Described::parse(&body);
+        let _ = Described::parse(&body, srtp_wanted());
     }
 
     #[test]
@@ -152,7 +160,7 @@ proptest::proptest! {
         let text = format!("m=audio {port} RTP/AVP 0\r\n{}\r\n", lines.join("\r\n"));
         if let Ok(theirs) = described(&text) {
             let (ours, _) = answer(&theirs, &ours(), None).unwrap();
-            Described::parse(&ours).unwrap();
+            Described::parse(&ours, Srtp::Off).unwrap();
         }
     }
 }
@@ -164,4 +172,92 @@ fn a_later_offer_of_ours_keeps_the_lines_and_numbers_of_the_first_one() {
     let text = String::from_utf8(offer(&ours(), &described(media).unwrap().layout(), Law::Mu)).unwrap();
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 0 8 96"]);
+}
+
+const THEIRS: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+fn key() -> MasterKey {
+    MasterKey::new([b'o'; 30])
+}
+
+fn srtp_wanted() -> Srtp {
+    Srtp::Optional(key())
+}
+
+fn sealed(proto: &str) -> String {
+    format!(
+        "m=audio 5004 {proto} 8\r\na=crypto:3 AES_256_CM_HMAC_SHA1_80 inline:x\r\n\
+         a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:{THEIRS}|2^20\r\n"
+    )
+}
+
+#[test]
+fn an_srtp_offer_is_answered_with_our_key_and_their_tag() {
+    for (proto, srtp) in [("RTP/SAVP", srtp_wanted()), ("RTP/AVP", Srtp::Required(key()))] {
+        let theirs = described_with(&sealed(proto), srtp).unwrap();
+        let (text, agreed) = answer(&theirs, &Ours { srtp, ..ours() }, None).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(&format!("m=audio 40000 {proto} 8\r\n")), "{text}");
+        let line = "a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:b29vb29vb29vb29vb29vb29vb29vb29vb29vb29v\r\n";
+        assert!(text.contains(line) && text.matches("a=crypto").count() == 1, "{text}");
+        let crypto = agreed.srtp.unwrap();
+        assert_eq!((crypto.suite, crypto.ours), (Suite::Sha1_32, key()));
+        // A later offer of ours stays as agreed.
+        let text = offer(&Ours { srtp, ..ours() }, &theirs.layout(), Law::A);
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.contains(&format!("m=audio 40000 {proto} 8 0 101\r\n")) && text.contains(line),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn plain_and_sealed_lines_are_taken_as_wanted() {
+    let both = format!("m=audio 5002 RTP/AVP 0\r\n{}", sealed("RTP/SAVP"));
+    let taken = |media: &str, srtp| {
+        let theirs = described_with(media, srtp)?;
+        let (_, agreed) = answer(&theirs, &Ours { srtp, ..ours() }, None)?;
+        Ok((agreed.remote.map(|at| at.port()), agreed.srtp.is_some()))
+    };
+    assert_eq!(taken(&both, Srtp::Off), Ok((Some(5002), false)));
+    assert_eq!(taken(&both, srtp_wanted()), Ok((Some(5004), true)));
+    assert_eq!(taken(&both, Srtp::Required(key())), Ok((Some(5004), true)));
+    let plain = "m=audio 5002 RTP/AVP 0\r\n";
+    assert_eq!(taken(plain, srtp_wanted()), Ok((Some(5002), false)));
+    assert_eq!(taken(plain, Srtp::Required(key())), Err(SdpError::NoAudio));
+    assert_eq!(taken(&sealed("RTP/SAVP"), Srtp::Off), Err(SdpError::NoAudio));
+    assert_eq!(taken(&sealed("RTP/AVP"), Srtp::Off), Ok((Some(5004), false)));
+    let keyless = "m=audio 5004 RTP/SAVP 0\r\n";
+    assert_eq!(taken(keyless, srtp_wanted()), Err(SdpError::NoAudio));
+}
+
+#[test]
+fn our_offer_names_both_suites_and_an_answer_without_a_key_means_plain_or_nothing() {
+    let text = |srtp| String::from_utf8(offer(&Ours { srtp, ..ours() }, &Layout::default(), Law::A)).unwrap();
+    assert!(!text(Srtp::Off).contains("crypto"));
+    assert!(
+        text(srtp_wanted()).contains("RTP/AVP 8")
+            && text(srtp_wanted()).contains("a=crypto:2 AES_CM_128_HMAC_SHA1_32")
+    );
+    assert!(text(Srtp::Required(key())).contains("RTP/SAVP 8"));
+    let mut layout = Layout::default();
+    let plain = described_with("m=audio 5004 RTP/AVP 8\r\n", srtp_wanted()).unwrap();
+    assert_eq!(plain.accepted(&mut layout, Direction::SendRecv, srtp_wanted()).unwrap().srtp, None);
+    let later = offer(&Ours { srtp: srtp_wanted(), ..ours() }, &layout, Law::A);
+    assert!(!String::from_utf8(later).unwrap().contains("crypto"), "what is plain stays plain");
+    let answered = described_with(&sealed("RTP/AVP"), srtp_wanted()).unwrap();
+    let agreed = answered.accepted(&mut Layout::default(), Direction::SendRecv, srtp_wanted()).unwrap();
+    assert_eq!(agreed.srtp.unwrap().suite, Suite::Sha1_32);
+}
+
+#[test]
+fn a_shared_port_is_taken_where_it_is_offered_and_kept() {
+    let theirs = described("m=audio 5004 RTP/AVP 0\r\na=rtcp-mux\r\n").unwrap();
+    let (text, agreed) = answer(&theirs, &ours(), None).unwrap();
+    assert!(agreed.rtcp_mux && String::from_utf8(text).unwrap().contains("a=rtcp-mux\r\n"));
+    assert!(String::from_utf8(offer(&ours(), &theirs.layout(), Law::A)).unwrap().contains("a=rtcp-mux\r\n"));
+    assert!(!String::from_utf8(offer(&ours(), &Layout::default(), Law::A)).unwrap().contains("rtcp-mux"));
+    let accepted = theirs.accepted(&mut Layout::default(), Direction::SendRecv, Srtp::Off).unwrap();
+    assert!(!accepted.rtcp_mux, "we did not offer it");
 }

@@ -113,8 +113,7 @@ impl Endpoint {
             parameters.insert(0, json!({"$ref": "#/components/parameters/Guid"}));
         }
         if self.path.contains("{id}") {
-            let schema = json!({"type": "string", "format": "uuid"});
-            parameters.insert(0, json!({"name": "id", "in": "path", "required": true, "schema": schema}));
+            parameters.insert(0, json!({"$ref": "#/components/parameters/WebhookId"}));
         }
         if self.repeat == Repeat::OncePerKey {
             parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));

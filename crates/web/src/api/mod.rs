@@ -32,6 +32,7 @@ mod json;
 mod list;
 mod oauth;
 mod openapi;
+mod operations;
 mod schemas;
 mod status;
 mod token;
@@ -108,6 +109,7 @@ fn endpoints() -> Vec<Endpoint> {
         create::endpoints(),
         list::endpoints(),
         status::endpoints(),
+        operations::endpoints(),
         events::endpoints(),
         calls::endpoints(),
         webhooks::endpoints(),

@@ -24,6 +24,13 @@ pub(super) fn parameters() -> Value {
                 413, 415, 429 and 5xx leave the key free. Keys of different clients never meet. Not a card number.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
         },
+        "WebhookId": {
+            "name": "id",
+            "in": "path",
+            "required": true,
+            "description": "webhook-id.",
+            "schema": {"type": "string", "format": "uuid"},
+        },
         "Guid": {
             "name": "guid",
             "in": "path",
@@ -65,6 +72,8 @@ pub(super) fn schemas() -> Value {
             }),
         ),
         "Attempt": attempt(),
+        "OperationRequest": operation_request(),
+        "Operation": operation(),
         "Event": event(),
         "Events": object(
             &["sessionGuid", "events"],
@@ -187,7 +196,10 @@ fn attempt() -> Value {
         json!({
             "attempt": {"type": "integer", "minimum": 1},
             "state": {
-                "enum": ["processing", "notSent", "unknown", "notCharged", "approved", "review", "declined"],
+                "enum": [
+                    "processing", "notSent", "unknown", "notCharged", "approved", "partial", "review", "pending",
+                    "declined", "reversing", "reversed",
+                ],
             },
             "amount": text(),
             "currency": text(),
@@ -199,6 +211,51 @@ fn attempt() -> Value {
                 "type": "object",
                 "properties": {"brand": {"type": ["string", "null"]}, "first6": text(), "last4": text()},
             },
+            "checks": {
+                "type": "object",
+                "properties": {"address": check(), "postcode": check(), "securityCode": check()},
+            },
+            "storedCard": {
+                "type": "object",
+                "properties": {"token": text(), "networkTransactionId": {"type": ["string", "null"]}},
+            },
+            "operations": list("Operation"),
+        }),
+    )
+}
+
+fn check() -> Value {
+    json!({"enum": ["match", "noMatch", "notChecked"]})
+}
+
+fn operation_request() -> Value {
+    object(
+        &[],
+        json!({
+            "amount": {"type": ["string", "number"], "description": "Without it, all that is left."},
+            "currency": {"type": "string", "description": "The payment's."},
+            "attempt": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Which attempt, where a payment was split over several.",
+            },
+        }),
+    )
+}
+
+fn operation() -> Value {
+    object(
+        &["operation", "kind", "state", "amount", "currency", "createdOn", "lastUpdatedOn"],
+        json!({
+            "operation": {"type": "integer", "minimum": 1},
+            "kind": {"enum": ["capture", "void", "refund", "reverse"]},
+            "state": {"enum": ["processing", "notSent", "unknown", "done", "refused"]},
+            "amount": text(),
+            "currency": text(),
+            "createdOn": moment(),
+            "lastUpdatedOn": moment(),
+            "gatewayReference": text(),
+            "reason": text(),
         }),
     )
 }
@@ -211,6 +268,13 @@ fn event() -> Value {
             "at": moment(),
             "type": text(),
             "attempt": {"type": "integer"},
+            "operation": {"type": "integer"},
+            "kind": text(),
+            "cause": text(),
+            "amount": {"type": "object", "properties": {"minor": {"type": "integer"}, "currency": text()}},
+            "approved": {"type": "object", "properties": {"minor": {"type": "integer"}, "currency": text()}},
+            "charged": {"type": "boolean"},
+            "reference": text(),
             "state": text(),
             "outcome": text(),
         }),

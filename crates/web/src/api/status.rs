@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use http::request::Parts;
-use hushpad_domain::attempt::{Attempt, AttemptState, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, Check, Checks, Verdict};
 use hushpad_domain::client::Principal;
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::page::AgentAction;
@@ -21,6 +21,7 @@ use super::Api;
 use super::endpoint::{Endpoint, Operation};
 use super::idempotency::KeptBody;
 use super::json::json_text;
+use super::operations::operations;
 use crate::error::ApiError;
 
 /// This file's endpoints.
@@ -137,7 +138,9 @@ fn payment_result_data(session: &Session) -> BTreeMap<&str, &str> {
     for (name, value) in session.payment_data.values() {
         data.insert(name, value);
     }
-    let answer = session.attempts.iter().rev().find_map(Attempt::answer);
+    // What was given back is never shown as the payment's result.
+    let stands = |attempt: &&Attempt| !attempt.was_turned_back();
+    let answer = session.attempts.iter().rev().filter(stands).find_map(Attempt::answer);
     for (name, value) in answer.into_iter().flat_map(|answer| &answer.result) {
         data.retain(|echoed, _| !echoed.eq_ignore_ascii_case(name));
         data.insert(name, value);
@@ -150,7 +153,7 @@ fn attempt(attempt: &Attempt, kept: bool) -> Value {
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
     put("attempt", json!(attempt.no));
-    put("state", json!(attempt_word(&attempt.state)));
+    put("state", json!(attempt_word(attempt)));
     put("amount", json!(attempt.amount.decimal()));
     put("currency", json!(attempt.amount.currency().code()));
     put("gateway", json!(attempt.gateway));
@@ -162,12 +165,36 @@ fn attempt(attempt: &Attempt, kept: bool) -> Value {
             let brand = card.brand().map(|brand| brand.title());
             put("card", json!({"brand": brand, "first6": card.first6(), "last4": card.last4()}));
         }
+        put("checks", json!(checks(answer.checks)));
+        if let Some(stored) = &answer.stored {
+            let id = stored.network_transaction_id.as_deref();
+            put("storedCard", json!({"token": stored.token, "networkTransactionId": id}));
+        }
+    }
+    if !attempt.operations.is_empty() {
+        put("operations", json!(operations(attempt)));
     }
     Value::Object(body)
 }
 
-fn attempt_word(state: &AttemptState) -> &'static str {
-    match state {
+/// What the issuer said of what was keyed and given.
+fn checks(checks: Checks) -> Value {
+    let word = |check| match check {
+        Check::Match => "match",
+        Check::NoMatch => "noMatch",
+        Check::NotChecked => "notChecked",
+    };
+    json!({
+        "address": word(checks.address),
+        "postcode": word(checks.postcode),
+        "securityCode": word(checks.security_code),
+    })
+}
+
+fn attempt_word(attempt: &Attempt) -> &'static str {
+    match &attempt.state {
+        AttemptState::Answered { .. } if attempt.is_reversing() => "reversing",
+        AttemptState::Answered { .. } if attempt.was_turned_back() => "reversed",
         AttemptState::Intent => "processing",
         AttemptState::NotSent { .. } => "notSent",
         AttemptState::Unknown { .. } => "unknown",

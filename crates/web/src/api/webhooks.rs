@@ -23,19 +23,25 @@ const LIMIT_MAX: u32 = 100;
 
 /// This file's endpoints.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let list = Operation::new("webhooks", "Webhooks that are given up, or still tried; oldest first.")
-        .query("state", "In this state; dead unless another is asked for.", &json!({"enum": ["due", "dead"]}))
-        .query(
-            "limit",
-            "Webhooks on a page.",
-            &json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_MAX}),
-        )
-        .query("cursor", "nextCursor of the page before.", &json!({"type": "string", "format": "uuid"}))
-        .ok("A page", "WebhookList")
-        .refusals(&[400]);
-    let replay = Operation::new("replayWebhook", "Send a dead letter again. Any other stays as it is.")
-        .ok("The webhook as it stands", "Webhook")
-        .refusals(&[400, 404, 408, 409, 413, 422]);
+    let list = Operation::new(
+        "webhooks",
+        "The account's webhooks that are given up, or still tried; the oldest first. Not for an agent's own token.",
+    )
+    .query("state", "Given up, or still tried.", &json!({"enum": ["dead", "due"], "default": "dead"}))
+    .query(
+        "limit",
+        "How many in one page.",
+        &json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_MAX}),
+    )
+    .query("cursor", "What nextCursor of the page before said.", &json!({"type": "string", "format": "uuid"}))
+    .ok("The webhooks", "Webhooks")
+    .refusals(&[400]);
+    let replay = Operation::new(
+        "replayWebhook",
+        "Send a webhook again that was given up; any other is answered as it stands. Not for an agent's own token.",
+    )
+    .ok("The webhook", "Webhook")
+    .refusals(&[404, 408, 409, 413, 415, 422]);
     vec![
         Endpoint::get("/v1/webhooks", list_webhooks, list),
         Endpoint::post("/v1/webhooks/{id}/replay", replay_webhook, replay),
@@ -44,46 +50,32 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// The schemas that its operations name.
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
-    let guid = json!({"type": "string", "format": "uuid"});
-    let moment = json!({"type": "string", "format": "date-time"});
-    let perhaps = json!({"type": ["string", "null"], "format": "date-time"});
-    vec![
-        (
-            "WebhookList",
-            json!({
-                "type": "object",
-                "required": ["webhooks", "nextCursor"],
-                "properties": {
-                    "webhooks": {"type": "array", "items": {"$ref": "#/components/schemas/Webhook"}},
-                    "nextCursor": {"type": ["string", "null"], "format": "uuid"},
-                },
-            }),
-        ),
-        (
-            "Webhook",
-            json!({
-                "type": "object",
-                "required": [
-                    "id", "sessionGuid", "accountConfigurationId", "state", "createdOn", "dueOn", "endedOn",
-                    "tries", "lastAnswer",
-                ],
-                "properties": {
-                    "id": {"type": "string", "format": "uuid", "description": "The webhook-id of all its tries."},
-                    "sessionGuid": guid,
-                    "accountConfigurationId": {"type": "integer"},
-                    "state": {"enum": ["due", "delivered", "dead"]},
-                    "createdOn": moment,
-                    "dueOn": perhaps,
-                    "endedOn": perhaps,
-                    "tries": {"type": "integer"},
-                    "lastAnswer": {
-                        "type": ["string", "null"],
-                        "description": "The HTTP status of the last try, or a word.",
-                    },
-                },
-            }),
-        ),
-    ]
+    let guid = || json!({"type": "string", "format": "uuid"});
+    let moment = || json!({"type": ["string", "null"], "format": "date-time"});
+    let webhook = json!({
+        "type": "object",
+        "required": ["id", "sessionGuid", "accountConfigurationId", "state", "createdOn", "tries"],
+        "properties": {
+            "id": guid(),
+            "sessionGuid": guid(),
+            "accountConfigurationId": {"type": "integer", "minimum": 0},
+            "state": {"enum": ["due", "delivered", "dead"]},
+            "createdOn": {"type": "string", "format": "date-time"},
+            "dueOn": moment(),
+            "endedOn": moment(),
+            "tries": {"type": "integer", "minimum": 0},
+            "lastAnswer": {"type": ["string", "null"], "description": "What became of the last try."},
+        },
+    });
+    let webhooks = json!({
+        "type": "object",
+        "required": ["webhooks", "nextCursor"],
+        "properties": {
+            "webhooks": {"type": "array", "items": {"$ref": "#/components/schemas/Webhook"}},
+            "nextCursor": {"type": ["string", "null"], "format": "uuid"},
+        },
+    });
+    vec![("Webhook", webhook), ("Webhooks", webhooks)]
 }
 
 /// Which, and where to go on.

@@ -87,7 +87,9 @@ impl Fragments {
         let notice = page.notice.map_or("", words::notice);
         let keyable = match page.phase {
             Phase::Entry { .. } | Phase::ReadyToPay | Phase::Declined { .. } => true,
-            Phase::Paying | Phase::Unknown | Phase::Ended(_) => false,
+            Phase::Paying | Phase::Unknown | Phase::Pending | Phase::GivingBack { .. } | Phase::Ended(_) => {
+                false
+            }
         };
         let status = StatusFragment {
             tone: standing.tone.class(),
@@ -221,6 +223,8 @@ fn phase_word(phase: Phase) -> &'static str {
         Phase::ReadyToPay => "ready_to_pay",
         Phase::Paying => "paying",
         Phase::Unknown => "unknown",
+        Phase::Pending => "pending",
+        Phase::GivingBack { .. } => "giving_back",
         Phase::Declined { .. } => "declined",
         Phase::Ended(_) => "ended",
     }

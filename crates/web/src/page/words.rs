@@ -2,6 +2,7 @@
 
 use hushpad_domain::attempt::DeclineClass;
 use hushpad_domain::field::Field;
+use hushpad_domain::operation::ReverseCause;
 use hushpad_domain::page::{EndView, FieldStatus, FieldView, InvalidReason, Notice, PageState, Phase};
 
 /// How the page looks at a phase: a word for the style sheet, and never the only sign.
@@ -78,6 +79,12 @@ pub(super) fn standing(page: &PageState) -> Standing {
             "The bank has not answered. Do not retry: we are asking.",
             "The payment may or may not have been taken. This page will tell you.",
         ),
+        Phase::Pending => say(
+            Tone::Warning,
+            "The bank has the payment and will say later. Do not retry.",
+            "The payment may or may not be taken. This page will tell you.",
+        ),
+        Phase::GivingBack { cause } => giving_back(cause),
         Phase::Declined { class, active } => declined(class, active),
         Phase::Ended(end) => ended(end, &amount.to_string()),
     }
@@ -99,6 +106,23 @@ pub(super) fn notice(notice: Notice) -> &'static str {
             "This payment has been tried too often. Cancel it and take another way to pay."
         }
         Notice::CallEnded => "The call has ended. The bank's answer is still awaited.",
+        Notice::GivenBack(ReverseCause::SecurityCode) => {
+            "The security code did not match, so the approval was given back. Nothing was charged."
+        }
+        Notice::GivenBack(ReverseCause::Address) => {
+            "The address did not match, so the approval was given back. Nothing was charged."
+        }
+        Notice::GivenBack(ReverseCause::Partial) => {
+            "The bank approved only part, which was given back. Nothing was charged."
+        }
+        Notice::GivenBack(ReverseCause::RestUnpaid | ReverseCause::Late) => {
+            "An approval was given back. Nothing was charged."
+        }
+        Notice::PartApproved => {
+            "The bank approved part of the payment, and that part stands. Ask for another card for the rest."
+        }
+        Notice::PoorLine => "The line is poor: keys may get lost. Ask the customer to type slowly.",
+        Notice::SlowKeys => "The keys come very fast, or twice. Ask the customer to type slowly.",
     }
 }
 
@@ -135,6 +159,22 @@ fn next_step(page: &PageState) -> String {
             }
         },
     )
+}
+
+fn giving_back(cause: ReverseCause) -> Standing {
+    let headline = match cause {
+        ReverseCause::SecurityCode => {
+            "The bank approved, but the security code did not match. We are giving it back."
+        }
+        ReverseCause::Address => "The bank approved, but the address did not match. We are giving it back.",
+        ReverseCause::Partial => "The bank approved only part; we are giving it back.",
+        ReverseCause::Late | ReverseCause::RestUnpaid => "An approval must not stand; we are giving it back.",
+    };
+    Standing {
+        tone: Tone::Warning,
+        headline: headline.to_owned(),
+        advice: "Please wait: do not retry before it is given back. This page will tell you.".to_owned(),
+    }
 }
 
 fn declined(class: DeclineClass, active: Option<Field>) -> Standing {

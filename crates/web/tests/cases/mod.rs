@@ -5,6 +5,7 @@ mod events;
 mod idempotency;
 mod matrix;
 mod oauth;
+mod operations;
 mod page;
 mod refusals;
 mod sessions;

@@ -1,5 +1,6 @@
 //! A desk to test at: the web room with fakes behind its ports, and verbs to use it.
 
+mod operations;
 mod ports;
 mod replays;
 pub(crate) mod schema;
@@ -13,6 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode};
+use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::client::ApiClient;
@@ -32,7 +34,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-pub(crate) use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
+pub(crate) use operations::FakeOperations;
+use ports::{FakeCalls, FakeClients, FakeSecureSide, FakeStore, FakeWorld, Recorder};
 pub(crate) use replays::FakeReplays;
 pub(crate) use webhooks::FakeWebhooks;
 
@@ -53,6 +56,7 @@ pub(crate) struct Desk {
     pub(crate) webhooks: Arc<FakeWebhooks>,
     pub(crate) calls: Arc<FakeCalls>,
     pub(crate) secure_side: Arc<FakeSecureSide>,
+    pub(crate) operations: Arc<FakeOperations>,
     pub(crate) world: Arc<FakeWorld>,
     pub(crate) observer: Arc<Recorder>,
     parts: Arc<WebParts>,
@@ -98,6 +102,7 @@ impl Desk {
         let calls = Arc::new(FakeCalls::default());
         calls.call_of("acme", "agent1234");
         let secure_side = Arc::new(FakeSecureSide::new(store.clone()));
+        let operations = Arc::new(FakeOperations::new(store.clone()));
         let world = Arc::new(FakeWorld::default());
         let observer = Arc::new(Recorder::default());
         let parts = Arc::new(WebParts {
@@ -105,11 +110,12 @@ impl Desk {
             sessions: store.clone(),
             clients: clients.clone(),
             replays: replays.clone(),
+            webhooks: webhooks.clone(),
             credentials: clients.clone(),
             changes: store.clone(),
-            webhooks: webhooks.clone(),
             calls: calls.clone(),
             secure_side: secure_side.clone(),
+            operations: operations.clone(),
             world: world.clone(),
             keys,
             settings: WebSettings {
@@ -121,7 +127,20 @@ impl Desk {
             observer: observer.clone(),
         });
         let (api, pages) = (api_router(parts.clone()), page_router(parts.clone()));
-        Self { parts, api, pages, store, clients, replays, webhooks, calls, secure_side, world, observer }
+        Self {
+            parts,
+            api,
+            pages,
+            store,
+            clients,
+            replays,
+            webhooks,
+            calls,
+            secure_side,
+            operations,
+            world,
+            observer,
+        }
     }
 
     /// Starts the process anew over the same store: what was in memory is gone, the secure side's sessions too.
@@ -238,10 +257,14 @@ impl Desk {
 
     /// One attempt of the session, answered so.
     pub(crate) async fn attempt(&self, guid: &str, verdict: Verdict) {
+        self.attempt_for(Purpose::Sale, guid, verdict).await;
+    }
+
+    pub(crate) async fn attempt_for(&self, purpose: Purpose, guid: &str, verdict: Verdict) {
         let now = self.world.now();
         let change = self.stored(guid).await;
         let change = change
-            .intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), Purpose::Sale, now)
+            .intend(AttemptId(Uuid::from_u128(9)), GatewayName("sandbox".into()), purpose, now)
             .unwrap();
         self.store.commit(change).await.unwrap();
         let result = BTreeMap::from([
@@ -402,12 +425,16 @@ fn account(id: &str) -> Account {
         flow: PaymentFlow {
             fields: Field::ALL.to_vec(),
             brands: Brand::ALL.to_vec(),
+            purpose: Purpose::Sale,
+            acceptance: Acceptance::default(),
+            keep_card: false,
             data: field_map(number),
             first_key_time_out: Duration::from_secs(60),
             between_keys_time_out: Duration::from_secs(20),
             session_time_out: Duration::from_secs(900),
         },
         gateway: GatewayName("sandbox".to_owned()),
+        fail_over: Vec::new(),
         allowed_origins: vec![SHOP.to_owned()],
         webhook: false,
     };

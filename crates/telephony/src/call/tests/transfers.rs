@@ -48,7 +48,7 @@ fn a_transfer_that_fails_leaves_the_agent_where_it_is() {
 fn who_may_not_be_called_and_who_may_not_ask_is_refused() {
     let mut script = Script::talking();
     assert_eq!(script.refer(false), ["respond callee #9 403"]);
-    let customers = Input::Refer { leg: Leg::Caller, request: RequestId(1), allowed: true };
+    let customers = Input::Refer { leg: Leg::Caller, request: RequestId(1), allowed: Some(Wish::Off) };
     assert_eq!(script.takes(customers), ["respond caller #1 403"]);
     script.refer(true);
     assert_eq!(script.refer(true), ["respond callee #9 491"]);

@@ -1,6 +1,8 @@
 //! The bridge, by script: a phone on either side, and what each of them hears.
 
 mod joined;
+mod reports;
+mod sealed;
 mod secured;
 
 use super::*;
@@ -74,7 +76,7 @@ struct Call {
 
 impl Call {
     fn new() -> Self {
-        let seed = |ssrc| StreamSeed { ssrc, sequence: 65_530, timestamp: 7 };
+        let seed = |ssrc| StreamSeed { ssrc, sequence: 65_530, timestamp: 7, name: 1 };
         let mut call = Self {
             bridge: Bridge::new(seed(0xc), seed(0xa)),
             customer: Phone::new(1),
@@ -110,7 +112,7 @@ impl Call {
     fn arrives(&mut self, side: Side, from: SocketAddr, bytes: &[u8]) {
         let sent = &mut self.sent;
         let mut emit = |side, to, bytes: &[u8]| sent.push((side, to, bytes.to_vec()));
-        self.bridge.packet(self.now_us, side, from, bytes, &mut emit);
+        self.bridge.packet(self.now_us, side, from, &mut bytes.to_vec(), &mut emit);
     }
 
     /// A packet of the customer, and 20 ms pass.

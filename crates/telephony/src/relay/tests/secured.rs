@@ -71,6 +71,33 @@ fn a_phone_that_sends_tone_and_event_presses_one_key() {
 }
 
 #[test]
+fn end_packets_that_come_bunched_leave_no_gap_at_the_agent() {
+    // When the three end packets come after the last one of the press, each in microseconds.
+    for ends_us in
+        [[20_000, 20_500, 21_000], [1_000, 2_000, 59_000], [39_000, 40_000, 41_000], [58_000, 59_000, 59_500]]
+    {
+        let mut call = Call::secured();
+        call.customer_says(speech(10));
+        for _ in 0..3 {
+            let press = call.customer.press(b'4', 5);
+            press[..5].iter().for_each(|packet| call.customer_sends(packet));
+            let last_us = call.now_us - PACKET_US;
+            for (packet, after_us) in press[5..].iter().zip(ends_us) {
+                call.now_us = last_us + after_us;
+                call.arrives(Side::Customer, address(Side::Customer), packet);
+            }
+            call.now_us = last_us + 4 * PACKET_US;
+            call.customer_says(speech(10));
+        }
+        call.customer_says(speech(5));
+        assert_eq!(call.keys(), "444");
+        call.assert_agent_stream_is_whole();
+        let packets = 10 + 3 * (8 + 10) + 5;
+        assert!(call.heard_by(Side::Agent).len() >= packets - 2, "all but what is still held");
+    }
+}
+
+#[test]
 fn sound_beneath_an_event_is_not_heard_whatever_it_is() {
     let mut call = Call::secured();
     call.customer_says(speech(10));

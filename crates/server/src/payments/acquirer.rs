@@ -1,0 +1,54 @@
+//! The gateways, as the saga sees them.
+
+use async_trait::async_trait;
+use hushpad_domain::attempt::Attempt;
+use hushpad_domain::ids::GatewayName;
+use hushpad_gateways::{
+    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, Order, Reversal, Source, Submission,
+};
+
+/// Who is asked for money. The real one is [`Gateways`]; the history checker stands behind the same door.
+///
+/// Each call is one exchange. What is told of the bytes must be true: `NotSent` only when surely nothing was done.
+#[async_trait]
+pub trait Acquirer: Send + Sync {
+    /// What the gateway can do; `None` when there is none of this name.
+    fn caps(&self, gateway: &GatewayName) -> Option<&Caps>;
+    /// Sends an attempt whose intent is committed.
+    async fn submit(&self, order: &Order<'_>, source: &Source<'_>) -> Submission;
+    /// Asks what became of an attempt, by our reference.
+    async fn ask(&self, attempt: &Attempt) -> Asked;
+    /// Undoes an attempt without an answer, by our reference.
+    async fn reverse_unknown(&self, attempt: &Attempt) -> Reversal;
+    /// Sends an operation whose intent is committed.
+    async fn follow_up(&self, follow_up: &FollowUp<'_>) -> FollowUpSubmission;
+    /// Asks what became of an operation, by its id.
+    async fn ask_follow_up(&self, follow_up: &FollowUp<'_>) -> AskedFollowUp;
+}
+
+#[async_trait]
+impl Acquirer for Gateways {
+    fn caps(&self, gateway: &GatewayName) -> Option<&Caps> {
+        Gateways::caps(self, gateway)
+    }
+
+    async fn submit(&self, order: &Order<'_>, source: &Source<'_>) -> Submission {
+        Gateways::submit(self, &order.attempt.gateway, order, source).await
+    }
+
+    async fn ask(&self, attempt: &Attempt) -> Asked {
+        Gateways::ask(self, &attempt.gateway, attempt).await
+    }
+
+    async fn reverse_unknown(&self, attempt: &Attempt) -> Reversal {
+        Gateways::reverse_unknown(self, &attempt.gateway, attempt).await
+    }
+
+    async fn follow_up(&self, follow_up: &FollowUp<'_>) -> FollowUpSubmission {
+        Gateways::follow_up(self, &follow_up.attempt.gateway, follow_up).await
+    }
+
+    async fn ask_follow_up(&self, follow_up: &FollowUp<'_>) -> AskedFollowUp {
+        Gateways::ask_follow_up(self, &follow_up.attempt.gateway, follow_up).await
+    }
+}

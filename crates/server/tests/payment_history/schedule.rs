@@ -1,0 +1,349 @@
+//! One random schedule: lives of processes over one store, each with agents who pay, cancel, click twice and refund.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use hushpad::metrics::Metrics;
+use hushpad::payments::{Books, Payments, PaymentsParts, Progress, StillThere, recovery};
+use hushpad_card::{Capture, Card, Rules};
+use hushpad_domain::acceptance::Acceptance;
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::attempt::{Attempt, AttemptState, Purpose};
+use hushpad_domain::field::Field;
+use hushpad_domain::field_map::FieldMap;
+use hushpad_domain::ids::{
+    AccountId, AgentId, ConfigurationId, GatewayName, OperationId, ProviderSessionGuid, SessionGuid,
+};
+use hushpad_domain::masked_card::Brand;
+use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::operation::{Asked, Settlement};
+use hushpad_domain::payment_data::PaymentData;
+use hushpad_domain::ports::{Operations, Sessions, Settlements, World};
+use hushpad_domain::session::{NewSession, OperationRequest, Session, SessionState};
+use hushpad_domain::time::Tick;
+use hushpad_gateways::{Caps, GatewayConfig, GatewayKind, Gateways};
+use tokio::sync::mpsc;
+
+use super::checker;
+use super::dice::Dice;
+use super::gateway::SimGateways;
+use super::memory::{Disk, MemoryStore};
+use super::world::VirtualWorld;
+
+/// Which build is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    Sound,
+    /// It sends first and writes its intent down later.
+    IntentAfterSend,
+    /// It takes a reset after the request for a connection that never was, and goes on to the next gateway.
+    FailOverAfterReset,
+}
+
+/// Runs the schedule of a seed and says everything that is wrong at its end.
+pub(crate) fn run(seed: u64, build: Build) -> Vec<String> {
+    let dice = Dice::new(seed);
+    let world = VirtualWorld::new(dice.clone());
+    let disk = Disk::default();
+    let gateways = SimGateways::new(
+        &CAPS,
+        disk.clone(),
+        world.clone(),
+        dice.clone(),
+        build == Build::FailOverAfterReset,
+    );
+    let lives = 1 + dice.below(3);
+    for life in 0..lives {
+        let node = Node {
+            disk: disk.clone(),
+            gateways: gateways.clone(),
+            world: world.clone(),
+            dice: dice.clone(),
+            build,
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            world.resume();
+            let last = life + 1 == lives;
+            node.live(last).await;
+            world.stop();
+        });
+        // Dropping the runtime is the crash: every task ends where it is.
+        drop(runtime);
+    }
+    checker::check(&disk.lock().unwrap(), &gateways.ledger.lock().unwrap(), world.micros())
+}
+
+/// What a gateway of the generic kind can do; the schedules vary it.
+static CAPS: LazyLock<Caps> = LazyLock::new(|| {
+    let url = "http://127.0.0.1:1/".to_owned();
+    let kind = GatewayKind::Generic {
+        url,
+        operations_url: None,
+        query_url: None,
+        user: "u".to_owned(),
+        password: "p".to_owned(),
+    };
+    let name = GatewayName("model".to_owned());
+    let gateways = Gateways::new(vec![GatewayConfig::new(name.clone(), kind)]).unwrap();
+    gateways.caps(&name).unwrap().clone()
+});
+
+/// The ways that the configurations go, and how.
+const WAYS: [(&[&str], Purpose, bool); 6] = [
+    (&["asks", "both"], Purpose::Sale, false),
+    (&["reverses", "asks"], Purpose::Sale, false),
+    (&["operator"], Purpose::Sale, false),
+    (&["both"], Purpose::Authorise, false),
+    (&["asks"], Purpose::Sale, true),
+    (&["both", "reverses", "asks"], Purpose::Authorise, true),
+];
+
+static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
+    let configurations = WAYS.iter().zip(0..).map(|((ways, purpose, split), id)| {
+        let mut ways = ways.iter().map(|way| GatewayName((*way).to_owned()));
+        AccountConfiguration {
+            id: ConfigurationId(id),
+            test: true,
+            flow: PaymentFlow {
+                fields: Field::ALL.to_vec(),
+                brands: Brand::ALL.to_vec(),
+                purpose: *purpose,
+                acceptance: Acceptance { split: *split, ..Acceptance::default() },
+                keep_card: false,
+                data: FieldMap::default(),
+                first_key_time_out: Duration::from_secs(60),
+                between_keys_time_out: Duration::from_secs(60),
+                session_time_out: Duration::from_secs(900),
+            },
+            gateway: ways.next().unwrap(),
+            fail_over: ways.collect(),
+            allowed_origins: Vec::new(),
+            webhook: false,
+        }
+    });
+    Arc::new(Directory::new(vec![Account {
+        id: account(),
+        default_configuration: ConfigurationId(0),
+        configurations: configurations.collect(),
+        agents: Vec::new(),
+        any_agent: true,
+    }]))
+});
+
+fn account() -> AccountId {
+    AccountId("acme".to_owned())
+}
+
+/// One process.
+#[derive(Clone)]
+struct Node {
+    disk: Disk,
+    gateways: SimGateways,
+    world: VirtualWorld,
+    dice: Dice,
+    build: Build,
+}
+
+impl Node {
+    /// Lives for a while; the last one until everything is settled.
+    async fn live(&self, last: bool) {
+        let payments = self.start().await;
+        for _ in 0..=self.dice.below(2) {
+            let (node, payments) = (self.clone(), payments.clone());
+            tokio::spawn(async move { node.session(payments).await });
+        }
+        self.operate_on_old_sessions(&payments);
+        tokio::time::sleep(self.dice.millis(30_000)).await;
+        let mut payments = payments;
+        if self.dice.percent(25) {
+            // Another process takes over while this one still runs.
+            payments = self.start().await;
+            tokio::time::sleep(self.dice.millis(10_000)).await;
+        }
+        if last {
+            self.settle(&payments).await;
+        }
+    }
+
+    async fn start(&self) -> Payments {
+        let store =
+            Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), self.build == Build::IntentAfterSend));
+        let sessions: Arc<dyn Sessions> = store.clone();
+        let world: Arc<dyn World> = Arc::new(self.world.clone());
+        let payments = Payments::new(PaymentsParts {
+            books: Books::new(sessions, world.clone()),
+            settlements: store,
+            acquirer: Arc::new(self.gateways.clone()),
+            directory: DIRECTORY.clone(),
+            world,
+            metrics: METRICS.clone(),
+        });
+        recovery::recover(&payments).await.unwrap();
+        payments
+    }
+
+    /// One agent and one customer.
+    async fn session(&self, payments: Payments) {
+        let Some(mut session) = self.open(&payments).await else { return };
+        let still_there = StillThere::yes();
+        if self.dice.percent(15) {
+            let (gone, after) = (still_there.clone(), self.dice.millis(8_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                gone.gone();
+            });
+        }
+        for _ in 0..=self.dice.below(4) {
+            session = self.pay(&payments, session, &still_there).await;
+            if session.has_ended() {
+                break;
+            }
+            tokio::time::sleep(self.dice.millis(3_000)).await;
+        }
+        let end = if self.dice.percent(50) { Session::cancel } else { Session::time_out };
+        if let Ok(session) = payments.books.write(session, end).await {
+            payments.give_back_parts(&session);
+        }
+        self.operate_on_old_sessions(&payments);
+    }
+
+    async fn open(&self, payments: &Payments) -> Option<Session> {
+        let guid = self.dice.guid();
+        let amount = format!("{}.{:02}", 1 + self.dice.below(50), self.dice.below(100));
+        let data = [("Amount", amount), ("Currency", "GBP".to_owned())];
+        let data: BTreeMap<_, _> = data.map(|(name, value)| (name.to_owned(), value)).into();
+        let opened = Session::open(
+            NewSession {
+                guid: SessionGuid(guid),
+                provider: ProviderSessionGuid(guid),
+                account: account(),
+                configuration: ConfigurationId(u32::try_from(self.dice.below(WAYS.len() as u64)).unwrap()),
+                agent: AgentId("agent1234".to_owned()),
+                call: None,
+                payment_data: PaymentData::new(data).unwrap(),
+                webhook: false,
+            },
+            self.world.now(),
+        );
+        let session = opened.after.clone();
+        payments.books.store().commit(opened).await.ok().map(|()| session)
+    }
+
+    /// Presses Pay, sometimes twice, and waits for what comes of it.
+    async fn pay(&self, payments: &Payments, session: Session, still_there: &StillThere) -> Session {
+        let (sender, mut progress) = mpsc::channel(8);
+        payments.pay(session.clone(), card(), still_there.clone(), sender);
+        if self.dice.percent(15) {
+            let (second, _unheard) = mpsc::channel(8);
+            payments.pay(session.clone(), card(), still_there.clone(), second);
+        }
+        let mut known = session;
+        while let Some(told) = progress.recv().await {
+            match told {
+                Progress::Waiting(session) => known = *session,
+                Progress::NotBegun(session, _)
+                | Progress::NotSent(session, _)
+                | Progress::Answered(session, _) => {
+                    known = *session;
+                    break;
+                }
+            }
+        }
+        payments.books.read_again(known).await
+    }
+
+    /// Captures, voids and refunds of what was paid, several at once.
+    fn operate_on_old_sessions(&self, payments: &Payments) {
+        let guids: Vec<SessionGuid> = self.disk.lock().unwrap().sessions.keys().copied().collect();
+        for guid in guids {
+            for _ in 0..self.dice.below(3) {
+                let (node, payments) = (self.clone(), payments.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(node.dice.millis(15_000)).await;
+                    let asked = [Asked::Capture, Asked::Void, Asked::Refund, Asked::Refund];
+                    let gbp = Currency::from_code("GBP").unwrap();
+                    let part = i64::try_from(1 + node.dice.below(3_000)).unwrap();
+                    let request = OperationRequest {
+                        id: OperationId(node.dice.guid()),
+                        asked: asked[usize::try_from(node.dice.below(4)).unwrap()],
+                        amount: node.dice.percent(60).then(|| Money::from_minor(part, gbp).unwrap()),
+                        attempt: None,
+                    };
+                    let _ = payments.operate(&account(), guid, request).await;
+                });
+            }
+        }
+    }
+
+    /// Waits until everything is settled; where nobody else can say it, the operator does.
+    async fn settle(&self, payments: &Payments) {
+        let operator = MemoryStore::guest(&self.disk, self.dice.clone());
+        for round in 0..72 {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            let sessions: Vec<Session> = self.disk.lock().unwrap().sessions.values().cloned().collect();
+            let is_open = |attempt: &Attempt| {
+                attempt.is_open() || attempt.is_reversing() || attempt.open_operation().is_some()
+            };
+            if round > 2
+                && sessions.iter().all(|session| session.has_ended() && !session.attempts.iter().any(is_open))
+            {
+                return;
+            }
+            for session in sessions {
+                // An agent whose process is gone is told nothing more; the session times out.
+                if matches!(session.state, SessionState::Created | SessionState::InProgress) {
+                    if let Ok(session) = payments.books.write(session, Session::time_out).await {
+                        payments.give_back_parts(&session);
+                    }
+                    continue;
+                }
+                for attempt in
+                    session.attempts.iter().filter(|attempt| attempt.gateway.as_str() == "operator")
+                {
+                    if matches!(attempt.state, AttemptState::Unknown { .. }) {
+                        operator.settle(self.look_up(attempt)).await.unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the operator sees at the gateway, and does there.
+    fn look_up(&self, attempt: &Attempt) -> Settlement {
+        let now = self.world.micros();
+        let mut ledger = self.gateways.ledger.lock().unwrap();
+        let entry = ledger.entries.get_mut(&attempt.id);
+        let charged = entry.is_some_and(|entry| {
+            let whole = entry.net(now) == attempt.amount.minor();
+            // A part is given back by hand.
+            entry.reversed |= !whole;
+            whole
+        });
+        Settlement {
+            attempt: attempt.id,
+            charged,
+            reference: "gw-1".to_owned(),
+            settled_on: self.world.now(),
+        }
+    }
+}
+
+static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new()));
+
+fn card() -> Card {
+    let rules = Rules {
+        fields: Field::ALL.to_vec(),
+        brands: Brand::ALL.to_vec(),
+        first_key_time_out: Duration::from_secs(30),
+        between_keys_time_out: Duration::from_secs(30),
+    };
+    let mut capture = Capture::new(rules);
+    capture.start(Field::CardNumber, Tick(0)).unwrap();
+    for key in b"4111111111111111#1230123" {
+        capture.key(*key, Tick(0), (2026, 11));
+    }
+    capture.take().unwrap()
+}
