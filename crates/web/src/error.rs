@@ -168,18 +168,7 @@ impl ApiError {
                 refusal(400, "not_a_test_configuration", "Not a test configuration", own())
             }
             Self::TokenMissing => refusal(401, "token_missing", "Unauthorized", own()).challenge("Bearer"),
-            Self::Token(AccessFault::Invalid) => {
-                refusal(401, "token_invalid", "Unauthorized", own()).challenge(INVALID_TOKEN)
-            }
-            Self::Token(AccessFault::Expired) => {
-                refusal(401, "token_expired", "Unauthorized", own()).challenge(INVALID_TOKEN)
-            }
-            Self::Token(AccessFault::Unavailable) => {
-                refusal(503, "store_unavailable", "Service unavailable", own())
-            }
-            Self::Token(AccessFault::ScopeMissing) => {
-                refusal(403, "scope_missing", "Forbidden", own()).challenge(SCOPE_MISSING)
-            }
+            Self::Token(fault) => token_refusal(*fault),
             Self::Open(OpenError::OtherAgent) => refusal(403, "other_agent", "Forbidden", own()),
             Self::BackEndOnly => refusal(403, "back_end_only", "Forbidden", own()),
             Self::NoSuchWebhook => refusal(404, "no_such_webhook", "Not found", own()),
