@@ -315,6 +315,17 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// The part of the decision that is about the access token.
+fn token_refusal(fault: AccessFault) -> Refusal {
+    let own = Cow::Owned(fault.to_string());
+    match fault {
+        AccessFault::Invalid => refusal(401, "token_invalid", "Unauthorized", own).challenge(INVALID_TOKEN),
+        AccessFault::Expired => refusal(401, "token_expired", "Unauthorized", own).challenge(INVALID_TOKEN),
+        AccessFault::ScopeMissing => refusal(403, "scope_missing", "Forbidden", own).challenge(SCOPE_MISSING),
+        AccessFault::Unavailable => refusal(503, "store_unavailable", "Service unavailable", own),
+    }
+}
+
 /// The part of the decision that is about tying a call to its agent.
 fn bind_refusal(error: BindError) -> Refusal {
     let own = error.to_string().into();

@@ -30,10 +30,6 @@ pub(super) fn write(
     let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
     fs::create_dir_all(directory.join("data")).unwrap();
     let webhook = webhook(receiver, directory);
-    let agent = |(id, phone): &(String, String)| {
-        let user = phone.trim_start_matches("sip:").split('@').next().unwrap();
-        format!("[[accounts.agents]]\nid = \"{id}\"\nuser = \"{user}\"\nphone = \"{phone}\"\n")
-    };
     let nat = extras.nat;
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
@@ -96,6 +92,12 @@ allowed_origins = ["http://localhost:{shop}"]
         database.display()
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// One more agent: id, and the phone's SIP address.
+fn agent((id, phone): &(String, String)) -> String {
+    let user = phone.trim_start_matches("sip:").split('@').next().unwrap();
+    format!("[[accounts.agents]]\nid = \"{id}\"\nuser = \"{user}\"\nphone = \"{phone}\"\n")
 }
 
 /// A configuration's webhook: to the back end of this desk, on loopback and without TLS.

@@ -100,6 +100,17 @@ async fn row(address: SocketAddr, post: &[u8], clients: usize, out: &mut dyn Wri
     Ok(rate)
 }
 
+/// Posts for one round; also what other benches run beside their own work.
+pub(super) async fn post_sessions(
+    api: &str,
+    token: &str,
+    clients: usize,
+) -> anyhow::Result<(f64, Durations)> {
+    let address: SocketAddr = api.parse()?;
+    let load = drive(address, vec![post_request(address, token)], clients, Pace::Flat, 2 * ROW).await?;
+    Ok((load.rate, load.durations))
+}
+
 fn post_request(address: SocketAddr, token: &str) -> Vec<u8> {
     let body = serde_json::json!({
         "agentId": "agent1234",
