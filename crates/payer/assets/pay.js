@@ -2,7 +2,7 @@
 // The payer page's only script. The page works without it. It shows the card's brand while the number is typed, tells
 // the agent how far the payer is (a field's name and a count, no digit), and shows the outcome without a reload.
 
-/** From, to, brand, whether it is taken, lengths, length of the security code. @typedef {[string, string, string, boolean, number[], number]} Range */
+/** From, to, brand, whether it is taken, lengths, length of the security code. @typedef {[string, string, string, boolean, number[], number]} BrandRange */
 
 /** How often the agent hears of typing, at most. */
 const TELL_EVERY_MS = 400;
@@ -16,7 +16,7 @@ document.querySelector(".mistake")?.closest(".field")?.querySelector("input")?.f
 
 /** @param {HTMLFormElement} form */
 function fillIn(form) {
-  /** @type {Range[]} */
+  /** @type {BrandRange[]} */
   const ranges = JSON.parse(form.dataset.brands ?? "[]");
   const tell = teller(form.action);
   form.addEventListener("input", (event) => {
@@ -39,9 +39,9 @@ function fillIn(form) {
   });
 }
 
-/** @param {Range[]} ranges @param {string} digits */
+/** @param {BrandRange[]} ranges @param {string} digits */
 function showBrand(ranges, digits) {
-  const holds = (/** @type {Range} */ [from, to]) => {
+  const holds = (/** @type {BrandRange} */ [from, to]) => {
     const start = digits.slice(0, from.length);
     return start.length === from.length && from <= start && start <= to;
   };

@@ -1,7 +1,7 @@
 //! The payment saga: the intent is committed before the first byte, and an outcome before it is told.
 //!
 //! [`Payments::pay`] runs a payment to its end, whatever happens to the call or the page meanwhile: over to the next
-//! gateway when surely nothing was sent, through a reversal when the approval must not stand. [`Payments::operate`]
+//! gateway when surely nothing was sent, through a reversal when the approval must not stand. Its [`Operations`](hushpad_domain::ports::Operations) port
 //! captures, voids and refunds. `books` writes changes until they are written; `resolver` and `operations` ask until
 //! it is known what became of something without an answer; `recovery` takes up what a restart left open.
 //!

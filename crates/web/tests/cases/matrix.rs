@@ -35,6 +35,8 @@ enum Expected {
     Unauthorized,
     /// 404: what is another account's is not there.
     NotThere,
+    /// 403: not for an agent's own client.
+    Forbidden,
     /// Let through, and shows nothing of acme's.
     Empty,
 }

@@ -5,7 +5,7 @@ const state = document.querySelector("#state");
 const events = new EventSource("/ledger/events");
 events.onopen = () => { if (state) state.textContent = "live"; };
 events.onerror = () => { if (state) state.textContent = "not connected, trying again"; };
-events.onmessage = (event) => {
+events.onmessage = (/** @type {MessageEvent<string>} */ event) => {
   if (!rows) return;
   const open = new Set([...rows.querySelectorAll("details[open]")].map((one) => one.id));
   rows.innerHTML = event.data;
