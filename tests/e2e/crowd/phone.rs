@@ -135,7 +135,11 @@ impl Phone {
                 Err(_) => {}
             }
         }
-        while let Ok(length) = self.sip.recv(&mut buffer) {
+        while let Ok((length, from)) = self.sip.recv_from(&mut buffer) {
+            if from != self.server {
+                // A late packet of another desk, to a phone that had this port before.
+                continue;
+            }
             let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if message.starts_with("SIP/2.0 ") { self.answered(&message) } else { self.asked(&message) }
         }
