@@ -118,7 +118,8 @@ async fn the_end_of_a_call_is_told_by_rtcp_from_the_right_port() {
     let params = LegParams::pcmu(Some(customer.socket.local_addr().unwrap()));
     session.set_leg(Side::Customer, LegParams { rtcp: Some(reports.local_addr().unwrap()), ..params });
     customer.says(b"hello");
-    session.stats().await.unwrap();
+    // A report of reception is for who has been heard.
+    while session.stats().await.unwrap().customer.received == 0 {}
     let port = session.local(Side::Customer).port() + 1;
     drop(session);
     let mut buffer = [0; 200];
