@@ -35,6 +35,8 @@ enum Look {
     NotYet,
     /// There is nobody to ask.
     NobodyToAsk,
+    /// The gateway has taken an undoing and does not say whether it works: that proves nothing.
+    UndoTaken,
 }
 
 impl Payments {
@@ -48,6 +50,7 @@ impl Payments {
     ) -> Result<Session, Fenced> {
         let plan = Plan::of(&self.directory, &session);
         let mut pause = PAUSE_FIRST;
+        let mut undo_taken = false;
         loop {
             // A notification may have been first, or the operator.
             let Some(attempt) = session.attempt(no).filter(|attempt| attempt.is_open()).cloned() else {
@@ -61,7 +64,7 @@ impl Payments {
                 };
                 return self.books.write(session, change).await;
             }
-            let look = self.look(&attempt).await;
+            let look = if undo_taken { Look::NobodyToAsk } else { self.look(&attempt).await };
             let wait = match look {
                 Look::Found(finding) => {
                     if finding == Finding::NotCharged {
@@ -82,6 +85,11 @@ impl Payments {
                 }
                 Look::NotYet => pause,
                 Look::NobodyToAsk => PAUSE_FOR_WORD,
+                Look::UndoTaken => {
+                    warn!(session.id = %session.guid, attempt = %no, "the undoing was taken; only the operator can say whether it worked");
+                    undo_taken = true;
+                    PAUSE_FOR_WORD
+                }
             };
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -186,10 +194,8 @@ impl Payments {
             return Look::Found(Finding::NotCharged);
         }
         match self.acquirer.reverse_unknown(attempt).await {
-            // What was accepted and fails is told by a notification.
-            Reversal::Reversed | Reversal::Accepted | Reversal::NothingThere => {
-                Look::Found(Finding::NotCharged)
-            }
+            Reversal::Reversed | Reversal::NothingThere => Look::Found(Finding::NotCharged),
+            Reversal::Accepted => Look::UndoTaken,
             Reversal::NotKnown(NotKnown::NoQuery) => Look::Found(Finding::NotCharged),
             Reversal::NotKnown(reason) => {
                 warn!(attempt.id = %attempt.id, ?reason, "the attempt could not be undone yet");
