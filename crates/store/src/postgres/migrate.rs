@@ -104,9 +104,9 @@ async fn mark(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     .await;
     match created {
         Ok(_) => {}
-        // Another process was quicker between the look and the making: "unique_violation" in the catalogue, or
-        // "duplicate_table".
-        Err(error) if matches!(code(&error).as_deref(), Some("23505" | "42P07")) => {}
+        // Another process was quicker between the look and the making. Which of its marks is met first is chance:
+        // "unique_violation" in the catalogue, "duplicate_table", or "duplicate_object" for the type of its rows.
+        Err(error) if matches!(code(&error).as_deref(), Some("23505" | "42P07" | "42710")) => {}
         Err(error) => return Err(error),
     }
     sqlx::query("INSERT INTO hushpad_schema (id, version) VALUES (1, 0) ON CONFLICT DO NOTHING")
