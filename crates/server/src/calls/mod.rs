@@ -217,7 +217,7 @@ impl Calls {
         self.inner.stack.counters()
     }
 
-    /// Dialogs in the SIP stack: two per call.
+    /// Dialogs in the SIP stack: two per call, and one with its recorder.
     #[must_use]
     pub fn dialogs(&self) -> usize {
         self.inner.stack.dialogs()

@@ -57,32 +57,8 @@ pub(super) struct Nat {
 
 /// Runs a call from its INVITE to its end.
 pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotals) {
-    let Start {
-        route,
-        routes,
-        codes,
-        recorders,
-        srtp,
-        without_tls,
-        limits,
-        timer,
-        media,
-        nat,
-        permit,
-        table,
-    } = start;
-    let local = |leg| media.local(side_of(&route, leg));
-    let addresses = Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) };
-    let plan = Plan {
-        limits,
-        customer: route.customer,
-        addresses,
-        session_ids: session_ids(),
-        srtp,
-        keys: KeySource::new(rand::random()),
-        timer,
-    };
-    let begun = Call::begin(now_ms(), plan, incoming.offer());
+    let route = &start.route;
+    let begun = Call::begin(now_ms(), plan(&start), incoming.offer());
     let (core, first) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -90,46 +66,44 @@ pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotal
             return incoming.refuse_media().await;
         }
     };
-    let peer = incoming.peer().to_owned();
-    let caller = route.shows_caller.then(|| incoming.caller().to_owned());
-    let guid = Uuid::new_v4();
-    let legs = match incoming.accept(guid).await {
+    let facts = Facts {
+        guid: Uuid::new_v4(),
+        account: route.account.clone(),
+        agent: route.agent.clone(),
+        peer: incoming.peer().to_owned(),
+        caller: route.shows_caller.then(|| incoming.caller().to_owned()),
+    };
+    let legs = match incoming.accept(facts.guid).await {
         Ok(legs) => legs,
         Err(error) => {
-            tracing::info!(%error, peer, agent = route.agent, reason = "dialog", "call refused");
+            tracing::info!(%error, peer = facts.peer, agent = route.agent, reason = "dialog", "call refused");
             return;
         }
     };
-    let (account, agent) = (route.account.clone(), route.agent.clone());
-    let facts = Arc::new(Facts { guid, account, agent, peer, caller });
+    let facts = Arc::new(facts);
     let (commands, told) = mpsc::channel(WAITING_COMMANDS);
     let (ended, watched) = watch::channel(false);
-    table.insert(now_ms(), CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
+    let handle = CallHandle { facts: Arc::clone(&facts), commands, ended: watched };
+    start.table.insert(now_ms(), handle);
     tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
-    let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let mut task = Task {
-        core,
-        legs,
-        media: Arc::new(media),
-        nat,
-        place,
-        route,
-        routes,
-        codes,
-        recorders,
-        recording: None,
-        without_tls,
-        expires_s: limits.session_expires_s,
-        releasing: None,
-        link: LinkState::Off,
-        next: Next::Nobody,
-        answered_ms: None,
-        info_rate: KeyRate::default(),
-    };
+    let mut task = Task::new(start, core, legs, facts, ended);
     task.perform(first).await;
     task.run(told).await;
     if let Ok(stats) = task.media.stats().await {
         totals.add(&stats);
+    }
+}
+
+fn plan(start: &Start) -> Plan {
+    let local = |leg| start.media.local(side_of(&start.route, leg));
+    Plan {
+        limits: start.limits,
+        customer: start.route.customer,
+        addresses: Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) },
+        session_ids: session_ids(),
+        srtp: start.srtp,
+        keys: KeySource::new(rand::random()),
+        timer: start.timer,
     }
 }
 
@@ -238,6 +212,31 @@ enum Turn {
 }
 
 impl Task {
+    fn new(start: Start, core: Call, legs: CallLegs, facts: Arc<Facts>, ended: watch::Sender<bool>) -> Self {
+        let Start { route, routes, codes, recorders, without_tls, limits, media, nat, permit, table, .. } =
+            start;
+        let place = Place { facts, table, ended, keys: None, _permit: permit };
+        Self {
+            core,
+            legs,
+            media: Arc::new(media),
+            nat,
+            place,
+            route,
+            routes,
+            codes,
+            recorders,
+            recording: None,
+            without_tls,
+            expires_s: limits.session_expires_s,
+            releasing: None,
+            link: LinkState::Off,
+            next: Next::Nobody,
+            answered_ms: None,
+            info_rate: KeyRate::default(),
+        }
+    }
+
     async fn run(&mut self, mut told: mpsc::Receiver<Command>) {
         while !self.core.is_ended() {
             let turn = tokio::select! {

@@ -235,7 +235,7 @@ impl IncomingCall {
     }
 }
 
-fn named_to_replace(invite: &Request) -> Vec<String> {
+pub(super) fn named_to_replace(invite: &Request) -> Vec<String> {
     let values = invite.headers().iter().filter_map(|header| match header {
         Header::Replaces(value) => Some(value.value().to_owned()),
         _ => None,

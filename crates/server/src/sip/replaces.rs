@@ -63,7 +63,7 @@ impl Pairs {
 }
 
 /// Section 6.1: the tags are those of the one that is asked.
-fn read(replaces: &str) -> Option<DialogId> {
+pub(super) fn read(replaces: &str) -> Option<DialogId> {
     let mut parts = replaces.split(';').map(str::trim);
     let call_id = parts.next().filter(|id| !id.is_empty())?.to_owned();
     let (mut local_tag, mut remote_tag) = (None, None);

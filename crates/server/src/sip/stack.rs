@@ -153,7 +153,7 @@ impl Stack {
         &self.counters
     }
 
-    /// Dialogs the stack knows: two per call, none when no call is up. A metric, and a leak test.
+    /// Dialogs the stack knows: two per call and one with its recorder, none when no call is up. A metric, and a leak test.
     #[must_use]
     pub fn dialogs(&self) -> usize {
         self.dialogs.len()
