@@ -59,9 +59,8 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let dispatcher =
         Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
             .context("webhooks")?;
-    let told = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
-    let webhooks: Arc<dyn Webhooks> = told.clone();
-    let announcer = Arc::new(Announcer::new(told));
+    let webhooks: Arc<dyn Webhooks> = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
+    let announcer = Arc::new(Announcer::new(store.clone(), dispatcher.clone()));
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
