@@ -18,6 +18,7 @@ use super::field_map::field_map;
 use super::gateways::gateways;
 use super::recorders::{recorders, sip_recorders};
 use super::routes::{RouteTable, Trunk};
+use super::senders::senders;
 use super::webhooks::webhooks;
 use super::{Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
@@ -43,6 +44,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     add_trunks(&mut mistakes, &raw, &mut routes);
     let webhooks = webhooks(&mut mistakes, &raw.accounts);
     let recorders = recorders(&mut mistakes, &raw.accounts);
+    let senders = senders(&mut mistakes, &raw.accounts);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -60,6 +62,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             routes,
             webhooks,
             recorders,
+            senders,
         }),
         _ => Err(ConfigMistakes(mistakes.0)),
     }
