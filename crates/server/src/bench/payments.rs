@@ -34,7 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Durations;
+use super::{Durations, postgres_url};
 use crate::metrics::Metrics;
 use crate::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
 use crate::world::RealWorld;
@@ -43,9 +43,6 @@ use crate::world::RealWorld;
 const RATES: [u64; 3] = [1, 50, 200];
 /// How long each is kept up; at one a second that is ten payments.
 const ROW: Duration = Duration::from_secs(10);
-/// Names a PostgreSQL database to measure beside SQLite.
-const POSTGRES_URL: &str = "HUSHPAD_BENCH_POSTGRES_URL";
-
 pub(super) async fn run(out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(
         out,
@@ -58,8 +55,7 @@ pub(super) async fn run(out: &mut dyn Write) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}", folder.path().join("bench.db").display());
     store(&url, "sqlite", out).await?;
-    #[expect(clippy::disallowed_methods, reason = "a bench of the command line")]
-    if let Ok(url) = std::env::var(POSTGRES_URL) {
+    if let Some(url) = postgres_url() {
         store(&url, "postgres", out).await?;
     }
     Ok(())
