@@ -367,6 +367,7 @@ pub(super) struct Webhook {
 #[serde(deny_unknown_fields)]
 pub(super) struct Recorder {
     pub(super) url: String,
+    #[serde(default)]
     pub(super) secrets: Vec<SecretRef>,
     #[serde(default)]
     pub(super) allow_http: bool,
