@@ -197,6 +197,52 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_says_what_is_wrong_with_it() {
+        let text = EXAMPLE.replace("# sms.", "sms.").replace("# mail.", "mail.");
+        let told = |text: &str| Config::parse(text).err().expect("mistakes").to_string();
+        let missing = told(&text);
+        for path in ["accounts[0].sms.password", "accounts[0].sms.authorities", "accounts[0].mail.password"] {
+            assert!(missing.contains(path), "{path} is not in:\n{missing}");
+        }
+        for (right, wrong, path, problem) in [
+            ("sms.text = \"{payee}", "sms.text = \"{name}", "accounts[0].sms.text", "none of {payee}"),
+            ("Pay here: {link}\"", "\"", "accounts[0].sms.text", "must hold {link}"),
+            (
+                "Body = \"{text}\"",
+                "Body = \"hello\"",
+                "accounts[0].sms",
+                "must hold {to} or {to_digits}, and {text}",
+            ),
+            ("https://api.twilio", "http://api.twilio", "accounts[0].sms.url", "must start with https://"),
+            ("sms.user = \"AC0123\"", "", "accounts[0].sms", "both or neither"),
+            (
+                "sms.form = {",
+                "sms.json = \"{\"\nsms.form = {",
+                "accounts[0].sms",
+                "form or json, one of the two",
+            ),
+            (
+                "mail.subject = \"",
+                "mail.subject = \"{link}",
+                "accounts[0].mail.subject",
+                "must not hold {link}",
+            ),
+            (
+                "mail.security = \"tls\"",
+                "mail.security = \"none\"",
+                "accounts[0].mail.security",
+                "must be tls",
+            ),
+            ("Example Shop <pay@", "Example Shop <pay", "accounts[0].mail.from", "must be a mail address"),
+        ] {
+            assert!(text.contains(right), "{right}");
+            let mistakes = told(&text.replace(right, wrong));
+            let line = mistakes.lines().find(|line| line.contains(path) && line.contains(problem));
+            assert!(line.is_some(), "{path}: {problem} is not in:\n{mistakes}");
+        }
+    }
+
+    #[test]
     fn a_tls_listener_needs_a_certificate() {
         let listener = "listen = [\"udp:0.0.0.0:5060\"";
         let text = EXAMPLE.replace(listener, &format!("{listener}, \"tls:0.0.0.0:5061\""));
