@@ -5,6 +5,7 @@
 //!
 //! Read in this order: [`session`] (the life of a payment session), [`attempt`] (one authorisation),
 //! [`operation`] (what is done with it afterwards), [`acceptance`] (what of an approval is taken),
+//! [`link`] (paying by a link in place of the phone),
 //! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
 //! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`ports`] (every door to the outside).
 
@@ -18,6 +19,7 @@ pub mod event;
 pub mod field;
 pub mod field_map;
 pub mod ids;
+pub mod link;
 pub mod listing;
 pub mod masked_card;
 pub mod money;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::middleware::Next;
 use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{Sessions, Webhooks, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
+use hushpad_payer::{PayerParts, PaymentLinks};
 use hushpad_store::{Ownership, Store};
-use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
+use hushpad_web::{Observer, Source, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,8 @@ use tracing::{info, warn};
 use crate::admin::{self, Admin};
 use crate::announcer::Announcer;
 use crate::calls::{CallTable, Calls};
-use crate::capture::SecureDesk;
+use crate::capture::codes::LinkCodes;
+use crate::capture::{PayerDesk, SecureDesk, SecureParts};
 use crate::config::{Config, HttpListener};
 use crate::http;
 use crate::log::Redactor;
@@ -66,10 +69,22 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let recorders = Recorders::new(config.recorders, world.clone(), metrics.clone());
-    let (counted, most) = (Arc::clone(&metrics), config.max_sessions);
-    let secure_side =
-        SecureDesk::new(calls.clone(), payments.clone(), world.clone(), counted, recorders, most);
+    let codes = config.payer.as_ref().map(|payer| {
+        let codes = LinkCodes::new(&config.master_key, &payer.public_url);
+        Arc::new(codes)
+    });
+    let secure_side = SecureDesk::new(SecureParts {
+        calls: calls.clone(),
+        payments: payments.clone(),
+        world: world.clone(),
+        metrics: Arc::clone(&metrics),
+        recorders: Recorders::new(config.recorders, world.clone(), metrics.clone()),
+        directory: Arc::clone(&directory),
+        changes: announcer.clone(),
+        codes: codes.clone(),
+        max_sessions: config.max_sessions,
+    });
+    secure_side.watch_links().await.context("payment links from earlier")?;
     let web = Arc::new(WebParts {
         directory,
         sessions: Arc::clone(&sessions),
@@ -91,6 +106,10 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         },
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
+    let payer = config.payer.zip(codes).map(|(listener, codes)| {
+        let links = PayerDesk::new(secure_side.clone(), codes);
+        (payer_router(Arc::new(links), &listener), listener)
+    });
     let admin = admin::router(Admin {
         metrics,
         calls: calls.clone(),
@@ -101,13 +120,28 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         redactor,
     });
     let stop = CancellationToken::new();
-    let tasks = vec![
+    let mut tasks = vec![
         serve(&config.api, "Payment API", hushpad_web::api_router(Arc::clone(&web)), &stop).await?,
         serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
+    if let Some((router, listener)) = payer {
+        tasks.push(serve(&listener, "payer page", router, &stop).await?);
+    }
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+/// The payer page, which hears where a request comes from.
+fn payer_router(links: Arc<dyn PaymentLinks>, listener: &HttpListener) -> axum::Router {
+    let parts = PayerParts { links, base_url: listener.public_url.clone() };
+    let with_source = async |mut request: axum::extract::Request, next: Next| {
+        if let Some(Source(address)) = request.extensions().get::<Source>().copied() {
+            request.extensions_mut().insert(hushpad_payer::Source(address));
+        }
+        next.run(request).await
+    };
+    hushpad_payer::payer_router(parts).layer(axum::middleware::from_fn(with_source))
 }
 
 /// The gateways; their connections are opened beside, so that the first payment need not wait for handshakes.

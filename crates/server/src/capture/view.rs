@@ -24,6 +24,8 @@ pub(super) fn page(
         phase: phase(stage, capture),
         notice,
         test_keypad: session.call.is_none(),
+        link: None,
+        may_move: false,
     }
 }
 

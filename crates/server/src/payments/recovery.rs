@@ -17,7 +17,7 @@ use super::{Payments, StillThere};
 /// any gateway.
 const LATE_WATCH_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Ends sessions whose entry was lost, and sees to every attempt and operation whose end is not known.
+/// Ends sessions whose entry was lost (those that are paid by a link have none to lose), and sees to every attempt and operation whose end is not known.
 ///
 /// # Errors
 /// When the store cannot be read; the program must not start then.
@@ -40,6 +40,7 @@ pub async fn recover(payments: &Payments) -> Result<(), StoreUnavailable> {
 
 async fn recover_session(payments: &Payments, session: Session) -> Result<(), Fenced> {
     let session = match session.state {
+        SessionState::Created | SessionState::InProgress if session.link().is_some() => session,
         SessionState::Created | SessionState::InProgress => {
             payments.books.write(session, Session::fail).await?
         }

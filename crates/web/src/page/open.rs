@@ -78,11 +78,12 @@ async fn open(
     if matches!(shape, Shape::Framed) && !may_frame(host, configuration, &head.headers) {
         return Err(PageRefusal::Forbidden);
     }
-    let mut pages = parts.secure_side.watch(guid).ok_or(PageRefusal::Gone)?;
+    let mut pages = parts.secure_side.watch(guid).await.ok_or(PageRefusal::Gone)?;
     let state = tokio::time::timeout(STATE_TIME_OUT, pages.next()).await;
     let state = state.map_err(|_| PageRefusal::Unavailable)?.ok_or(PageRefusal::Gone)?;
     let handle = Handle::new(parts.world.secret());
-    let until = now.plus(configuration.flow.session_time_out).plus(AFTER_SESSION);
+    let link_life = session.link().map_or(Duration::ZERO, |_| configuration.link_life);
+    let until = now.plus(configuration.flow.session_time_out.max(link_life)).plus(AFTER_SESSION);
     host.pages.open(guid, &tokens, handle, now, until)?;
     let html = view::page(&state, &handle.text(), &host.assets).ok_or(PageRefusal::Unavailable)?;
     let mut response = Html(html).into_response();
