@@ -56,6 +56,18 @@ pub enum EventKind {
         /// Which attempt.
         attempt: AttemptNo,
     },
+    /// The payer is sent to the bank, to prove to be the cardholder.
+    #[serde(rename = "attempt.challenge")]
+    Challenge {
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
+    /// The payer is back from the bank; bytes go out after this.
+    #[serde(rename = "attempt.challenge_returned")]
+    ChallengeReturned {
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
     /// Nothing was sent.
     #[serde(rename = "attempt.not_sent")]
     NotSent {
@@ -205,6 +217,8 @@ impl EventKind {
             | Self::LinkRevoked { .. }
             | Self::KeypadTaken
             | Self::Intent { .. }
+            | Self::Challenge { .. }
+            | Self::ChallengeReturned { .. }
             | Self::NotSent { .. }
             | Self::Unknown { .. }
             | Self::Pending { .. }
@@ -234,6 +248,8 @@ impl EventKind {
             | Self::LinkRevoked { .. }
             | Self::KeypadTaken
             | Self::Intent { .. }
+            | Self::Challenge { .. }
+            | Self::ChallengeReturned { .. }
             | Self::NotSent { .. }
             | Self::Unknown { .. }
             | Self::Approved { .. }
@@ -264,6 +280,8 @@ impl EventKind {
     pub fn changed_attempt(&self) -> Option<AttemptNo> {
         match self {
             Self::Intent { attempt }
+            | Self::Challenge { attempt }
+            | Self::ChallengeReturned { attempt }
             | Self::NotSent { attempt }
             | Self::Unknown { attempt }
             | Self::Approved { attempt }
@@ -306,6 +324,8 @@ impl EventKind {
             | Self::LinkRevoked { .. }
             | Self::KeypadTaken
             | Self::Intent { .. }
+            | Self::Challenge { .. }
+            | Self::ChallengeReturned { .. }
             | Self::NotSent { .. }
             | Self::Unknown { .. }
             | Self::Approved { .. }

@@ -115,6 +115,8 @@ pub enum Phase {
     Unknown,
     /// The gateway has taken it and will say later what became of it.
     Pending,
+    /// The payer is at the bank, which checks who it is.
+    AtTheBank,
     /// The gateway approved, and the approval does not stand: it is being given back.
     GivingBack {
         /// Why it does not stand.

@@ -12,7 +12,7 @@ use hushpad_domain::time::Timestamp;
 use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
 use hushpad_payer::{PayerParts, PaymentLinks};
 use hushpad_store::{Ownership, Store};
-use hushpad_web::{Observer, Source, TokenKeys, WebParts, WebSettings};
+use hushpad_web::{Observer, Source, TokenKeys, WebLimits, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::announcer::Announcer;
 use crate::calls::{CallTable, Calls};
 use crate::capture::codes::LinkCodes;
 use crate::capture::{PayerDesk, SecureDesk, SecureParts};
-use crate::config::{Config, HttpListener};
+use crate::config::{Config, HttpListener, MasterKey};
 use crate::http;
 use crate::log::Redactor;
 use crate::media::MediaPlane;
@@ -69,10 +69,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let codes = config.payer.as_ref().map(|payer| {
-        let codes = LinkCodes::new(&config.master_key, &payer.public_url);
-        Arc::new(codes)
-    });
+    let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
         payments: payments.clone(),
@@ -98,18 +95,10 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         operations: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
-        settings: WebSettings {
-            issuer: config.api.public_url.clone(),
-            api_base_url: config.api.public_url.clone(),
-            page_base_url: config.page.public_url.clone(),
-            limits: config.web_limits,
-        },
+        settings: web_settings(&config.api, &config.page, config.web_limits),
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
-    let payer = config.payer.zip(codes).map(|(listener, codes)| {
-        let links = PayerDesk::new(secure_side.clone(), codes);
-        (payer_router(Arc::new(links), &listener), listener)
-    });
+    let payer = config.payer.zip(codes.map(|codes| PayerDesk::new(secure_side.clone(), codes)));
     let admin = admin::router(Admin {
         metrics,
         calls: calls.clone(),
@@ -126,10 +115,30 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
-    if let Some((router, listener)) = payer {
-        tasks.push(serve(&listener, "payer page", router, &stop).await?);
-    }
+    tasks.extend(serve_payer(payer, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+fn web_settings(api: &HttpListener, page: &HttpListener, limits: WebLimits) -> WebSettings {
+    WebSettings {
+        issuer: api.public_url.clone(),
+        api_base_url: api.public_url.clone(),
+        page_base_url: page.public_url.clone(),
+        limits,
+    }
+}
+
+fn link_codes(master_key: &MasterKey, payer: &HttpListener) -> Arc<LinkCodes> {
+    Arc::new(LinkCodes::new(master_key, &payer.public_url))
+}
+
+/// The payer page, if there is one.
+async fn serve_payer(
+    payer: Option<(HttpListener, PayerDesk)>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some((listener, links)) = payer else { return Ok(None) };
+    serve(&listener, "payer page", payer_router(Arc::new(links), &listener), stop).await.map(Some)
 }
 
 /// The payer page, which hears where a request comes from.

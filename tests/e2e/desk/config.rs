@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::receiver::SECRET;
 
-use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
+use super::{AGENT, Addresses, CONFIGURATION, DIGITAL_CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
 /// What not every desk has.
 pub(super) struct Extras<'a> {
@@ -25,12 +25,23 @@ pub(super) fn write(
     extras: &Extras<'_>,
     directory: &Path,
 ) {
-    let Addresses { api, page, admin, gateway, sip, shop, receiver } = at;
+    let Addresses { api, page, payer, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
     fs::create_dir_all(directory.join("data")).unwrap();
     let webhook = webhook(receiver, directory);
     let nat = extras.nat;
+    let shops =
+        format!("gateway = \"sandbox\"\nallowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n");
+    let configurations: String = [
+        (CONFIGURATION, "agent_assist", false),
+        (TEST_CONFIGURATION, "agent_assist", true),
+        (DIGITAL_CONFIGURATION, "digital", false),
+    ]
+    .map(|(id, kind, test)| {
+        format!("[[accounts.configurations]]\nid = {id}\nkind = \"{kind}\"\ntest = {test}\n{shops}")
+    })
+    .concat();
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
         r#"
@@ -43,6 +54,9 @@ public_url = "http://{api}"
 [page]
 listen = "{page}"
 public_url = "http://{page}"
+[payer]
+listen = "{payer}"
+public_url = "http://{payer}"
 [admin]
 listen = "{admin}"
 [store]
@@ -68,6 +82,7 @@ user = "sandbox"
 password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
 [[accounts]]
 id = "shop"
+payee = "The Lovelace Shop"
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
 id = "{AGENT}"
@@ -77,18 +92,7 @@ phone = "{agent_phone}"
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-{more_agents}[[accounts.configurations]]
-id = {CONFIGURATION}
-gateway = "sandbox"
-allowed_origins = ["http://localhost:{shop}"]
-{webhook}
-[[accounts.configurations]]
-id = {TEST_CONFIGURATION}
-gateway = "sandbox"
-test = true
-allowed_origins = ["http://localhost:{shop}"]
-{webhook}
-"#,
+{more_agents}{configurations}"#,
         database.display()
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();

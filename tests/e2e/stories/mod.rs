@@ -5,6 +5,7 @@ mod by_ear;
 mod crash;
 mod decline;
 mod demo;
+mod digital;
 mod ear_works;
 mod edges;
 mod gateway;

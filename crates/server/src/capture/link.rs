@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::sight::{self, Shown};
 use super::task::{Payment, ProviderSession, Stage};
 use super::{Shared, view};
-use crate::payments::{Progress, StillThere};
+use crate::payments::{CameBy, Progress, Returned, StillThere};
 
 /// How often a session that is paid by a link looks at the time and at the agent's calls.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -98,7 +98,7 @@ impl ProviderSession {
     /// The payer pays with this card. Of two at once, the second finds the first under way.
     pub(super) fn pay_by_link(&mut self, payment: Payment) -> Result<(), PayRefused> {
         self.by_link.used = self.shared.world.tick();
-        let Payment { link, round, card } = payment;
+        let Payment { link, round, card, browser } = payment;
         let now = self.shared.world.now();
         let good = self.session.link().is_some_and(|link| link.expires_on > now)
             && sight::is_payable_by(&self.session, link)
@@ -108,20 +108,57 @@ impl ProviderSession {
         }
         self.by_link.not_sent = false;
         self.by_link.typing = None;
-        self.send(card);
+        self.send(card, CameBy::Page(browser));
         Ok(())
+    }
+
+    /// The payer is back from the bank. The attempt goes on, once.
+    pub(super) async fn back_from_the_bank(&mut self, came_along: &[u8]) {
+        self.by_link.used = self.shared.world.tick();
+        if self.stage != Stage::AtTheBank {
+            return;
+        }
+        let progress = self.hear_progress();
+        let still_there = self.still_there.clone();
+        let returned = self.shared.payments.returned(&self.session, came_along, still_there, progress).await;
+        match returned {
+            Returned::GoesOn => self.stage = Stage::Paying,
+            Returned::NoReturn | Returned::NothingToDo | Returned::Unavailable => {
+                info!(session.id = %self.session.guid, ?returned, "no return from the bank");
+                self.attempt_of_others().await;
+            }
+        }
+    }
+
+    /// An attempt that says nothing to this task: commits tell of it.
+    async fn attempt_of_others(&mut self) {
+        self.hear_no_progress();
+        self.reread().await;
+        self.stage = view::stage_of(&self.session);
     }
 
     /// What the attempt says. True when that was its last word.
     pub(super) async fn progress_by_link(&mut self, progress: Option<Progress>) -> bool {
         self.notice = None;
-        let not_sent = matches!(progress, Some(Progress::NotBegun(..) | Progress::NotSent(..)));
+        let not_sent =
+            matches!(progress, Some(Progress::NotBegun(..) | Progress::NotSent(..) | Progress::NotPaid(_)));
         match progress {
             // The card is typed again: it is not kept while the payer reads.
             Some(Progress::NotBegun(session, card) | Progress::NotSent(session, card)) => {
                 drop(card);
                 self.session = *session;
                 self.notice = Some(Notice::NotSent);
+            }
+            // It was at the bank, and nothing was charged.
+            Some(Progress::NotPaid(session)) => {
+                self.session = *session;
+                self.notice = Some(Notice::NotSent);
+            }
+            // The payer may stay there for minutes, and this process may end meanwhile: what happens to the attempt
+            // from here on is heard of by its commits, whoever makes them.
+            Some(Progress::Challenged(_)) => {
+                self.attempt_of_others().await;
+                return false;
             }
             Some(Progress::Answered(session, card)) => {
                 drop(card);

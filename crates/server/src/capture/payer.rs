@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hushpad_card::Card;
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::ids::ProviderSessionGuid;
 use hushpad_domain::link::LinkNo;
 use hushpad_domain::time::Tick;
@@ -37,6 +38,12 @@ impl PayerDesk {
 
     fn open(&self, code: &LinkCode) -> Result<(ProviderSessionGuid, LinkNo), LinkRefused> {
         self.codes.open(code).ok_or(LinkRefused::NoSuchLink)
+    }
+
+    fn browser(&self, session: ProviderSessionGuid, link: LinkNo, from: &Visitor) -> Browser {
+        let back = format!("{}/back", self.codes.url(session, link).reveal());
+        let said = (from.user_agent.as_deref(), from.accept.as_deref(), from.languages.as_deref());
+        Browser { address: from.address, ..Browser::returning_to(back).saying(said.0, said.1, said.2) }
     }
 
     async fn find(&self, session: ProviderSessionGuid) -> Result<Found, LinkRefused> {
@@ -76,20 +83,28 @@ impl PaymentLinks for PayerDesk {
         }
     }
 
-    async fn pay(&self, code: &LinkCode, round: u32, card: Card, _: Visitor) -> Result<(), PayRefused> {
+    async fn pay(&self, code: &LinkCode, round: u32, card: Card, from: Visitor) -> Result<(), PayRefused> {
         let (session, link) = self.open(code).map_err(PayRefused::Link)?;
         let Found::Live(door) = self.find(session).await.map_err(PayRefused::Link)? else {
             return Err(PayRefused::NotNow);
         };
         let (done, answer) = oneshot::channel();
-        let payment = Payment { link, round, card };
+        let browser = self.browser(session, link, &from);
+        let payment = Payment { link, round, card, browser };
         let sent = door.commands.send(Command::Pay(payment, done)).await;
         sent.map_err(|_| PayRefused::NotNow)?;
         answer.await.unwrap_or(Err(PayRefused::NotNow))
     }
 
-    async fn back(&self, code: &LinkCode, _: &[u8]) -> Result<(), LinkRefused> {
-        self.open(code).map(|_| ())
+    async fn back(&self, code: &LinkCode, came_along: &[u8]) -> Result<(), LinkRefused> {
+        let (session, _) = self.open(code)?;
+        let Found::Live(door) = self.find(session).await? else { return Ok(()) };
+        let (done, taken) = oneshot::channel();
+        let back = Command::Back(came_along.to_vec(), done);
+        door.commands.send(back).await.map_err(|_| LinkRefused::Unavailable)?;
+        // Where it is not taken, the page shows the way to the bank again.
+        let _ = taken.await;
+        Ok(())
     }
 
     fn today(&self) -> (i32, u8) {

@@ -5,7 +5,7 @@ use hushpad_domain::attempt::{Attempt, DeclineClass};
 use hushpad_domain::link::{Link, LinkNo, LinkState};
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::session::{Ending, Outcome as SessionOutcome, Session, SessionState};
-use hushpad_payer::{Bill, Form, Outcome, Sight};
+use hushpad_payer::{Bill, Challenge, Form, Outcome, Sight};
 
 use super::task::Stage;
 
@@ -29,6 +29,7 @@ impl Shown {
         let payable = session.link().filter(|link| link.state != LinkState::Revoked).map(|link| link.no);
         let sight = match stage {
             Stage::Entry(declined) => Sight::Form(form(session, payee, flow, declined, not_sent)),
+            Stage::AtTheBank => challenge(session, payee),
             Stage::Paying | Stage::Unknown | Stage::Pending | Stage::GivingBack(_) => {
                 Sight::Processing(bill(session, payee))
             }
@@ -68,7 +69,7 @@ pub(super) fn is_payable_by(session: &Session, no: LinkNo) -> bool {
 pub(super) fn at_rest(session: &Session, payee: &str) -> Sight {
     match session.state {
         SessionState::Ended { .. } => over(session, payee),
-        SessionState::Processing { .. } => Sight::Processing(bill(session, payee)),
+        SessionState::Processing { .. } => challenge(session, payee),
         SessionState::Created | SessionState::InProgress => {
             Sight::Over(bill(session, payee), Outcome::Withdrawn)
         }
@@ -97,6 +98,17 @@ fn form(
         brands: flow.brands.clone(),
         declined,
         not_sent,
+    }
+}
+
+/// The way to the bank, while the payer is waited for; else the payment is under way.
+fn challenge(session: &Session, payee: &str) -> Sight {
+    let bill = bill(session, payee);
+    match session.challenged_attempt().and_then(Attempt::challenge) {
+        Some(at) => {
+            Sight::Challenge(bill, Challenge { url: at.url().to_owned(), fields: at.fields().to_vec() })
+        }
+        None => Sight::Processing(bill),
     }
 }
 

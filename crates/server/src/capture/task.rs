@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::account::AccountConfiguration;
 use hushpad_domain::attempt::{AttemptState, DeclineClass};
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::field::Field;
 use hushpad_domain::link::{LinkNo, Way};
 use hushpad_domain::operation::ReverseCause;
@@ -22,7 +23,7 @@ use tracing::{info, warn};
 use super::link::ByLink;
 use super::sight::Shown;
 use super::{Line, Shared, view};
-use crate::payments::{Fenced, Progress, StillThere};
+use crate::payments::{CameBy, Fenced, Progress, StillThere};
 
 /// How long the page of an ended session can still be looked at.
 const AFTER_THE_END: Duration = Duration::from_secs(120);
@@ -39,6 +40,8 @@ pub(super) enum Command {
     Looked(LinkNo, oneshot::Sender<()>),
     /// The payer types.
     Typed(LinkNo, Typing),
+    /// The payer is back from the bank, with what the browser brought.
+    Back(Vec<u8>, oneshot::Sender<()>),
     /// The payer pays.
     Pay(Payment, oneshot::Sender<Result<(), PayRefused>>),
     /// The time of the session's link is over.
@@ -51,6 +54,8 @@ pub(super) struct Payment {
     /// Of which form.
     pub(super) round: u32,
     pub(super) card: Card,
+    /// In which browser.
+    pub(super) browser: Browser,
 }
 
 /// One provider session. Owns the card data of its customer.
@@ -83,6 +88,8 @@ pub(super) enum Stage {
     Unknown,
     /// The gateway has it and will say later.
     Pending,
+    /// The payer is at the bank, which checks who it is.
+    AtTheBank,
     /// Its approval is being given back.
     GivingBack(ReverseCause),
     /// Over.
@@ -230,6 +237,11 @@ impl ProviderSession {
                 self.show();
                 let _ = done.send(result);
             }
+            Command::Back(came_along, done) => {
+                self.back_from_the_bank(&came_along).await;
+                self.show();
+                let _ = done.send(());
+            }
             Command::LinkExpired => self.end_if_expired().await,
         }
     }
@@ -262,9 +274,15 @@ impl ProviderSession {
                 Ok(())
             }
             (Stage::Entry(_), AgentAction::Pay) => self.pay(),
-            (Stage::Entry(_) | Stage::Paying | Stage::Unknown | Stage::Pending | Stage::GivingBack(_), _) => {
-                Err(ActError::NotNow)
-            }
+            (
+                Stage::Entry(_)
+                | Stage::Paying
+                | Stage::Unknown
+                | Stage::Pending
+                | Stage::AtTheBank
+                | Stage::GivingBack(_),
+                _,
+            ) => Err(ActError::NotNow),
             (Stage::Ended(_), _) => Err(ActError::Gone),
         }
     }
@@ -329,17 +347,29 @@ impl ProviderSession {
             return Err(ActError::NotNow);
         }
         let card = self.capture.take().ok_or(ActError::NotNow)?;
-        self.send(card);
+        self.send(card, CameBy::Phone);
         Ok(())
     }
 
     /// Hands the card to an attempt.
-    pub(super) fn send(&mut self, card: Card) {
-        let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
-        self.attempt = Some(receiver);
+    pub(super) fn send(&mut self, card: Card, came_by: CameBy) {
+        let sender = self.hear_progress();
         self.notice = None;
         self.stage = Stage::Paying;
-        self.shared.payments.pay(self.session.clone(), card, self.still_there.clone(), sender);
+        let still_there = self.still_there.clone();
+        self.shared.payments.pay(self.session.clone(), card, came_by, still_there, sender);
+    }
+
+    /// Where an attempt says how it goes, from now on.
+    pub(super) fn hear_progress(&mut self) -> mpsc::Sender<Progress> {
+        let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
+        self.attempt = Some(receiver);
+        sender
+    }
+
+    /// What an attempt does is heard of by its commits, from now on.
+    pub(super) fn hear_no_progress(&mut self) {
+        self.attempt = None;
     }
 
     async fn progress(&mut self, progress: Option<Progress>) {
@@ -358,11 +388,18 @@ impl ProviderSession {
                 self.session = *session;
                 self.back_to_entry(card, &[], Some(Notice::NotSent));
             }
+            Some(Progress::NotPaid(session)) => {
+                self.session = *session;
+                self.capture.wipe();
+                self.stage = view::stage_of(&self.session);
+                self.notice = Some(Notice::NotSent);
+            }
             Some(Progress::Answered(session, card)) => {
                 self.session = *session;
                 self.answered(card);
             }
-            Some(Progress::Waiting(session)) => {
+            // By telephone nobody is sent to the bank; if a gateway did, it would be waited for all the same.
+            Some(Progress::Waiting(session) | Progress::Challenged(session)) => {
                 self.session = *session;
                 self.stage = view::stage_of(&self.session);
                 // The card went with the attempt: what is keyed next is a new entry.
@@ -439,7 +476,7 @@ impl ProviderSession {
         self.capture.wipe();
         match self.stage {
             Stage::Entry(_) => self.end(EndView::CallEnded, Session::cancel).await,
-            Stage::Paying | Stage::Unknown | Stage::Pending | Stage::GivingBack(_) => {
+            Stage::Paying | Stage::Unknown | Stage::Pending | Stage::AtTheBank | Stage::GivingBack(_) => {
                 self.notice = Some(Notice::CallEnded);
             }
             Stage::Ended(_) => {}
@@ -523,7 +560,11 @@ async fn linger(mut inbox: mpsc::Receiver<Command>) {
                     let _ = done.send(Err(PayRefused::NotNow));
                 }
                 Some(
-                    Command::PageOpened | Command::Looked(..) | Command::Typed(..) | Command::LinkExpired,
+                    Command::PageOpened
+                    | Command::Looked(..)
+                    | Command::Typed(..)
+                    | Command::Back(..)
+                    | Command::LinkExpired,
                 ) => {}
                 None => return,
             },
@@ -558,6 +599,7 @@ pub(super) fn phase(stage: Stage, capture: &Capture) -> Phase {
         Stage::Paying => Phase::Paying,
         Stage::Unknown => Phase::Unknown,
         Stage::Pending => Phase::Pending,
+        Stage::AtTheBank => Phase::AtTheBank,
         Stage::GivingBack(cause) => Phase::GivingBack { cause },
         Stage::Ended(end) => Phase::Ended(end),
     }

@@ -57,7 +57,10 @@ async fn recover_session(payments: &Payments, session: Session) -> Result<(), Fe
 /// An intent without an answer is unknown: nobody knows how far it came.
 async fn mark_unknown(payments: &Payments, session: Session) -> Result<Session, Fenced> {
     match session.open_attempt().map(|attempt| &attempt.state) {
-        Some(AttemptState::Intent) => payments.write_unknown(session, Unknown::Restarted).await,
+        // How far the return from the bank came, nobody knows either.
+        Some(AttemptState::Intent | AttemptState::Confirming { .. }) => {
+            payments.write_unknown(session, Unknown::Restarted).await
+        }
         _ => Ok(session),
     }
 }
@@ -80,11 +83,15 @@ async fn mark_operations_unknown(payments: &Payments, mut session: Session) -> R
 
 fn see_to_attempt(payments: &Payments, session: &Session, attempt: &Attempt) {
     let (payments, session, no) = (payments.clone(), session.clone(), attempt.no);
-    if attempt.is_open() {
-        tokio::spawn(async move { payments.see_to_open_attempt(session, no).await });
+    let still_there = still_there(&session);
+    if attempt.challenge().is_some() {
+        // The payer may still come back, and the link may still be paid after that.
+        tokio::spawn(async move { payments.watch_challenge(session, StillThere::yes(), None).await });
+    } else if attempt.is_open() {
+        tokio::spawn(async move { payments.see_to_open_attempt(session, no, &still_there).await });
     } else if attempt.is_reversing() {
         tokio::spawn(async move {
-            let session = payments.give_back(session, no, &StillThere::default()).await?;
+            let session = payments.give_back(session, no, &still_there).await?;
             payments.give_back_parts(&session);
             Ok::<(), Fenced>(())
         });
@@ -95,4 +102,9 @@ fn see_to_attempt(payments: &Payments, session: &Session, attempt: &Attempt) {
     } else if attempt.state == AttemptState::NotCharged {
         tokio::spawn(async move { payments.watch_for_late_success(session, no).await });
     }
+}
+
+/// By a link the payer can try again; a call and what was keyed on it are gone.
+fn still_there(session: &Session) -> StillThere {
+    if session.link().is_some() { StillThere::yes() } else { StillThere::default() }
 }

@@ -93,9 +93,12 @@ impl Fragments {
         let notice = page.notice.map_or("", words::notice);
         let open = match page.phase {
             Phase::Entry { .. } | Phase::ReadyToPay | Phase::Declined { .. } | Phase::ByLink { .. } => true,
-            Phase::Paying | Phase::Unknown | Phase::Pending | Phase::GivingBack { .. } | Phase::Ended(_) => {
-                false
-            }
+            Phase::Paying
+            | Phase::Unknown
+            | Phase::Pending
+            | Phase::AtTheBank
+            | Phase::GivingBack { .. }
+            | Phase::Ended(_) => false,
         };
         let keyable = open && page.link.is_none();
         let status = StatusFragment {
@@ -274,6 +277,7 @@ fn phase_word(phase: Phase) -> &'static str {
         Phase::Paying => "paying",
         Phase::Unknown => "unknown",
         Phase::Pending => "pending",
+        Phase::AtTheBank => "at_the_bank",
         Phase::GivingBack { .. } => "giving_back",
         Phase::Declined { .. } => "declined",
         Phase::Ended(_) => "ended",

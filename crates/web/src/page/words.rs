@@ -96,6 +96,11 @@ pub(super) fn standing(page: &PageState) -> Standing {
             "The bank has the payment and will say later. Do not retry.",
             "The payment may or may not be taken. This page will tell you.",
         ),
+        Phase::AtTheBank => say(
+            Tone::Calm,
+            "The customer's bank is checking that it is the customer.",
+            "The customer confirms the payment at the bank, and comes back to our page. Nothing is charged before.",
+        ),
         Phase::GivingBack { cause } => giving_back(cause),
         Phase::Declined { class, active } if page.link.is_some() => declined_by_link(class, active),
         Phase::Declined { class, active } => declined(class, active),

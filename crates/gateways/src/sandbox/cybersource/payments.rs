@@ -46,6 +46,7 @@ pub(super) fn pay(turn: &mut Turn<'_>) -> Result<Reply, Stop> {
         taking: order.taking,
         takes_parts: true,
         kept,
+        return_url: None,
     })?;
     if let Some(failed) = order.failed(&payment) {
         payment.kept.insert("failed".to_owned(), failed.to_owned());
