@@ -65,7 +65,8 @@ struct PayerHost {
 
 /// The payer page.
 pub fn payer_router(parts: PayerParts) -> Router {
-    let host = Arc::new(PayerHost { parts, assets: Assets::new(), throttle: Throttle::default() });
+    let assets = Assets::new(&parts.base_url);
+    let host = Arc::new(PayerHost { parts, assets, throttle: Throttle::default() });
     Router::new()
         .route("/pay/{code}", get(look).post(pay))
         .route("/pay/{code}/state", get(state))

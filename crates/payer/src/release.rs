@@ -34,7 +34,7 @@ pub struct ReleaseFile {
 /// What the payer page at this base URL (without a slash at its end) sends.
 #[must_use]
 pub fn release(base_url: &str) -> Release {
-    let assets = Assets::new();
+    let assets = Assets::new(base_url);
     let mut headers =
         vec![(CACHE_CONTROL, page::NOT_KEPT.to_owned()), (CONTENT_SECURITY_POLICY, assets.policy(None))];
     headers.extend(page::FIXED_HEADERS.map(|(name, value)| (name, value.to_owned())));

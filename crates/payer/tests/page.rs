@@ -202,7 +202,13 @@ async fn every_answer_may_be_framed_by_nobody_and_runs_only_our_script() {
         let policy = answer.headers["content-security-policy"].to_str().unwrap();
         let hash = script["integrity"].as_str().unwrap();
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}");
-        assert!(policy.contains(&format!("script-src '{hash}'")) && policy.contains("report-uri"), "{path}");
+        let (script, style) = (&script["path"], &inventory["styles"][0]["path"]);
+        let script = format!("script-src '{hash}' {HOST}{};", script.as_str().unwrap());
+        let style = format!("style-src {HOST}{};", style.as_str().unwrap());
+        assert!(
+            policy.contains(&script) && policy.contains(&style) && policy.contains("report-uri"),
+            "{path}"
+        );
         assert_eq!(answer.headers["x-frame-options"], "DENY", "{path}");
         assert_eq!(answer.headers["referrer-policy"], "no-referrer", "{path}");
         assert_eq!(answer.headers["cache-control"], "no-store", "{path}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::browser::PayersPhone;
 use crate::cards::{AMEX, CHALLENGED, MASTERCARD, TestCard, VISA, WRONG_CODE};
-use crate::desk::{AGENT, Desk, Session};
+use crate::desk::{AGENT, Desk, HUSHPAD, Session};
 use crate::http::FORM;
 use crate::page::{Page, field};
 use crate::process::output;
@@ -151,6 +151,30 @@ fn links_that_pay_nothing_say_so_and_a_payer_who_has_paid_reads_that() {
         (desk.status(&late)["sessionState"] == "ExpiredOnProviderSide").then_some(())
     });
     assert!(desk.ledger().is_empty());
+}
+
+#[test]
+fn page_watch_knows_the_page_of_this_release_and_any_other() {
+    let mut desk = Desk::start();
+    let (session, link) = desk.open_digital_session("12.40");
+    let watch = |url: String, link: &str| {
+        let mut command = Command::new(HUSHPAD);
+        command.args(["page-watch", "--url", &url, "--link", link]);
+        let done = command.output().unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let (code, said) = watch(format!("http://{}", desk.at.payer), &link);
+    assert_eq!(code, Some(0), "{said}");
+    // The agent page is another page.
+    let (code, said) = watch(format!("http://{}", desk.at.page), &link);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("DIFFERS") && said.contains("content-security-policy"), "{said}");
+    assert!(!said.contains(link.rsplit('/').next().unwrap()), "the link is printed");
+    desk.cancels(&session);
+    desk.kill_9();
+    let (code, said) = watch(format!("http://{}", desk.at.payer), &link);
+    assert_eq!(code, Some(2), "{said}");
+    desk.restart();
 }
 
 #[test]
