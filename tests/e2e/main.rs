@@ -14,6 +14,7 @@
 mod browser;
 mod cards;
 mod crowd;
+mod database;
 mod desk;
 mod ear;
 mod http;

@@ -12,6 +12,7 @@ use crate::client::Principal;
 use crate::field_map::DataFormat;
 use crate::ids::{AgentId, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid};
 use crate::link::PaymentLinkUrl;
+use crate::message::{EmailAddress, PhoneNumber};
 use crate::payment_data::{PaymentData, PaymentDataError};
 use crate::ports::{
     Calls, CommitError, Launch, LaunchError, NoLiveCall, SecureSide, Sessions, StoreUnavailable, World,
@@ -235,10 +236,13 @@ fn named(kind: Kind) -> &'static str {
 
 /// What a link could not be sent to.
 fn contact_mistakes(values: &BTreeMap<String, String>) -> Vec<PaymentDataError> {
-    let contacts = [(PHONE_NUMBER, DataFormat::Phone), (EMAIL, DataFormat::Email)];
-    let wrong = contacts.into_iter().filter_map(|(wanted, format)| {
+    type IsGood = fn(&str) -> bool;
+    let is_phone: IsGood = |text| PhoneNumber::parse(text).is_some();
+    let is_email: IsGood = |text| EmailAddress::parse(text).is_some();
+    let contacts = [(PHONE_NUMBER, is_phone, DataFormat::Phone), (EMAIL, is_email, DataFormat::Email)];
+    let wrong = contacts.into_iter().filter_map(|(wanted, is_good, format)| {
         let (name, value) = values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
-        let mistaken = !value.is_empty() && !format.fits(value);
+        let mistaken = !value.is_empty() && !is_good(value);
         mistaken.then(|| PaymentDataError::Format(name.clone(), format.wanted()))
     });
     wrong.collect()

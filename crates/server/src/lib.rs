@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod page_watch;
 pub mod payments;
 pub mod recorder;
+pub mod senders;
 pub mod serve;
 pub mod sip;
 pub mod webhooks;

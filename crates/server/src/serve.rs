@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::announcer::Announcer;
-use crate::calls::{CallTable, Calls};
+use crate::calls::{CallTable, Calls, RecorderEar};
 use crate::capture::codes::LinkCodes;
 use crate::capture::{PayerDesk, SecureDesk, SecureParts};
 use crate::config::{Config, HttpListener, MasterKey};
@@ -30,6 +30,7 @@ use crate::media::MediaPlane;
 use crate::metrics::Metrics;
 use crate::payments::{Books, Payments, PaymentsParts, recovery};
 use crate::recorder::Recorders;
+use crate::senders::Senders;
 use crate::webhooks::{Dispatcher, Told};
 use crate::world::RealWorld;
 
@@ -49,22 +50,20 @@ pub struct Running {
 ///
 /// # Errors
 /// What could not be started, and why.
-pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running> {
+pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let world = RealWorld::new();
     let metrics = Arc::new(Metrics::new());
-    let store = hushpad_store::open(&config.store_url, Ownership::Exclusive)
-        .await
-        .map(Arc::new)
-        .context("the store")?;
+    let store = open_store(&config.store_url).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
+    let told = Arc::clone(&metrics);
+    config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways = start_gateways(config.gateways, &world).context("gateways")?;
     let dispatcher =
         Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
             .context("webhooks")?;
-    let told = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
-    let webhooks: Arc<dyn Webhooks> = told.clone();
-    let announcer = Arc::new(Announcer::new(told));
+    let webhooks: Arc<dyn Webhooks> = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
+    let announcer = Arc::new(Announcer::new(store.clone(), dispatcher.clone()));
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
@@ -79,6 +78,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         directory: Arc::clone(&directory),
         changes: announcer.clone(),
         codes: codes.clone(),
+        sender: Arc::new(Senders::new(config.senders, &(Arc::new(world.clone()) as Arc<dyn World>))),
         max_sessions: config.max_sessions,
     });
     secure_side.watch_links().await.context("payment links from earlier")?;
@@ -117,6 +117,10 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     ];
     tasks.extend(serve_payer(payer, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+async fn open_store(url: &str) -> anyhow::Result<Arc<Store>> {
+    hushpad_store::open(url, Ownership::Exclusive).await.map(Arc::new).context("the store")
 }
 
 fn web_settings(api: &HttpListener, page: &HttpListener, limits: WebLimits) -> WebSettings {

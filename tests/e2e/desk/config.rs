@@ -5,16 +5,20 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::database::Database;
 use crate::receiver::SECRET;
 
 use super::{AGENT, Addresses, CONFIGURATION, DIGITAL_CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
 /// What not every desk has.
+#[derive(Default)]
 pub(super) struct Extras<'a> {
     /// More agents: their ids, and their phones' SIP addresses.
     pub(super) agents: &'a [(String, String)],
     /// Whether the phones are behind a NAT.
     pub(super) nat: bool,
+    /// A PostgreSQL server in place of a file.
+    pub(super) database: Option<&'a Database>,
 }
 
 /// Writes it.
@@ -27,8 +31,7 @@ pub(super) fn write(
 ) {
     let Addresses { api, page, payer, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
-    let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
-    fs::create_dir_all(directory.join("data")).unwrap();
+    let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
     let nat = extras.nat;
     let shops =
@@ -60,7 +63,7 @@ public_url = "http://{payer}"
 [admin]
 listen = "{admin}"
 [store]
-path = "{}"
+{store}
 [sip]
 listen = ["udp:{sip}"]
 advertised_address = "127.0.0.1"
@@ -83,6 +86,7 @@ password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
 [[accounts]]
 id = "shop"
 payee = "The Lovelace Shop"
+sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true, json = '{{"sessionGuid":"sms","to":{{to}},"text":{{text}}}}' }}
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
 id = "{AGENT}"
@@ -92,10 +96,19 @@ phone = "{agent_phone}"
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-{more_agents}{configurations}"#,
-        database.display()
+{more_agents}{configurations}"#
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// Where sessions are kept.
+fn store(database: Option<&Database>, directory: &Path) -> String {
+    let data = directory.join("data");
+    fs::create_dir_all(&data).unwrap();
+    let Some(database) = database else { return format!("path = \"{}\"", data.join("hushpad.db").display()) };
+    let url = directory.join("postgres.url");
+    fs::write(&url, database.url()).unwrap();
+    format!("postgres_url = {{ file = \"{}\" }}", url.display())
 }
 
 /// One more agent: id, and the phone's SIP address.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::browser::PayersPhone;
 use crate::cards::{AMEX, CHALLENGED, MASTERCARD, TestCard, VISA, WRONG_CODE};
-use crate::desk::{AGENT, Desk, HUSHPAD, Session};
+use crate::desk::{AGENT, DIGITAL_CONFIGURATION, Desk, HUSHPAD, Session, payment};
 use crate::http::FORM;
 use crate::page::{Page, field};
 use crate::process::output;
@@ -151,6 +151,26 @@ fn links_that_pay_nothing_say_so_and_a_payer_who_has_paid_reads_that() {
         (desk.status(&late)["sessionState"] == "ExpiredOnProviderSide").then_some(())
     });
     assert!(desk.ledger().is_empty());
+}
+
+#[test]
+fn a_link_goes_to_the_payers_phone_by_text_message() {
+    let mut desk = Desk::start();
+    let mut data = payment("12.40");
+    data["CustomerPhoneNumber"] = json!("+442079460958");
+    let body = json!({ "paymentData": data, "accountConfigurationId": DIGITAL_CONFIGURATION });
+    let reply = desk.post("/v1/digitalsession", &body.to_string()).expect(200).json();
+    let messages =
+        until("a text message", || Some(desk.receiver.came("sms")).filter(|came| !came.is_empty()));
+    let message = messages[0].json();
+    assert_eq!(message["to"], "+442079460958");
+    let text = message["text"].as_str().unwrap();
+    for part in ["The Lovelace Shop", "12.40 GBP", reply["paymentLinkUrl"].as_str().unwrap()] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!desk.server_log().contains("2079460958"), "the number is logged");
+    let guid = reply["sessionGuid"].as_str().unwrap();
+    desk.post(&format!("/v1/session/{guid}/cancel"), "").expect(200);
 }
 
 #[test]

@@ -187,8 +187,9 @@ impl Connector for Adyen {
     fn go_on(&self, step: &Step, attempt: &Attempt, _: Timestamp) -> Result<WireRequest, BuildError> {
         let body = challenge::details(step).ok_or(BuildError::Unsupported)?;
         // The same for every try, another for another return.
-        let brought = step.ids.join(" ");
-        Ok(self.post("/payments/details", derived(attempt.id.0, &brought), "details", WireBody::json(&body)?))
+        let visit = attempt.visit().map_or(0, |visit| visit.no);
+        let brought = derived(attempt.id.0, &format!("{visit} {}", step.ids.join(" ")));
+        Ok(self.post("/payments/details", brought, "details", WireBody::json(&body)?))
     }
 
     fn parse_go_on(&self, _: &Step, attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {

@@ -181,7 +181,8 @@ impl Connector for Generic {
         let mut written = WireBody::room();
         challenge::write(&mut written, step, attempt)?;
         // The same for every try, another for another return.
-        let key = idempotency_key(attempt.id.0, &step.ids.join(" "));
+        let visit = attempt.visit().map_or(0, |visit| visit.no);
+        let key = idempotency_key(attempt.id.0, &format!("{visit} {}", step.ids.join(" ")));
         Ok(self.post(&self.charge, key, written))
     }
 

@@ -49,8 +49,18 @@ impl Town {
         challenge: &Challenge,
         came_along: &str,
     ) -> Result<Submission, NoReturn> {
+        self.back_from(1, attempt, challenge, came_along).await
+    }
+
+    async fn back_from(
+        &self,
+        visit: u8,
+        attempt: &Attempt,
+        challenge: &Challenge,
+        came_along: &str,
+    ) -> Result<Submission, NoReturn> {
         let back = self.gateways.read_return(&attempt.gateway, challenge, came_along.as_bytes())?;
-        let visit = Visit { challenge: challenge.clone(), card: Some(masked()), until: now(), no: 1 };
+        let visit = Visit { challenge: challenge.clone(), card: Some(masked()), until: now(), no: visit };
         let attempt = Attempt { state: AttemptState::Confirming { visit }, ..attempt.clone() };
         Ok(self.gateways.go_on(&attempt.gateway, &attempt, Some(&masked()), &back).await)
     }
@@ -141,7 +151,7 @@ async fn a_payer_who_comes_back_without_an_answer_is_still_awaited() {
         };
         assert_eq!(again.url(), challenge.url(), "{name}");
         let brought = at_the_bank(&again, "confirm").await;
-        let answer = answered(name, town.back(&attempt, &again, &brought).await.unwrap());
+        let answer = answered(name, town.back_from(2, &attempt, &again, &brought).await.unwrap());
         assert_eq!(answer.verdict, Verdict::Approved, "{name}");
     }
 }

@@ -1,12 +1,15 @@
 //! A session that is paid by a link: what the payer does, what the agent sees of it, and the moves between keypad and
 //! link.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::change::Change;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AgentId, CallGuid};
 use hushpad_domain::link::{LINKS_MAX, LinkNo};
+use hushpad_domain::message::{Contact, EmailAddress, Message, PhoneNumber, SendRefused};
+use hushpad_domain::open_session::{EMAIL, PHONE_NUMBER};
 use hushpad_domain::page::{EndView, FieldStatus, FieldView, LinkView, Notice, PageState, Phase};
 use hushpad_domain::ports::{ActError, CommitError, NoLiveCall, World};
 use hushpad_domain::session::{ATTEMPTS_MAX, Session, WrongState};
@@ -237,6 +240,7 @@ impl ProviderSession {
         self.capture.wipe();
         self.release_call();
         self.shared.expiry.note(&self.session);
+        self.shared.send_link(&self.session);
         info!(session.id = %self.session.guid, "payment link issued");
         Ok(())
     }
@@ -385,6 +389,34 @@ impl ProviderSession {
 }
 
 impl Shared {
+    /// Sends the session's link where its `paymentData` says, by the senders that the account has. It is not waited
+    /// for: whoever asked for the link has it, and can pass it on. What became of it stands in the log.
+    pub(super) fn send_link(&self, session: &Session) {
+        let Some(url) = self.link_url(session) else { return };
+        let data = |name| session.payment_data.get(name).unwrap_or_default();
+        let phone = PhoneNumber::parse(data(PHONE_NUMBER)).map(Contact::Phone);
+        let email = EmailAddress::parse(data(EMAIL)).map(Contact::Email);
+        for contact in phone.into_iter().chain(email) {
+            let message = Message {
+                account: session.account.clone(),
+                payee: self.payee(session),
+                amount: session.amount(),
+                link: url.reveal().to_owned(),
+                reference: session.payment_data.reference().map(str::to_owned),
+            };
+            let (sender, guid) = (Arc::clone(&self.sender), session.guid);
+            tokio::spawn(async move {
+                match sender.send(contact, message).await {
+                    // The caller delivers the link.
+                    Ok(()) | Err(SendRefused::NoSender) => {}
+                    Err(refused) => {
+                        warn!(session.id = %guid, reason = %refused, "the payment link was not sent");
+                    }
+                }
+            });
+        }
+    }
+
     /// Who gets the money of this session, as payers know them.
     pub(super) fn payee(&self, session: &Session) -> String {
         ByLink::new(self, session).payee

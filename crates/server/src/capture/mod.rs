@@ -25,7 +25,7 @@ use hushpad_domain::account::Directory;
 use hushpad_domain::ids::ProviderSessionGuid;
 use hushpad_domain::link::{LinkState, PaymentLinkUrl};
 use hushpad_domain::page::{AgentAction, PageState};
-use hushpad_domain::ports::{ActError, Changes, Launch, LaunchError, PageStream, SecureSide};
+use hushpad_domain::ports::{ActError, Changes, Launch, LaunchError, LinkSender, PageStream, SecureSide};
 use hushpad_domain::session::Session;
 use hushpad_telephony::key_queue::KeyQueue;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     changes: Arc<dyn Changes>,
     /// `None` without a payer page.
     codes: Option<Arc<LinkCodes>>,
+    sender: Arc<dyn LinkSender>,
     expiry: Expiry,
     new_links: Mutex<Option<NewLinks>>,
     max_sessions: usize,
@@ -83,6 +84,7 @@ pub struct SecureParts {
     pub changes: Arc<dyn Changes>,
     /// Without a payer page there are no links.
     pub codes: Option<Arc<LinkCodes>>,
+    pub sender: Arc<dyn LinkSender>,
     /// Provider sessions at one time.
     pub max_sessions: usize,
 }
@@ -124,6 +126,7 @@ impl SecureDesk {
                 directory: parts.directory,
                 changes: parts.changes,
                 codes: parts.codes,
+                sender: parts.sender,
                 expiry,
                 new_links: Mutex::new(Some(new_links)),
                 max_sessions: parts.max_sessions,
@@ -268,6 +271,7 @@ impl SecureSide for SecureDesk {
         if session.link().is_some() {
             self.shared.codes.as_ref().ok_or(LaunchError::Unavailable)?;
             self.shared.expiry.note(session);
+            self.shared.send_link(session);
             info!(session.id = %session.guid, agent = %session.agent, "digital session opened");
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use super::call::{BUFFER_BYTES, Call, PORTS, Port, Token};
 use super::clock;
 use super::net::{Epoll, Ticker, Wake};
-use hushpad_telephony::relay::{BridgeStats, KeyListener, LegParams, SecureMode, Side};
+use hushpad_telephony::relay::{BridgeStats, Fork, ForkFlow, KeyListener, LegParams, SecureMode, Side};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -26,6 +26,8 @@ pub(super) enum Command {
     Open(usize, Box<Call>),
     SetLeg(usize, Side, LegParams),
     Listen(usize, Option<Box<KeyListener>>, oneshot::Sender<Option<Box<KeyListener>>>),
+    Fork(usize, Box<Fork>),
+    Flow(usize, Box<ForkFlow>),
     Secure(usize, Box<SecureMode>, oneshot::Sender<Leftover>),
     Release(usize, oneshot::Sender<Leftover>),
     Stats(usize, oneshot::Sender<BridgeStats>),
@@ -165,6 +167,12 @@ impl Worker {
                 }
                 Command::Listen(number, listener, done) => {
                     answer(done, self.with(number, |call| Some(call.listen(listener))));
+                }
+                Command::Fork(number, fork) => {
+                    self.with(number, |call| call.fork(fork));
+                }
+                Command::Flow(number, to) => {
+                    self.with(number, |call| call.flow(*to));
                 }
                 Command::Secure(number, secure, done) => {
                     self.time(number);

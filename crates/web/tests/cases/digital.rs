@@ -248,3 +248,18 @@ async fn the_agent_sees_the_link_and_how_far_the_payer_is_and_no_digit() {
         assert!(desk.secure_side.done().last() == Some(&action), "{form}");
     }
 }
+
+#[tokio::test]
+async fn a_session_by_link_goes_on_over_a_restart_and_its_spent_tokens_stay_spent() {
+    let mut desk = Desk::start();
+    let reply = post_digital(&desk, "backend", &digital_body()).await.json();
+    let text = |name: &str| reply[name].as_str().unwrap().to_owned();
+    let (provider, access, refresh) =
+        (text("providerSessionGuid"), text("agentAccessToken"), text("agentRefreshToken"));
+    assert_eq!(desk.post_tokens(&provider, &access, &refresh).await.status, 200);
+    desk.restart_by_link();
+    // The access token is spent, the refresh token opens once more.
+    assert_eq!(desk.post_tokens(&provider, &access, &refresh).await.status, 200);
+    desk.restart_by_link();
+    assert_eq!(desk.post_tokens(&provider, &access, &refresh).await.status, 403);
+}

@@ -152,6 +152,12 @@ impl Desk {
         self.pages = page_router(self.parts.clone());
     }
 
+    /// The same, and the secure side goes on with its sessions, as with those that are paid by a link.
+    pub(crate) fn restart_by_link(&mut self) {
+        self.api = api_router(self.parts.clone());
+        self.pages = page_router(self.parts.clone());
+    }
+
     /// Sends a form to the token endpoint at `path`.
     pub(crate) async fn ask_token(&self, path: &str, form: &str, basic: Option<&str>) -> Answer {
         let mut request = Request::post(path).header("content-type", FORM);
