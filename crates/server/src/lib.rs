@@ -23,6 +23,7 @@ pub mod http;
 pub mod log;
 pub mod media;
 pub mod metrics;
+pub mod page_watch;
 pub mod payments;
 pub mod recorder;
 pub mod senders;

@@ -9,7 +9,9 @@ use hushpad::allocator::WipingAllocator;
 use hushpad::cli::{Cli, Command, ConfigArgs};
 use hushpad::config::Config;
 use hushpad::log::{self, Redactor};
-use hushpad::{attempts, audio_check, bench, clients, demo, gateway_sim, hardening, serve, webhooks};
+use hushpad::{
+    attempts, audio_check, bench, clients, demo, gateway_sim, hardening, page_watch, serve, webhooks,
+};
 use tracing::info;
 
 #[global_allocator]
@@ -46,6 +48,7 @@ fn run() -> anyhow::Result<ExitCode> {
             }
             Command::Demo(arguments) => demo::run(arguments, redactor).await,
             Command::AudioCheck(arguments) => audio_check::run(&arguments, &mut io::stdout()),
+            Command::PageWatch(arguments) => page_watch::run(&arguments, &mut io::stdout()).await,
             Command::GatewaySim(arguments) => {
                 gateway_sim::run(&arguments, wait_for_stop()).await.map(|()| ExitCode::SUCCESS)
             }

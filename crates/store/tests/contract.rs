@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod cluster;
+mod links;
 mod lists;
 mod operations;
 mod replays;
@@ -20,6 +21,10 @@ use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::ports::{Clients, CommitError, Credentials, Replays, Sessions, Settlements, Webhooks};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use links::{
+    a_call_is_free_while_its_session_is_paid_by_a_link, every_state_of_a_link_reads_back,
+    of_two_moves_at_once_one_is_made,
+};
 use lists::{
     pages_of_a_list_neither_skip_nor_repeat, sessions_are_listed_newest_first_by_what_is_asked,
     signing_keys_are_numbered_once, two_secrets_are_kept_while_one_is_changed,
@@ -456,6 +461,9 @@ macro_rules! contract_of {
             two_secrets_are_kept_while_one_is_changed,
             what_is_spent_stays_spent_until_it_has_expired,
             signing_keys_are_numbered_once,
+            every_state_of_a_link_reads_back,
+            a_call_is_free_while_its_session_is_paid_by_a_link,
+            of_two_moves_at_once_one_is_made,
             every_operation_reads_back,
             of_two_refunds_at_once_one_is_begun,
             ended_sessions_with_something_to_see_to_are_found,

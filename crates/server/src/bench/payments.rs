@@ -11,7 +11,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
 use hushpad_domain::attempt::{Attempt, Purpose};
 use hushpad_domain::challenge::Challenge;
 use hushpad_domain::field::Field;
@@ -183,6 +183,8 @@ fn directory() -> Directory {
     };
     let configuration = AccountConfiguration {
         id: ConfigurationId(0),
+        kind: Kind::AgentAssist,
+        link_life: hushpad_domain::link::LINK_LIFE_MAX,
         test: true,
         flow,
         gateway: name(),
@@ -192,6 +194,7 @@ fn directory() -> Directory {
     };
     Directory::new(vec![Account {
         id: account(),
+        payee: "A shop".to_owned(),
         default_configuration: ConfigurationId(0),
         configurations: vec![configuration],
         agents: Vec::new(),

@@ -4,6 +4,7 @@
 mod check;
 mod field_map;
 mod gateways;
+mod links;
 mod raw;
 mod recorders;
 mod routes;
@@ -40,6 +41,8 @@ pub struct Config {
     pub api: HttpListener,
     /// The agent page.
     pub page: HttpListener,
+    /// The payer page, where payment links lead to.
+    pub payer: Option<HttpListener>,
     /// Health and metrics.
     pub admin: SocketAddr,
     /// Where sessions are kept: `sqlite:PATH` or `postgres://…`, which may hold a password.
@@ -240,6 +243,34 @@ mod tests {
             let line = mistakes.lines().find(|line| line.contains(path) && line.contains(problem));
             assert!(line.is_some(), "{path}: {problem} is not in:\n{mistakes}");
         }
+    }
+
+    #[test]
+    fn the_payer_page_has_an_origin_of_its_own_and_digital_sessions_need_it() {
+        let text = EXAMPLE
+            .replace("https://pay-by-link.example.com", "https://pay.example.com")
+            .replace("link_life_h = 72", "link_life_h = 73")
+            .replace("payee = \"Example Shop\"", "payee = \"\"");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        for told in [
+            "payer.public_url: must be another origin than page.public_url",
+            "accounts[0].configurations[1].link_life_h: must be from 1 to 72",
+            "accounts[0].payee: must be a name",
+        ] {
+            assert!(mistakes.contains(told), "{told} is not in:\n{mistakes}");
+        }
+        let text = EXAMPLE.replace("https://pay-by-link", "http://pay-by-link");
+        assert!(
+            Config::parse(&text)
+                .err()
+                .expect("a mistake")
+                .to_string()
+                .contains("payer.public_url: must be https")
+        );
+        let (before, after) = EXAMPLE.split_once("[payer]\n").expect("the example has a payer page");
+        let (_, after) = after.split_once("[admin]").expect("and an admin listener");
+        let mistakes = Config::parse(&format!("{before}[admin]{after}")).err().expect("mistakes").to_string();
+        assert!(mistakes.contains("configurations[1].kind: needs [payer]"), "{mistakes}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use hushpad::metrics::Metrics;
 use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillThere, recovery};
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
 use hushpad_domain::attempt::{Attempt, AttemptState, Purpose};
 use hushpad_domain::challenge::Browser;
 use hushpad_domain::field::Field;
@@ -117,6 +117,8 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
         let mut ways = ways.iter().map(|way| GatewayName((*way).to_owned()));
         AccountConfiguration {
             id: ConfigurationId(id),
+            kind: Kind::AgentAssist,
+            link_life: hushpad_domain::link::LINK_LIFE_MAX,
             test: true,
             flow: PaymentFlow {
                 fields: Field::ALL.to_vec(),
@@ -137,6 +139,7 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
     });
     Arc::new(Directory::new(vec![Account {
         id: account(),
+        payee: "A shop".to_owned(),
         default_configuration: ConfigurationId(0),
         configurations: configurations.collect(),
         agents: Vec::new(),

@@ -30,6 +30,7 @@ mod live;
 mod open;
 mod opening;
 mod refusal;
+mod spent;
 mod view;
 mod words;
 

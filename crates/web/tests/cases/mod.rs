@@ -1,5 +1,6 @@
 mod calls;
 mod contract;
+mod digital;
 mod document;
 mod events;
 mod idempotency;
