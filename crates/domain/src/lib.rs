@@ -6,7 +6,8 @@
 //! Read in this order: [`session`] (the life of a payment session), [`attempt`] (one authorisation),
 //! [`operation`] (what is done with it afterwards), [`acceptance`] (what of an approval is taken),
 //! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
-//! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`ports`] (every door to the outside).
+//! [`notification`] (what gateways tell unasked), [`page`] (what the agent sees), [`webhook`] (what the back end is
+//! told), [`ports`] (every door to the outside).
 
 pub mod acceptance;
 pub mod account;
@@ -21,6 +22,7 @@ pub mod ids;
 pub mod listing;
 pub mod masked_card;
 pub mod money;
+pub mod notification;
 pub mod open_session;
 pub mod operation;
 pub mod page;

@@ -11,8 +11,11 @@
 //! reversal; the session stays Processing until that is confirmed, then goes on as after a decline. After the end
 //! only operations happen (refunds, late reversals): they never change how it ended.
 //!
+//! What a gateway has only *accepted* (a reversal, a refund, the undoing of an attempt without an answer) is not
+//! done: it stays open until the gateway's notification, an answer or the operator says how it ended.
+//!
 //! Each transition consumes the session and gives a [`Change`]; nothing is ever half changed. Those of an attempt
-//! are in `saga`, those of operations in `operations`.
+//! are in `saga`, those of operations in `operations`, what a gateway tells unasked in `told`.
 
 use std::time::Duration;
 
@@ -35,8 +38,10 @@ use crate::webhook::TRIES_WINDOW;
 
 mod operations;
 mod saga;
+mod told;
 
 pub use operations::{OperationEnd, OperationRequest};
+pub use told::Heard;
 
 /// How long `paymentResultData` is given out after the end, or after its delivery where there is a webhook.
 pub const RESULT_RETENTION: Duration = Duration::from_secs(15 * 60);
@@ -168,6 +173,8 @@ pub enum Finding {
     Answer(GatewayAnswer),
     /// The gateway has no trace of it, and its settle time is over.
     NotCharged,
+    /// The gateway had it and has undone it.
+    Undone,
 }
 
 /// Whether the fields can still be keyed after a decline.

@@ -5,25 +5,32 @@ use std::time::Duration;
 
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::attempt::{
-    Attempt, Check, DeclineClass, GatewayAnswer, NotSent, Purpose, Unknown, Verdict,
+    Attempt, AttemptState, Check, Checks, DeclineClass, GatewayAnswer, NotCharged, NotSent, Purpose, Undoing,
+    Unknown, Verdict,
 };
 use hushpad_domain::change::Change;
-use hushpad_domain::event::EventKind;
+use hushpad_domain::event::{Event, EventKind};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, ConfigurationId, DeliveryId, GatewayName, OperationId,
     ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::money::{Currency, Money};
-use hushpad_domain::operation::{Asked, OperationKind, OperationRefused, OperationState};
+use hushpad_domain::notification::{Notification, Told, UndoingEnd};
+use hushpad_domain::operation::{
+    Asked, Operation, OperationKind, OperationNo, OperationRefused, OperationState,
+};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::session::{
-    Finding, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
+    Finding, Heard, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
 };
 use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::TRIES_WINDOW;
 use proptest::prelude::*;
 use uuid::Uuid;
+
+#[path = "session_walks/accepted.rs"]
+mod accepted;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -39,9 +46,22 @@ enum Step {
     Operate(Asked, Option<i64>, Option<u16>),
     OperationEnds(OperationEnd, Retry),
     ReverseAgain(u16),
+    Undoing(Undoing),
+    /// About an attempt.
+    Told(u16, ToldAttempt, Retry),
+    /// About an operation: whether it was done, failed at once, or failed later.
+    ToldOperation(u16, u16, Option<bool>, Retry),
     Cancel,
     TimeOut,
     Fail,
+}
+
+/// What a gateway tells of an attempt.
+#[derive(Clone, Copy, Debug)]
+enum ToldAttempt {
+    Approved(i64),
+    Declined,
+    Undoing(UndoingEnd),
 }
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
@@ -70,8 +90,19 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(OperationEnd::Refused("no".to_owned())),
         1 => Just(OperationEnd::NotSent(NotSent::Unreachable)),
         1 => Just(OperationEnd::Unknown(Unknown::TimedOut)),
+        2 => Just(OperationEnd::Accepted("op-1".to_owned())),
     ];
     let no = || 1_u16..4;
+    let undoing = prop_oneof![Just(Undoing::Asked), Just(Undoing::Accepted), Just(Undoing::Failed)];
+    let told = prop_oneof![
+        Just(ToldAttempt::Approved(1_240)),
+        (1_i64..1_500).prop_map(ToldAttempt::Approved),
+        Just(ToldAttempt::Declined),
+        Just(ToldAttempt::Undoing(UndoingEnd::Done)),
+        Just(ToldAttempt::Undoing(UndoingEnd::NothingThere)),
+        Just(ToldAttempt::Undoing(UndoingEnd::Failed)),
+    ];
+    let of_operation = prop::option::of(prop::bool::ANY);
     prop_oneof![
         1 => Just(Step::Begin),
         6 => Just(Step::Intend),
@@ -85,6 +116,10 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(asked, amount, attempt)| Step::Operate(asked, amount, attempt)),
         8 => (ends, retry()).prop_map(|(end, retry)| Step::OperationEnds(end, retry)),
         1 => no().prop_map(Step::ReverseAgain),
+        3 => undoing.prop_map(Step::Undoing),
+        4 => (no(), told, retry()).prop_map(|(no, told, retry)| Step::Told(no, told, retry)),
+        4 => (no(), no(), of_operation, retry())
+            .prop_map(|(attempt, no, done, retry)| Step::ToldOperation(attempt, no, done, retry)),
         1 => Just(Step::Cancel),
         1 => Just(Step::TimeOut),
         1 => Just(Step::Fail),
@@ -151,9 +186,55 @@ fn take_for(purpose: Purpose, session: Session, step: Step, at: Timestamp) -> Op
             session.operation_ended(attempt, no, end, retry, at).ok()
         }
         Step::ReverseAgain(no) => session.reverse_again(AttemptNo(no), at).ok(),
+        Step::Undoing(undoing) => session.undoing(undoing, at).ok(),
+        Step::Told(no, told, retry) => {
+            let id = session.attempt(AttemptNo(no))?.id.0;
+            hears(session, &notification(id, told_of(told)), retry, at)
+        }
+        Step::ToldOperation(no, operation, done, retry) => {
+            let attempt = session.attempt(AttemptNo(no))?;
+            let id = attempt.operation(OperationNo(operation))?.id.0;
+            let what = match done {
+                Some(done) => Told::FollowUp { done, reason: "no".to_owned() },
+                None => Told::FailedLater { event: "REFUND_FAILED".to_owned() },
+            };
+            hears(session, &notification(id, (None, what)), retry, at)
+        }
         Step::Cancel => session.cancel(at).ok(),
         Step::TimeOut => session.time_out(at).ok(),
         Step::Fail => session.fail(at).ok(),
+    }
+}
+
+fn told_of(told: ToldAttempt) -> (Option<Money>, Told) {
+    let attempt = |declined| Told::Attempt {
+        declined,
+        checks: Checks::default(),
+        result: BTreeMap::new(),
+        stored: None,
+    };
+    match told {
+        ToldAttempt::Approved(minor) => (Some(pounds(minor)), attempt(None)),
+        ToldAttempt::Declined => (Some(pounds(1_240)), attempt(Some(DeclineClass::OtherCard))),
+        ToldAttempt::Undoing(end) => (None, Told::Reversal { end, reason: String::new() }),
+    }
+}
+
+fn notification(reference: Uuid, (amount, what): (Option<Money>, Told)) -> Notification {
+    Notification {
+        dedupe_key: "key".to_owned(),
+        reference,
+        gateway_reference: "psp-1".to_owned(),
+        original_reference: None,
+        amount,
+        what,
+    }
+}
+
+fn hears(session: Session, told: &Notification, retry: Retry, at: Timestamp) -> Option<Change> {
+    match session.told(&GatewayName("sandbox".into()), told, retry, at) {
+        Heard::Change(change) => Some(*change),
+        Heard::Known | Heard::NotYet | Heard::Odd(_) => None,
     }
 }
 
@@ -192,6 +273,7 @@ proptest! {
                     prop_assert!(told || old.operation(operation.no) == Some(operation));
                 }
             }
+            let told_before = events.len();
             events.extend(change.events);
             session = change.after;
             let open = session.attempts.iter().filter(|attempt| attempt.is_open()).count();
@@ -199,6 +281,7 @@ proptest! {
             let waits = open == 1 || session.reversing_attempt().is_some();
             prop_assert_eq!(waits, session.state_name() == "Processing");
             prop_assert!(amounts_are_kept(&session));
+            prop_assert!(nothing_accepted_counts_as_done(&before, &session, &events[told_before..]));
         }
         for (index, event) in events.iter().enumerate() {
             prop_assert_eq!(event.seq as usize, index + 1);
@@ -228,13 +311,40 @@ fn amounts_are_kept(session: &Session) -> bool {
             matches!(operation.kind, OperationKind::Void | OperationKind::Reverse { .. })
                 && matches!(operation.state, OperationState::Done { .. })
         });
-        attempt.refunded_minor() <= taken
+        // A capture that was called done, and fails when its money was given back already, is the gateway's own.
+        let capture_failed = attempt.operations.iter().any(|operation| {
+            operation.kind == OperationKind::Capture
+                && matches!(operation.state, OperationState::Failed { .. })
+        });
+        (attempt.refunded_minor() <= taken || capture_failed)
             && taken <= attempt.authorised().map_or(0, Money::minor)
             && attempt.operations.iter().filter(|operation| operation.state.is_open()).count() <= 1
             && (whole.count() == 0 || attempt.refunded_minor() == 0)
             && attempt.amount.minor() <= session.amount().minor()
     });
     every && standing <= session.amount().minor()
+}
+
+/// What a gateway has only accepted is neither money given back nor a proof of anything.
+fn nothing_accepted_counts_as_done(before: &Session, after: &Session, events: &[Event]) -> bool {
+    let settled = events.iter().any(|event| matches!(event.kind, EventKind::Settled { .. }));
+    let accepted = |operation: &Operation| matches!(operation.state, OperationState::Accepted { .. });
+    after.attempts.iter().all(|attempt| {
+        let open = attempt.operations.iter().any(accepted);
+        let reversing = attempt
+            .operations
+            .iter()
+            .any(|operation| accepted(operation) && matches!(operation.kind, OperationKind::Reverse { .. }));
+        let old = before.attempt(attempt.no);
+        // No approval is taken while its undoing may be on its way; only the operator, who looked, may say so.
+        let was_undone = old.is_some_and(|old| old.undoing().may_be_done());
+        // What was undone stays undone.
+        let gone = AttemptState::NotCharged { how: NotCharged::Undone };
+        (!open || attempt.open_operation().is_some())
+            && (!reversing || (attempt.is_reversing() && !attempt.is_given_back()))
+            && (!was_undone || settled || attempt.standing().is_none())
+            && old.is_none_or(|old| old.state != gone || attempt.state == gone)
+    })
 }
 
 #[test]

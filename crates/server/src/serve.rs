@@ -68,6 +68,11 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
     let recorders = Recorders::new(config.recorders, world.clone(), metrics.clone());
     let (counted, most) = (Arc::clone(&metrics), config.max_sessions);
+    tokio::spawn({
+        let payments = payments.clone();
+        async move { payments.take_up_notifications().await }
+    });
+    let inbox = Arc::new(payments.clone());
     let secure_side =
         SecureDesk::new(calls.clone(), payments.clone(), world.clone(), counted, recorders, most);
     let web = Arc::new(WebParts {
@@ -80,7 +85,8 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         changes: announcer,
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
-        operations: Arc::new(payments),
+        operations: Arc::new(payments.clone()),
+        stored_cards: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
         settings: WebSettings {
@@ -101,12 +107,17 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         redactor,
     });
     let stop = CancellationToken::new();
-    let tasks = vec![
+    let mut tasks = vec![
         serve(&config.api, "Payment API", hushpad_web::api_router(Arc::clone(&web)), &stop).await?,
         serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
+    if let Some(address) = config.notifications {
+        let router = hushpad_web::notification_router(inbox);
+        tasks.push(serve_on(address, "gateways' notifications", router, &stop).await?);
+        info!(listen = %address, "gateways' notifications");
+    }
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
@@ -132,6 +143,7 @@ fn payments(
     Payments::new(PaymentsParts {
         books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
         settlements: store.clone(),
+        notifications: store.clone(),
         acquirer: gateways,
         directory: Arc::clone(directory),
         world: Arc::new(world.clone()),

@@ -30,6 +30,8 @@ pub(super) fn write(
     let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
     fs::create_dir_all(directory.join("data")).unwrap();
     let webhook = webhook(receiver, directory);
+    let (more_gateways, more_configurations) =
+        (more_gateways(gateway, directory), more_configurations(shop, &webhook));
     let nat = extras.nat;
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
@@ -66,7 +68,7 @@ url = "http://{gateway}/charges"
 query_url = "http://{gateway}/charges"
 user = "sandbox"
 password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
-[[accounts]]
+{more_gateways}[[accounts]]
 id = "shop"
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
@@ -88,10 +90,62 @@ gateway = "sandbox"
 test = true
 allowed_origins = ["http://localhost:{shop}"]
 {webhook}
-"#,
+{more_configurations}"#,
         database.display()
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// The same simulator by the words of three gateways, with all that each can do.
+fn more_gateways(gateway: &SocketAddr, directory: &Path) -> String {
+    let secret = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).unwrap();
+        format!("{{ file = \"{}\" }}", path.display())
+    };
+    let cybersource = secret("cybersource.secret", "aHVzaHBhZC1zYW5kYm94LXNoYXJlZC1zZWNyZXQtMzI=");
+    let stripe = secret("stripe.secret", "sk_test_sandbox");
+    format!(
+        r#"[[gateways]]
+name = "generic"
+kind = "generic"
+url = "http://{gateway}/charges"
+operations_url = "http://{gateway}/charges"
+query_url = "http://{gateway}/charges"
+user = "sandbox"
+password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
+time_out_s = 10
+settle_time_s = 10
+[[gateways]]
+name = "cybersource"
+kind = "cybersource"
+url = "http://{gateway}"
+merchant_id = "sandbox_merchant"
+key_id = "sandbox-key"
+secret = {cybersource}
+[[gateways]]
+name = "stripe"
+kind = "stripe"
+url = "http://{gateway}"
+secret = {stripe}
+time_out_s = 10
+settle_time_s = 10
+"#
+    )
+}
+
+/// Configurations of them with the test keypad: 10 to 12 sell, 20 to 22 authorise.
+fn more_configurations(shop: u16, webhook: &str) -> String {
+    let names = ["generic", "cybersource", "stripe"];
+    let one = |(at, (first, purpose)): (usize, (usize, &str))| {
+        let (id, gateway) = (first + at, names[at]);
+        format!(
+            "[[accounts.configurations]]\nid = {id}\ngateway = \"{gateway}\"\npurpose = \"{purpose}\"\ntest = true\n\
+             allowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n"
+        )
+    };
+    let kinds = [(10, "sale"), (20, "authorise")];
+    kinds.into_iter().flat_map(|kind| (0..names.len()).map(move |at| (at, kind))).map(one).collect()
 }
 
 /// One more agent: id, and the phone's SIP address.

@@ -30,6 +30,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_domain::attempt::{Attempt, Purpose, Unknown};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
+use hushpad_domain::notification::Notification;
 use hushpad_domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -38,7 +39,7 @@ use crate::amounts::{Currencies, Unit};
 use crate::caps::{Caps, Replay};
 use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
 use crate::endpoint::Endpoint;
-use crate::notification::{Notification, NotificationError};
+use crate::notification::NotificationError;
 use crate::order::{FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireBody, WireRequest};
 use crate::wire_text::{derived, idempotency_key, secret_header};

@@ -43,9 +43,8 @@ fn processing(session: &Session) -> Stage {
     match session.open_attempt().map(|attempt| &attempt.state) {
         Some(AttemptState::Unknown { .. }) => Stage::Unknown,
         Some(AttemptState::Answered { .. }) => Stage::Pending,
-        Some(AttemptState::Intent | AttemptState::NotSent { .. } | AttemptState::NotCharged) | None => {
-            Stage::Paying
-        }
+        Some(AttemptState::Intent | AttemptState::NotSent { .. } | AttemptState::NotCharged { .. })
+        | None => Stage::Paying,
     }
 }
 

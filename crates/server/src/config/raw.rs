@@ -14,6 +14,8 @@ pub(super) struct Raw {
     pub(super) api: Listener,
     pub(super) page: Listener,
     pub(super) admin: Admin,
+    /// Where gateways tell unasked.
+    pub(super) notifications: Option<Admin>,
     pub(super) store: Store,
     pub(super) sip: Sip,
     pub(super) media: Media,

@@ -1,7 +1,7 @@
 //! One payment, from its first intent to its outcome.
 
 use hushpad_card::Card;
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Unknown};
+use hushpad_domain::attempt::{Attempt, GatewayAnswer, NotSent, Unknown};
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
 use hushpad_domain::operation::ReverseCause;
 use hushpad_domain::ports::CommitError;
@@ -44,8 +44,10 @@ impl Payments {
                 error!(session.id = %session.guid, "an intent was committed without an attempt");
                 return Ok(());
             };
+            let _wait = self.waiters.enter(attempt.id, &still_there);
             info!(session.id = %session.guid, attempt = %attempt.no, gateway = %gateway, "attempt begins");
-            let submission = self.submit(&session, &attempt, &plan, &Source::Keyed(&card)).await;
+            let credential = if plan.keep_card { Credential::FirstOfStored } else { Credential::Once };
+            let submission = self.submit(&session, &attempt, credential, &Source::Keyed(&card)).await;
             match submission {
                 Submission::NotSent(reason) => {
                     session = self.write_not_sent(session, reason, &still_there).await?;
@@ -101,15 +103,10 @@ impl Payments {
         &self,
         session: &Session,
         attempt: &Attempt,
-        plan: &Plan,
+        credential: Credential,
         source: &Source<'_>,
     ) -> Submission {
         let payment_data = session.order_data(attempt);
-        let credential = match source {
-            Source::Stored(_) => Credential::StoredByMerchant,
-            Source::Keyed(_) if plan.keep_card => Credential::FirstOfStored,
-            Source::Keyed(_) => Credential::Once,
-        };
         let order = Order { attempt, payment_data: &payment_data, channel: Channel::Moto, credential };
         let submission = self.acquirer.submit(&order, source).await;
         self.metrics.attempt_ended(&submission);
@@ -205,7 +202,7 @@ impl Payments {
         }
         if let Some(attempt) = session.attempt(no) {
             self.log_outcome(&session, attempt);
-            if attempt.state == AttemptState::NotCharged {
+            if attempt.left_no_trace() {
                 let (payments, session) = (self.clone(), session.clone());
                 tokio::spawn(async move { payments.watch_for_late_success(session, no).await });
             }
@@ -214,7 +211,7 @@ impl Payments {
         Ok(session)
     }
 
-    async fn write_not_sent(
+    pub(super) async fn write_not_sent(
         &self,
         session: Session,
         reason: NotSent,
@@ -240,7 +237,7 @@ impl Payments {
 
     /// A commit may fail to say so and be there all the same, as when its connection breaks. Nothing is sent without
     /// that word, so an intent of ours that is found after a failed one was surely not sent.
-    async fn take_back(
+    pub(super) async fn take_back(
         &self,
         session: Session,
         id: AttemptId,
