@@ -7,6 +7,8 @@
 //!    │                 │      not sent ────────┘
 //!    └── cancel, hang-up, time-out, failure ──► Finished | TimeOut | ExpiredOnProviderSide | Error
 //! ```
+//! A gateway may send the payer to the bank first (3-D Secure, only on a page): the attempt is challenged, then goes on.
+//!
 //! An approval that must not stand (a security code that did not match, a part of the amount) is given back by a
 //! reversal; the session stays Processing until that is confirmed, then goes on as after a decline. After the end
 //! only operations happen (refunds, late reversals): they never change how it ended.
@@ -15,7 +17,8 @@
 //! done: it stays open until the gateway's notification, an answer or the operator says how it ended.
 //!
 //! Each transition consumes the session and gives a [`Change`]; nothing is ever half changed. Those of an attempt
-//! are in `saga`, those of operations in `operations`, what a gateway tells unasked in `told`.
+//! are in `saga`, its way over the bank in `challenges`, those of operations in `operations`, what a gateway tells
+//! unasked in `told`.
 
 use std::time::Duration;
 
@@ -36,6 +39,7 @@ use crate::payment_data::PaymentData;
 use crate::time::Timestamp;
 use crate::webhook::TRIES_WINDOW;
 
+mod challenges;
 mod operations;
 mod saga;
 mod told;
@@ -398,7 +402,15 @@ impl Session {
     }
 
     fn is_unknown(&self) -> bool {
-        self.open_attempt().is_some_and(|attempt| attempt.state != AttemptState::Intent)
+        self.open_attempt().is_some_and(|attempt| match &attempt.state {
+            AttemptState::Unknown { .. } | AttemptState::Answered { .. } => true,
+            // It goes on: nobody would pay again now.
+            AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
+            | AttemptState::NotSent { .. }
+            | AttemptState::NotCharged { .. } => false,
+        })
     }
 
     fn still_open(&self) -> Result<(), WrongState> {

@@ -104,7 +104,14 @@ fn line(session: &Session, attempt: &Attempt) -> String {
         (AttemptState::Unknown { .. }, Undoing::Failed) => "unknown, undoing failed",
         (AttemptState::Answered { .. }, _) if attempt.is_reversing() => "reversing",
         (AttemptState::Answered { .. }, _) => "pending",
-        (AttemptState::Intent | AttemptState::NotSent { .. } | AttemptState::NotCharged { .. }, _) => "open",
+        (AttemptState::Challenged { .. }, _) => "challenged",
+        (
+            AttemptState::Intent
+            | AttemptState::Confirming { .. }
+            | AttemptState::NotSent { .. }
+            | AttemptState::NotCharged { .. },
+            _,
+        ) => "open",
     };
     format!(
         "{}  {state}  {}  gateway {}  account {}  session {}  since {}",

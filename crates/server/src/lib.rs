@@ -25,6 +25,7 @@ pub mod media;
 pub mod metrics;
 pub mod payments;
 pub mod recorder;
+pub mod senders;
 pub mod serve;
 pub mod sip;
 pub mod webhooks;

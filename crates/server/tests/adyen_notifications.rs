@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hushpad::http;
 use hushpad::metrics::Metrics;
-use hushpad::payments::{Books, Payments, PaymentsParts, Progress, StillThere};
+use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
 use hushpad::world::RealWorld;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
@@ -122,12 +122,14 @@ impl Town {
     async fn pays_by(&self, configuration: ConfigurationId, keys: &str, amount: &str) -> Session {
         let session = self.opens(configuration, amount).await;
         let (sender, mut progress) = mpsc::channel(8);
-        self.payments.pay(session.clone(), card(keys), StillThere::yes(), sender);
+        self.payments.pay(session.clone(), card(keys), CameBy::Phone, StillThere::yes(), sender);
         // The first word: it is answered, or waited for.
         let told = progress.recv().await.unwrap();
         tokio::spawn(async move { while progress.recv().await.is_some() {} });
         match told {
-            Progress::Waiting(session) | Progress::Answered(session, _) => *session,
+            Progress::Waiting(session) | Progress::Challenged(session) | Progress::Answered(session, _) => {
+                *session
+            }
             Progress::NotBegun(..) | Progress::NotSent(..) => panic!("nothing was sent"),
         }
     }

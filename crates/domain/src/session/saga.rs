@@ -176,6 +176,8 @@ impl Session {
             // What was undone has had its one authorisation: an approval that is told later is the one that is gone.
             AttemptState::NotCharged { how: NotCharged::Undone }
             | AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
             | AttemptState::Unknown { .. } => false,
         };
         let approves = match answer.verdict {
@@ -276,7 +278,11 @@ impl Session {
         }
     }
 
-    fn set_open_attempt(&mut self, state: AttemptState, at: Timestamp) -> Result<AttemptNo, WrongState> {
+    pub(super) fn set_open_attempt(
+        &mut self,
+        state: AttemptState,
+        at: Timestamp,
+    ) -> Result<AttemptNo, WrongState> {
         let SessionState::Processing { attempt: no } = self.state else { return Err(self.no_attempt()) };
         let attempt = self.attempts.iter_mut().find(|attempt| attempt.no == no && attempt.is_open());
         let attempt = attempt.ok_or(WrongState::NoAttempt)?;

@@ -63,8 +63,11 @@ impl Session {
         };
         let declined = matches!(answer.verdict, Verdict::Declined { .. });
         match &attempt.state {
-            // Its own answer says more, and is on its way; after a restart the attempt is unknown.
-            AttemptState::Intent => Heard::NotYet,
+            // Its own answer says more, and is on its way, or its payer is at the bank; after a restart, or when nobody
+            // comes back, the attempt is unknown.
+            AttemptState::Intent | AttemptState::Challenged { .. } | AttemptState::Confirming { .. } => {
+                Heard::NotYet
+            }
             AttemptState::Unknown { undoing, .. } if undoing.may_be_done() && !declined => Heard::NotYet,
             AttemptState::Unknown { .. } => heard(self.resolved(Finding::Answer(answer), terms, at)),
             AttemptState::Answered { answer: before, .. } if before.verdict == Verdict::Pending => {
@@ -124,6 +127,8 @@ impl Session {
             }
             (
                 AttemptState::Intent
+                | AttemptState::Challenged { .. }
+                | AttemptState::Confirming { .. }
                 | AttemptState::NotSent { .. }
                 | AttemptState::Unknown { .. }
                 | AttemptState::Answered { .. }

@@ -2,6 +2,68 @@
 
 use super::*;
 
+/// What a gateway tells of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ToldAttempt {
+    Approved(i64),
+    Declined,
+    Undoing(UndoingEnd),
+}
+
+pub(super) fn told_of(told: ToldAttempt) -> (Option<Money>, Told) {
+    let attempt = |declined| Told::Attempt {
+        declined,
+        checks: Checks::default(),
+        result: BTreeMap::new(),
+        stored: None,
+    };
+    match told {
+        ToldAttempt::Approved(minor) => (Some(pounds(minor)), attempt(None)),
+        ToldAttempt::Declined => (Some(pounds(1_240)), attempt(Some(DeclineClass::OtherCard))),
+        ToldAttempt::Undoing(end) => (None, Told::Reversal { end, reason: String::new() }),
+    }
+}
+
+pub(super) fn notification(reference: Uuid, (amount, what): (Option<Money>, Told)) -> Notification {
+    Notification {
+        dedupe_key: "key".to_owned(),
+        reference,
+        gateway_reference: "psp-1".to_owned(),
+        original_reference: None,
+        amount,
+        what,
+    }
+}
+
+pub(super) fn hears(session: Session, told: &Notification, retry: Retry, at: Timestamp) -> Option<Change> {
+    match session.told(&GatewayName("sandbox".into()), told, retry, at) {
+        Heard::Change(change) => Some(*change),
+        Heard::Known | Heard::NotYet | Heard::Odd(_) => None,
+    }
+}
+
+/// What a gateway has only accepted is neither money given back nor a proof of anything.
+pub(super) fn nothing_accepted_counts_as_done(before: &Session, after: &Session, events: &[Event]) -> bool {
+    let settled = events.iter().any(|event| matches!(event.kind, EventKind::Settled { .. }));
+    let accepted = |operation: &Operation| matches!(operation.state, OperationState::Accepted { .. });
+    after.attempts.iter().all(|attempt| {
+        let open = attempt.operations.iter().any(accepted);
+        let reversing = attempt
+            .operations
+            .iter()
+            .any(|operation| accepted(operation) && matches!(operation.kind, OperationKind::Reverse { .. }));
+        let old = before.attempt(attempt.no);
+        // No approval is taken while its undoing may be on its way; only the operator, who looked, may say so.
+        let was_undone = old.is_some_and(|old| old.undoing().may_be_done());
+        // What was undone stays undone.
+        let gone = AttemptState::NotCharged { how: NotCharged::Undone };
+        (!open || attempt.open_operation().is_some())
+            && (!reversing || (attempt.is_reversing() && !attempt.is_given_back()))
+            && (!was_undone || settled || attempt.standing().is_none())
+            && old.is_none_or(|old| old.state != gone || attempt.state == gone)
+    })
+}
+
 fn told(no: u16, what: ToldAttempt) -> Step {
     Step::Told(no, what, Retry::Possible)
 }

@@ -1,7 +1,7 @@
 //! Payments with a card that the gateway keeps: an attempt like any other, without a call and without keys.
 
 use async_trait::async_trait;
-use hushpad_domain::attempt::{Initiator, Purpose, StoredCard};
+use hushpad_domain::attempt::{Initiator, Purpose, StoredCard, Unknown};
 use hushpad_domain::ids::AttemptId;
 use hushpad_domain::ports::{ChargeError, CommitError, StoreUnavailable, StoredCards};
 use hushpad_domain::session::Session;
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::books::Fenced;
 use super::plan::Plan;
 use super::saga::IntentRefused;
-use super::{Payments, StillThere};
+use super::{CameBy, Payments, StillThere};
 
 #[async_trait]
 impl StoredCards for Payments {
@@ -73,12 +73,15 @@ impl Payments {
             Initiator::Customer => Credential::StoredByCustomer,
             Initiator::Merchant => Credential::StoredByMerchant,
         };
-        let submission = self.submit(&session, &attempt, credential, &Source::Stored(&card)).await;
+        let submission =
+            self.submit(&session, &attempt, credential, &CameBy::Phone, &Source::Stored(&card)).await;
         drop(permit);
         let written = match submission {
             Submission::NotSent(reason) => self.write_not_sent(session, reason, &nobody).await,
             Submission::Answered(answer) => self.write_answer(session, answer, &plan, &nobody).await,
             Submission::Unknown(reason) => self.write_unknown(session, reason).await,
+            // No payer is there to be sent to the bank, and the order says so.
+            Submission::Challenged(_) => self.write_unknown(session, Unknown::Unreadable).await,
         };
         let session = written.map_err(fenced)?;
         let reversing = session.reversing_attempt().is_some();

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use hushpad_domain::attempt::{Attempt, GatewayAnswer, Undoing, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Undoing, Unknown, Verdict};
 use hushpad_domain::ids::AttemptNo;
 use hushpad_domain::operation::{Operation, Settlement, settled_as};
 use hushpad_domain::session::{Finding, Session};
-use hushpad_gateways::{Asked, NotKnown, Reversal};
+use hushpad_gateways::{Asked, Challenges, NotKnown, Reversal};
 use tracing::{info, warn};
 
 use super::books::Fenced;
@@ -179,6 +179,9 @@ impl Payments {
             // Only the gateway's or the operator's own word tells how that ended.
             Undoing::Accepted | Undoing::Failed => return Look::NobodyToAsk,
         }
+        if self.never_went_on(attempt) {
+            return Look::Found(Finding::NotCharged);
+        }
         match self.acquirer.ask(attempt).await {
             Asked::Found(answer) if answer.verdict == Verdict::Pending => Look::Pending(answer),
             Asked::Found(answer) => Look::Found(Finding::Answer(answer)),
@@ -233,6 +236,13 @@ impl Payments {
             }
         };
         Ok((session, look))
+    }
+
+    /// Whether the payer left at the bank, and this gateway charges nothing before we go on after that.
+    fn never_went_on(&self, attempt: &Attempt) -> bool {
+        let abandoned = matches!(attempt.state, AttemptState::Unknown { reason: Unknown::Abandoned, .. });
+        let caps = self.acquirer.caps(&attempt.gateway);
+        abandoned && caps.is_some_and(|caps| caps.challenge == Challenges::ChargedOnReturn)
     }
 
     fn reverses_by_ref(&self, attempt: &Attempt) -> bool {

@@ -9,15 +9,18 @@ use hushpad::payments::Acquirer;
 use hushpad_domain::attempt::{
     Attempt, AttemptState, Check, DeclineClass, GatewayAnswer, NotSent, Unknown, Verdict,
 };
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, GatewayName, OperationId};
+use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::Money;
 use hushpad_domain::notification::{Notification, UndoingEnd};
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, FollowUp, FollowUpKind, FollowUpSubmission, NotKnown, NotificationError,
-    Order, Replay, Reversal, Source, Submission,
+    Asked, AskedFollowUp, Caps, Challenges, Channel, FollowUp, FollowUpKind, FollowUpSubmission, NotKnown,
+    NotificationError, Order, Replay, Return, Reversal, Source, Step, Submission,
 };
 
+use super::bank::Visit;
 use super::dice::Dice;
 use super::memory::Disk;
 use super::world::VirtualWorld;
@@ -52,6 +55,8 @@ pub(crate) struct Entry {
     pub(crate) ends: BTreeMap<OperationId, bool>,
     /// The same of the undoing without an answer.
     pub(super) undoing: Option<UndoingEnd>,
+    /// Where its payer is, when the gateway wanted to see one.
+    pub(super) visit: Option<Visit>,
 }
 
 impl Entry {
@@ -65,7 +70,7 @@ impl Entry {
         if self.is_booked(now) && !self.reversed { self.held - self.refunded } else { 0 }
     }
 
-    fn answer(&self, now: i64) -> GatewayAnswer {
+    pub(super) fn answer(&self, now: i64) -> GatewayAnswer {
         let verdict = match &self.verdict {
             Verdict::Pending if now >= self.final_at => Verdict::Approved,
             verdict => verdict.clone(),
@@ -80,7 +85,7 @@ impl Entry {
 pub(crate) struct SimGateways {
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(super) caps: Arc<BTreeMap<GatewayName, Caps>>,
-    disk: Disk,
+    pub(super) disk: Disk,
     world: VirtualWorld,
     pub(super) dice: Dice,
     /// A broken build: a reset after the request is taken for a connection that never was.
@@ -101,6 +106,8 @@ impl SimGateways {
             ("both", true, true, Replay::StoresFirst { window: Duration::from_secs(86_400) }, true),
             ("operator", false, false, Replay::None, true),
             ("tells", false, true, Replay::StoresFirst { window: Duration::from_secs(86_400) }, false),
+            ("at-bank", true, false, Replay::None, true),
+            ("on-return", false, true, Replay::None, true),
         ];
         let notifies = |name: &str| name == "tells";
         let caps = kinds.map(|(name, query_by_ref, reverse_by_ref, replay, query_follow_up)| {
@@ -113,6 +120,11 @@ impl SimGateways {
                 follow_ups,
                 settle_time: SETTLE,
                 notifies: notifies(name),
+                challenge: match name {
+                    "at-bank" => Challenges::ChargedAtBank,
+                    "on-return" => Challenges::ChargedOnReturn,
+                    _ => Challenges::None,
+                },
                 ..model.clone()
             };
             (GatewayName(name.to_owned()), caps)
@@ -137,7 +149,7 @@ impl SimGateways {
         }
     }
 
-    fn verdict(&self, amount: Money) -> (Verdict, Check) {
+    pub(super) fn verdict(&self, amount: Money) -> (Verdict, Check) {
         let approved = || (Verdict::Approved, Check::Match);
         match self.dice.below(100) {
             0..50 => approved(),
@@ -154,7 +166,7 @@ impl SimGateways {
     }
 
     /// Books the attempt `after` from now.
-    fn book(&self, attempt: &Attempt, after: Duration, verdict: Verdict, security_code: Check) {
+    pub(super) fn book(&self, attempt: &Attempt, after: Duration, verdict: Verdict, security_code: Check) {
         let held = match &verdict {
             Verdict::Approved | Verdict::Review | Verdict::Pending => attempt.amount.minor(),
             Verdict::Partial { approved } => approved.minor(),
@@ -234,10 +246,16 @@ impl Acquirer for SimGateways {
                 operations: BTreeSet::new(),
                 ends: BTreeMap::new(),
                 undoing: None,
+                visit: None,
             });
             entry.requests += 1;
         });
         tokio::time::sleep(self.dice.millis(1_000)).await;
+        if let (Channel::Ecommerce(_), 50..) = (order.channel, fate)
+            && self.caps[&attempt.gateway].challenge != Challenges::None
+        {
+            return Submission::Challenged(self.send_to_the_bank(attempt));
+        }
         let (verdict, code) = self.verdict(attempt.amount);
         let lost = if self.resets_are_not_sent {
             Submission::NotSent(NotSent::Unreachable)
@@ -267,6 +285,15 @@ impl Acquirer for SimGateways {
         Submission::Answered(self.with(|ledger, now| ledger.entries[&attempt.id].answer(now)))
     }
 
+    fn read_return(&self, attempt: &Attempt, _: &Challenge, came_along: &[u8]) -> Option<Return> {
+        let back = Step { no: 0, ids: vec![attempt.id.to_string()] };
+        (came_along == super::bank::BACK).then(|| Return::from(back))
+    }
+
+    async fn go_on(&self, attempt: &Attempt, _: Option<&MaskedCard>, _: &Return) -> Submission {
+        self.go_on_after_the_bank(attempt).await
+    }
+
     async fn ask(&self, attempt: &Attempt) -> Asked {
         tokio::time::sleep(self.dice.millis(200)).await;
         let caps = &self.caps[&attempt.gateway];
@@ -276,6 +303,9 @@ impl Acquirer for SimGateways {
         }
         if self.dice.percent(10) {
             return Asked::NotKnown(NotKnown::Unreachable);
+        }
+        if let Some(told) = self.ask_after_the_bank(attempt) {
+            return told;
         }
         self.with(|ledger, now| match ledger.entries.get(&attempt.id) {
             Some(entry) if entry.is_booked(now) && !entry.reversed => Asked::Found(entry.answer(now)),

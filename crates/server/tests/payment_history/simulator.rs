@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hushpad::http;
-use hushpad::payments::{Acquirer, Books, Payments, PaymentsParts, Progress, StillThere, recovery};
+use hushpad::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere, recovery};
 use hushpad_card::Card;
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
 use hushpad_domain::attempt::{Attempt, NotSent, Purpose, Unknown};
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::event::EventKind;
 use hushpad_domain::field::Field;
 use hushpad_domain::field_map::FieldMap;
 use hushpad_domain::ids::{
     AccountId, AgentId, ConfigurationId, GatewayName, OperationId, ProviderSessionGuid, SessionGuid,
 };
-use hushpad_domain::masked_card::Brand;
+use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::notification::Notification;
 use hushpad_domain::operation::{Asked as Wanted, OperationKind, OperationState, Settlement, settled_as};
@@ -29,7 +30,7 @@ use hushpad_domain::session::{NewSession, OperationRequest, Outcome, Session, Se
 use hushpad_gateways::sandbox::{self, Chaos, Charge, Fault, Ledger};
 use hushpad_gateways::{
     Asked, AskedFollowUp, Caps, CyberSourceAuth, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind,
-    Gateways, NotificationError, Order, Reversal, Source, Submission,
+    Gateways, NotificationError, Order, Return, Reversal, Source, Submission,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -255,15 +256,15 @@ impl Town {
 
     async fn pay(&self, payments: &Payments, session: Session, still_there: &StillThere) -> Session {
         let (sender, mut progress) = mpsc::channel(8);
-        payments.pay(session.clone(), self.card(), still_there.clone(), sender);
+        payments.pay(session.clone(), self.card(), CameBy::Phone, still_there.clone(), sender);
         if self.dice.percent(15) {
             let (second, _unheard) = mpsc::channel(8);
-            payments.pay(session.clone(), self.card(), still_there.clone(), second);
+            payments.pay(session.clone(), self.card(), CameBy::Phone, still_there.clone(), second);
         }
         let mut known = session;
         while let Some(told) = progress.recv().await {
             match told {
-                Progress::Waiting(session) => known = *session,
+                Progress::Waiting(session) | Progress::Challenged(session) => known = *session,
                 Progress::NotBegun(session, _)
                 | Progress::NotSent(session, _)
                 | Progress::Answered(session, _) => {
@@ -372,6 +373,14 @@ impl Acquirer for Line {
             }
             submission => submission,
         }
+    }
+
+    fn read_return(&self, attempt: &Attempt, challenge: &Challenge, came_along: &[u8]) -> Option<Return> {
+        Acquirer::read_return(&self.gateways, attempt, challenge, came_along)
+    }
+
+    async fn go_on(&self, attempt: &Attempt, card: Option<&MaskedCard>, back: &Return) -> Submission {
+        Acquirer::go_on(&self.gateways, attempt, card, back).await
     }
 
     async fn ask(&self, attempt: &Attempt) -> Asked {
