@@ -68,6 +68,11 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
+    tokio::spawn({
+        let payments = payments.clone();
+        async move { payments.take_up_notifications().await }
+    });
+    let inbox = Arc::new(payments.clone());
     let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
@@ -92,7 +97,8 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         changes: announcer,
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
-        operations: Arc::new(payments),
+        operations: Arc::new(payments.clone()),
+        stored_cards: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
         settings: web_settings(&config.api, &config.page, config.web_limits),
@@ -116,6 +122,11 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
     tasks.extend(serve_payer(payer, &stop).await?);
+    if let Some(address) = config.notifications {
+        let router = hushpad_web::notification_router(inbox);
+        tasks.push(serve_on(address, "gateways' notifications", router, &stop).await?);
+        info!(listen = %address, "gateways' notifications");
+    }
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
@@ -179,6 +190,7 @@ fn payments(
     Payments::new(PaymentsParts {
         books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
         settlements: store.clone(),
+        notifications: store.clone(),
         acquirer: gateways,
         directory: Arc::clone(directory),
         world: Arc::new(world.clone()),

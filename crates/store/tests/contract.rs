@@ -4,6 +4,7 @@
 mod cluster;
 mod links;
 mod lists;
+mod notifications;
 mod operations;
 mod replays;
 mod story;
@@ -18,7 +19,9 @@ use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
-use hushpad_domain::ports::{Clients, CommitError, Credentials, Replays, Sessions, Settlements, Webhooks};
+use hushpad_domain::ports::{
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, Webhooks,
+};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
 use links::{
@@ -29,6 +32,11 @@ use lists::{
     pages_of_a_list_neither_skip_nor_repeat, sessions_are_listed_newest_first_by_what_is_asked,
     signing_keys_are_numbered_once, two_secrets_are_kept_while_one_is_changed,
     what_is_spent_stays_spent_until_it_has_expired,
+};
+use notifications::{
+    a_replaced_owner_keeps_and_takes_up_nothing, a_session_is_found_by_its_attempt_and_by_its_operation,
+    what_was_told_before_is_known_also_after_it_was_taken_up,
+    what_was_told_waits_in_order_and_survives_its_owner,
 };
 use operations::{
     a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
@@ -68,6 +76,7 @@ struct Ports {
     replays: Arc<dyn Replays>,
     credentials: Arc<dyn Credentials>,
     settlements: Arc<dyn Settlements>,
+    notifications: Arc<dyn Notifications>,
     webhooks: Arc<dyn Webhooks>,
 }
 
@@ -489,6 +498,10 @@ macro_rules! contract_of {
             dead_letters_are_listed_and_replayed_within_their_account,
             deliveries_go_with_their_session,
             a_replaced_owner_settles_nothing,
+            what_was_told_waits_in_order_and_survives_its_owner,
+            what_was_told_before_is_known_also_after_it_was_taken_up,
+            a_session_is_found_by_its_attempt_and_by_its_operation,
+            a_replaced_owner_keeps_and_takes_up_nothing,
         }
     };
 }
@@ -512,6 +525,7 @@ impl Engine for Sqlite {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            notifications: store.clone(),
             webhooks: store,
         }
     }
@@ -537,6 +551,7 @@ impl Engine for Postgres {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            notifications: store.clone(),
             webhooks: store,
         }
     }

@@ -55,6 +55,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             page,
             payer,
             admin: raw.admin.listen,
+            notifications: raw.notifications.as_ref().map(|raw| raw.listen),
             store_url,
             calls,
             web_limits,

@@ -45,6 +45,8 @@ pub struct Config {
     pub payer: Option<HttpListener>,
     /// Health and metrics.
     pub admin: SocketAddr,
+    /// Where gateways tell unasked what became of something; `None` where none does.
+    pub notifications: Option<SocketAddr>,
     /// Where sessions are kept: `sqlite:PATH` or `postgres://…`, which may hold a password.
     pub store_url: Zeroizing<String>,
     /// SIP and calls.

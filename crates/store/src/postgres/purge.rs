@@ -5,12 +5,13 @@
 //! are used again. So the disk under the database must be encrypted, and archives of its log must not outlive
 //! the retention.
 
+use hushpad_domain::notification::NOTIFICATION_RETENTION;
 use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgConnection;
 
 use super::writer::GroupError;
-use super::{credentials, replays, settlements};
+use super::{credentials, notifications, replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -40,11 +41,16 @@ pub(super) async fn batch(
     let removed = remove(connection, sessions).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     credentials::forget(connection, now).await?;
+    let told = before(now, NOTIFICATION_RETENTION);
+    let told = notifications::forget(connection, told, BATCH_REPLAYS).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
         sessions: staying.cast_unsigned() + removed.cast_unsigned(),
-        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || replays == u64::from(BATCH_REPLAYS),
+        more: wiped == BATCH_SESSIONS
+            || removed == BATCH_SESSIONS
+            || told == u64::from(BATCH_REPLAYS)
+            || replays == u64::from(BATCH_REPLAYS),
     })
 }
 

@@ -76,6 +76,23 @@ pub(super) async fn by_provider(
     row.map(SessionRow::read).transpose()
 }
 
+/// The session with an attempt or an operation of this id.
+pub(super) async fn by_reference(
+    readers: &PgPool,
+    reference: Uuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!(
+        "session.guid IN (SELECT attempt.session FROM attempt WHERE attempt.id = $1
+                          UNION ALL
+                          SELECT operation.session FROM operation WHERE operation.id = $1)"
+    ))
+    .bind(reference)
+    .fetch_optional(readers)
+    .await
+    .map_err(unavailable)?;
+    row.map(SessionRow::read).transpose()
+}
+
 /// The sessions with these guids, of any account: only for what goes to their own account's webhook.
 pub(super) async fn by_guids(readers: &PgPool, guids: &[Uuid]) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> = sqlx::query_as(read_session!("session.guid = ANY ($1)"))

@@ -4,11 +4,12 @@
 //! must vanish lies in the table `held`, whose rows are never moved while they hold anything: appended,
 //! wiped in place at the same length, and removed only once no live row can share or neighbour their page.
 
+use hushpad_domain::notification::NOTIFICATION_RETENTION;
 use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{credentials, replays, settlements};
+use super::{credentials, notifications, replays, settlements};
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
@@ -28,6 +29,8 @@ pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> 
     let swept = sweep(connection).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     credentials::forget(connection, now).await?;
+    let told = before(now, NOTIFICATION_RETENTION);
+    let told = notifications::forget(connection, told, BATCH_REPLAYS).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
@@ -35,6 +38,7 @@ pub(super) async fn batch(connection: &mut SqliteConnection, now: Timestamp) -> 
         more: wiped == BATCH_SESSIONS
             || removed == BATCH_SESSIONS
             || swept == BATCH_WIPED.cast_unsigned()
+            || told == u64::from(BATCH_REPLAYS)
             || replays == u64::from(BATCH_REPLAYS),
     })
 }

@@ -74,6 +74,23 @@ pub(super) async fn by_provider(
     row.map(SessionRow::read).transpose()
 }
 
+/// The session with an attempt or an operation of this id.
+pub(super) async fn by_reference(
+    readers: &SqlitePool,
+    reference: Uuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!(
+        "session.id IN (SELECT session FROM attempt WHERE id = $1
+                        UNION ALL
+                        SELECT session FROM operation WHERE id = $1)"
+    ))
+    .bind(reference.as_bytes().as_slice())
+    .fetch_optional(readers)
+    .await
+    .map_err(unavailable)?;
+    row.map(SessionRow::read).transpose()
+}
+
 /// The sessions with these guids, of any account: only for what goes to their own account's webhook.
 pub(super) async fn by_guids(readers: &SqlitePool, guids: &str) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> =

@@ -1,4 +1,5 @@
 mod calls;
+mod charge;
 mod contract;
 mod digital;
 mod document;
