@@ -20,7 +20,7 @@ use crate::admin::{self, Admin};
 use crate::announcer::Announcer;
 use crate::calls::{CallTable, Calls};
 use crate::capture::SecureDesk;
-use crate::config::{Config, HttpListener};
+use crate::config::{CertificateListener, Config, HttpListener};
 use crate::http;
 use crate::log::Redactor;
 use crate::media::MediaPlane;
@@ -47,9 +47,9 @@ pub struct Running {
 /// # Errors
 /// What could not be started, and why.
 pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running> {
-    let world = RealWorld::new();
+    let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
-    let store = hushpad_store::open(&config.store_url, Ownership::Exclusive)
+    let store = hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys)
         .await
         .map(Arc::new)
         .context("the store")?;
@@ -83,12 +83,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         operations: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
-        settings: WebSettings {
-            issuer: config.api.public_url.clone(),
-            api_base_url: config.api.public_url.clone(),
-            page_base_url: config.page.public_url.clone(),
-            limits: config.web_limits,
-        },
+        settings,
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
     let admin = admin::router(Admin {
@@ -101,13 +96,30 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         redactor,
     });
     let stop = CancellationToken::new();
-    let tasks = vec![
-        serve(&config.api, "Payment API", hushpad_web::api_router(Arc::clone(&web)), &stop).await?,
+    let api = hushpad_web::api_router(Arc::clone(&web));
+    let mut tasks = vec![
+        serve(&config.api, "Payment API", api.clone(), &stop).await?,
         serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
+    if let Some(listener) = &config.api_certificates {
+        tasks.push(serve_certificates(listener, api, &stop).await?);
+    }
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+fn web_settings(config: &Config) -> WebSettings {
+    WebSettings {
+        issuer: config.api.public_url.clone(),
+        api_base_url: config.api.public_url.clone(),
+        certificates_base_url: config
+            .api_certificates
+            .as_ref()
+            .map(|listener| listener.http.public_url.clone()),
+        page_base_url: config.page.public_url.clone(),
+        limits: config.web_limits,
+    }
 }
 
 /// The gateways; their connections are opened beside, so that the first payment need not wait for handshakes.
@@ -163,6 +175,19 @@ async fn serve(
 ) -> anyhow::Result<JoinHandle<()>> {
     info!(listen = %listener.listen, url = %listener.public_url, "{what}");
     serve_on(listener.listen, what, router, stop).await
+}
+
+async fn serve_certificates(
+    listener: &CertificateListener,
+    router: axum::Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let CertificateListener { http: HttpListener { listen, public_url }, certificates } = listener;
+    info!(%listen, url = %public_url, "Payment API for clients with certificates");
+    let socket = TcpListener::bind(listen);
+    let socket = socket.await.with_context(|| format!("api.certificates: cannot listen on {listen}"))?;
+    let certificates = Arc::clone(certificates);
+    Ok(tokio::spawn(http::serve_with_certificates(socket, certificates, router, stop.clone())))
 }
 
 async fn serve_on(

@@ -19,9 +19,9 @@ use hushpad_domain::ports::{Clients, CommitError, Credentials, Replays, Sessions
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
 use lists::{
-    pages_of_a_list_neither_skip_nor_repeat, sessions_are_listed_newest_first_by_what_is_asked,
-    signing_keys_are_numbered_once, two_secrets_are_kept_while_one_is_changed,
-    what_is_spent_stays_spent_until_it_has_expired,
+    agents_sign_in_by_what_was_put_last, pages_of_a_list_neither_skip_nor_repeat,
+    sessions_are_listed_newest_first_by_what_is_asked, signing_keys_are_numbered_once,
+    two_secrets_are_kept_while_one_is_changed, what_is_spent_stays_spent_until_it_has_expired,
 };
 use operations::{
     a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
@@ -373,6 +373,8 @@ async fn clients_are_added_listed_found_and_revoked<E: Engine>() {
         secret_hash: [7; 32],
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label: "the shop".to_owned(),
         created_on: minute(at),
         revoked_on: None,
@@ -428,6 +430,7 @@ macro_rules! contract_of {
             two_secrets_are_kept_while_one_is_changed,
             what_is_spent_stays_spent_until_it_has_expired,
             signing_keys_are_numbered_once,
+            agents_sign_in_by_what_was_put_last,
             every_operation_reads_back,
             of_two_refunds_at_once_one_is_begun,
             ended_sessions_with_something_to_see_to_are_found,
@@ -485,15 +488,17 @@ contract_of!(Sqlite in sqlite);
 
 struct Postgres {
     database: cluster::Database,
+    keys: tempfile::TempDir,
 }
 
 impl Engine for Postgres {
     async fn new() -> Self {
-        Self { database: cluster::Database::new().await }
+        Self { database: cluster::Database::new().await, keys: tempfile::tempdir().unwrap() }
     }
 
     async fn open(&self) -> Ports {
-        let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
+        let (url, keys) = (self.database.url(), self.keys.path().join("keys"));
+        let store = PostgresStore::open_with_keys(&url, Ownership::TakeOver, Some(&keys)).await.unwrap();
         let store = Arc::new(store);
         Ports {
             sessions: store.clone(),

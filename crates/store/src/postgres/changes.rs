@@ -13,9 +13,10 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
 
 use super::writer::GroupError;
+use crate::keys::Keys;
 use crate::rows::{
     OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
-    changed_operations, event_kind_text, payment_data_text, purpose_word,
+    changed_operations, event_kind_text, purpose_word, reference_tag, sealed_payment_data,
 };
 
 /// Locked against a new owner until the transaction ends; empty when there is one already.
@@ -116,8 +117,8 @@ const OPEN: &str = with_ours!(
     "changed AS (
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
                               state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
-                              holds)
-         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE
+                              holds, reference_tag)
+         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE, $24
            FROM ours
              ON CONFLICT DO NOTHING
       RETURNING guid
@@ -151,8 +152,9 @@ pub(super) async fn apply(
     connection: &mut PgConnection,
     change: &Change,
     epoch: i64,
+    keys: &Keys,
 ) -> Result<Result<(), CommitError>, GroupError> {
-    let (sql, arguments) = match statement(change, epoch) {
+    let (sql, arguments) = match statement(change, epoch, keys) {
         Ok(statement) => statement,
         Err(refused) => return Ok(Err(CommitError::Unavailable(refused))),
     };
@@ -179,7 +181,11 @@ async fn why_not_opened(
     Ok(if there { CommitError::Conflict } else { CommitError::CallTaken })
 }
 
-fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments), StoreUnavailable> {
+fn statement(
+    change: &Change,
+    epoch: i64,
+    keys: &Keys,
+) -> Result<(&'static str, PgArguments), StoreUnavailable> {
     let attempt = changed_attempt(change)?;
     let operations = changed_operations(change)?;
     let mut query = Arguments::default();
@@ -190,7 +196,7 @@ fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments),
         if attempt.is_some() {
             return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
-        bind_new_session(&mut query, &change.after)?;
+        bind_new_session(&mut query, &change.after, keys)?;
         return Ok((OPEN, query.0));
     }
     bind_ending(&mut query, change)?;
@@ -202,7 +208,7 @@ fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments),
         None => None,
     };
     if let Some(held) = &held {
-        query.add(held.text()?.into_bytes())?;
+        query.add(held.sealed(keys)?)?;
     }
     if !operations.is_empty() {
         query.add(operations_text(&operations)?)?;
@@ -243,8 +249,8 @@ fn bind_events(query: &mut Arguments, events: &[Event]) -> Result<(), StoreUnava
     query.add(kinds)
 }
 
-/// Parameters 15 to 23 of [`OPEN`].
-fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+/// Parameters 15 to 24 of [`OPEN`].
+fn bind_new_session(query: &mut Arguments, session: &Session, keys: &Keys) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0)?;
     query.add(i64::from(session.configuration.0))?;
@@ -253,8 +259,9 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
-    query.add(session.webhook)
+    query.add(sealed_payment_data(&session.payment_data, keys)?)?;
+    query.add(session.webhook)?;
+    query.add(reference_tag(session, keys)?)
 }
 
 /// Parameters 17 to 25 of the statements with an attempt.

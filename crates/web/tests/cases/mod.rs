@@ -1,4 +1,5 @@
 mod calls;
+mod certificates;
 mod contract;
 mod document;
 mod events;
@@ -9,5 +10,6 @@ mod operations;
 mod page;
 mod refusals;
 mod sessions;
+mod sign_in;
 mod token;
 mod webhooks;
