@@ -13,6 +13,7 @@
 
 mod cards;
 mod crowd;
+mod database;
 mod desk;
 mod ear;
 mod http;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::challenge::{Challenge, Visit};
 use crate::field::Field;
 use crate::ids::{AttemptId, AttemptNo, GatewayName};
 use crate::masked_card::MaskedCard;
@@ -67,6 +68,17 @@ impl Purpose {
 pub enum AttemptState {
     /// The intent is committed; bytes may be on their way.
     Intent,
+    /// The gateway wants the payer to prove at the bank to be the cardholder. Only on a page. It may be charged without
+    /// another word of ours: some gateways go on as soon as the payer has confirmed.
+    Challenged {
+        /// Where the payer is.
+        visit: Visit,
+    },
+    /// The payer is back from the bank, and that we go on is committed; bytes may be on their way.
+    Confirming {
+        /// Where the payer was.
+        visit: Visit,
+    },
     /// Surely no byte of the request was written.
     NotSent {
         /// Why, for the operator.
@@ -116,6 +128,8 @@ pub enum Unknown {
     Unreadable,
     /// We stopped between the intent and the answer.
     Restarted,
+    /// The payer did not come back from the bank, or never confirmed there.
+    Abandoned,
 }
 
 /// What a gateway answered, in our words. Only a connector makes one, from the gateway's reply.
@@ -224,7 +238,8 @@ pub enum DeclineClass {
     TryLater,
     /// Never with this card: lost, stolen, closed.
     Never,
-    /// The issuer wants the cardholder to authenticate. That cannot be done by phone: a payment link can.
+    /// The issuer wants the cardholder to authenticate, and cannot be given that here: by phone never, on a page where
+    /// the gateway has no challenge of ours. By phone: a payment link can.
     Authenticate,
 }
 
@@ -233,7 +248,10 @@ impl Attempt {
     #[must_use]
     pub fn is_open(&self) -> bool {
         match &self.state {
-            AttemptState::Intent | AttemptState::Unknown { .. } => true,
+            AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
+            | AttemptState::Unknown { .. } => true,
             AttemptState::Answered { answer, .. } => answer.verdict == Verdict::Pending,
             AttemptState::NotSent { .. } | AttemptState::NotCharged => false,
         }
@@ -245,8 +263,37 @@ impl Attempt {
         match &self.state {
             AttemptState::Answered { answer, .. } => Some(answer),
             AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
             | AttemptState::NotSent { .. }
             | AttemptState::Unknown { .. }
+            | AttemptState::NotCharged => None,
+        }
+    }
+
+    /// The challenge that the payer is at, while it can still be answered.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&Challenge> {
+        match &self.state {
+            AttemptState::Challenged { visit } => Some(&visit.challenge),
+            AttemptState::Intent
+            | AttemptState::Confirming { .. }
+            | AttemptState::NotSent { .. }
+            | AttemptState::Unknown { .. }
+            | AttemptState::Answered { .. }
+            | AttemptState::NotCharged => None,
+        }
+    }
+
+    /// The payer's visit to the bank, while it lasts and while we go on after it.
+    #[must_use]
+    pub fn visit(&self) -> Option<&Visit> {
+        match &self.state {
+            AttemptState::Challenged { visit } | AttemptState::Confirming { visit } => Some(visit),
+            AttemptState::Intent
+            | AttemptState::NotSent { .. }
+            | AttemptState::Unknown { .. }
+            | AttemptState::Answered { .. }
             | AttemptState::NotCharged => None,
         }
     }

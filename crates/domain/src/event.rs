@@ -34,6 +34,18 @@ pub enum EventKind {
         /// Which attempt.
         attempt: AttemptNo,
     },
+    /// The payer is sent to the bank, to prove to be the cardholder.
+    #[serde(rename = "attempt.challenge")]
+    Challenge {
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
+    /// The payer is back from the bank; bytes go out after this.
+    #[serde(rename = "attempt.challenge_returned")]
+    ChallengeReturned {
+        /// Which attempt.
+        attempt: AttemptNo,
+    },
     /// Nothing was sent.
     #[serde(rename = "attempt.not_sent")]
     NotSent {
@@ -179,6 +191,8 @@ impl EventKind {
             Self::Created
             | Self::InProgress
             | Self::Intent { .. }
+            | Self::Challenge { .. }
+            | Self::ChallengeReturned { .. }
             | Self::NotSent { .. }
             | Self::Unknown { .. }
             | Self::Pending { .. }
@@ -204,6 +218,8 @@ impl EventKind {
             Self::Created
             | Self::InProgress
             | Self::Intent { .. }
+            | Self::Challenge { .. }
+            | Self::ChallengeReturned { .. }
             | Self::NotSent { .. }
             | Self::Unknown { .. }
             | Self::Approved { .. }
@@ -225,6 +241,8 @@ impl EventKind {
     pub fn changed_attempt(&self) -> Option<AttemptNo> {
         match self {
             Self::Intent { attempt }
+            | Self::Challenge { attempt }
+            | Self::ChallengeReturned { attempt }
             | Self::NotSent { attempt }
             | Self::Unknown { attempt }
             | Self::Approved { attempt }
@@ -259,6 +277,8 @@ impl EventKind {
             Self::Created
             | Self::InProgress
             | Self::Intent { .. }
+            | Self::Challenge { .. }
+            | Self::ChallengeReturned { .. }
             | Self::NotSent { .. }
             | Self::Unknown { .. }
             | Self::Approved { .. }

@@ -4,13 +4,16 @@
 //! chance come in as arguments, a state change goes out as a [`change::Change`] that one commit writes.
 //!
 //! Read in this order: [`session`] (the life of a payment session), [`attempt`] (one authorisation),
-//! [`operation`] (what is done with it afterwards), [`acceptance`] (what of an approval is taken),
+//! [`challenge`] (when the bank asks the payer), [`operation`] (what is done with it afterwards),
+//! [`acceptance`] (what of an approval is taken),
 //! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
-//! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`ports`] (every door to the outside).
+//! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`message`] (how a
+//! payment link reaches the payer), [`ports`] (every door to the outside).
 
 pub mod acceptance;
 pub mod account;
 pub mod attempt;
+pub mod challenge;
 pub mod change;
 pub mod client;
 pub mod credentials;
@@ -20,6 +23,7 @@ pub mod field_map;
 pub mod ids;
 pub mod listing;
 pub mod masked_card;
+pub mod message;
 pub mod money;
 pub mod open_session;
 pub mod operation;

@@ -17,6 +17,7 @@ use crate::ids::{
     SessionGuid,
 };
 use crate::listing::SessionQuery;
+use crate::message::{Contact, Message, SendRefused};
 use crate::operation::{OperationNo, OperationRefused, Settlement};
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
@@ -286,6 +287,17 @@ pub trait SecureSide: Send + Sync {
 
 /// Pages, newest wins.
 pub type PageStream = Pin<Box<dyn Stream<Item = PageState> + Send>>;
+
+/// How payment links reach payers: the account's own text message provider and mail server.
+#[async_trait]
+pub trait LinkSender: Send + Sync {
+    /// Sends a link. It is tried a few times within a minute or so; when a provider does not answer, the payer may get
+    /// the message twice. Once this returns `Ok`, the provider has taken it, which is not to say that it arrived.
+    ///
+    /// # Errors
+    /// [`SendRefused`].
+    async fn send(&self, to: Contact, message: Message) -> Result<(), SendRefused>;
+}
 
 /// Time and chance, which only `server` has.
 pub trait World: Send + Sync {

@@ -7,12 +7,14 @@
 //!    │                 │      not sent ────────┘
 //!    └── cancel, hang-up, time-out, failure ──► Finished | TimeOut | ExpiredOnProviderSide | Error
 //! ```
+//! A gateway may send the payer to the bank first (3-D Secure, only on a page): the attempt is challenged, then goes on.
+//!
 //! An approval that must not stand (a security code that did not match, a part of the amount) is given back by a
 //! reversal; the session stays Processing until that is confirmed, then goes on as after a decline. After the end
 //! only operations happen (refunds, late reversals): they never change how it ended.
 //!
 //! Each transition consumes the session and gives a [`Change`]; nothing is ever half changed. Those of an attempt
-//! are in `saga`, those of operations in `operations`.
+//! are in `saga`, its way over the bank in `challenges`, those of operations in `operations`.
 
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use crate::payment_data::PaymentData;
 use crate::time::Timestamp;
 use crate::webhook::TRIES_WINDOW;
 
+mod challenges;
 mod operations;
 mod saga;
 
@@ -391,7 +394,15 @@ impl Session {
     }
 
     fn is_unknown(&self) -> bool {
-        self.open_attempt().is_some_and(|attempt| attempt.state != AttemptState::Intent)
+        self.open_attempt().is_some_and(|attempt| match &attempt.state {
+            AttemptState::Unknown { .. } | AttemptState::Answered { .. } => true,
+            // It goes on: nobody would pay again now.
+            AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
+            | AttemptState::NotSent { .. }
+            | AttemptState::NotCharged => false,
+        })
     }
 
     fn still_open(&self) -> Result<(), WrongState> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::attempt::{
-    Attempt, Check, DeclineClass, GatewayAnswer, NotSent, Purpose, Unknown, Verdict,
+    Attempt, AttemptState, Check, DeclineClass, GatewayAnswer, NotSent, Purpose, Unknown, Verdict,
 };
+use hushpad_domain::challenge::{Challenge, VISITS_MAX};
 use hushpad_domain::change::Change;
 use hushpad_domain::event::EventKind;
 use hushpad_domain::field::Field;
@@ -33,6 +34,10 @@ enum Step {
     Answer(Verdict, Check, Terms),
     NotSent(Retry),
     Unknown,
+    Challenge,
+    Return(u16),
+    UndoReturn(u16),
+    Abandon(u16),
     Resolve(Option<Verdict>, Terms),
     Late(u16, Verdict),
     Settle(u16, bool, Retry),
@@ -78,6 +83,10 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => (verdicts(), check, terms()).prop_map(|(verdict, code, terms)| Step::Answer(verdict, code, terms)),
         1 => retry().prop_map(Step::NotSent),
         2 => Just(Step::Unknown),
+        4 => Just(Step::Challenge),
+        3 => no().prop_map(Step::Return),
+        1 => no().prop_map(Step::UndoReturn),
+        1 => no().prop_map(Step::Abandon),
         2 => (prop::option::of(verdicts()), terms()).prop_map(|(verdict, terms)| Step::Resolve(verdict, terms)),
         2 => (no(), verdicts()).prop_map(|(no, verdict)| Step::Late(no, verdict)),
         1 => (no(), prop::bool::ANY, retry()).prop_map(|(no, charged, retry)| Step::Settle(no, charged, retry)),
@@ -132,6 +141,10 @@ fn take_for(purpose: Purpose, session: Session, step: Step, at: Timestamp) -> Op
         Step::Answer(verdict, code, terms) => session.answered(answer(verdict, code), terms, at).ok(),
         Step::NotSent(retry) => session.not_sent(NotSent::Unreachable, retry, at).ok(),
         Step::Unknown => session.unknown(Unknown::TimedOut, at).ok(),
+        Step::Challenge => session.challenged(challenge(), None, Timestamp::from_micros(1_000), at).ok(),
+        Step::Return(no) => session.challenge_returned(AttemptNo(no), at).ok(),
+        Step::UndoReturn(no) => session.challenge_return_undone(AttemptNo(no), at).ok(),
+        Step::Abandon(no) => session.challenge_abandoned(AttemptNo(no), at).ok(),
         Step::Resolve(verdict, terms) => session.resolved(finding(verdict), terms, at).ok(),
         Step::Late(no, verdict) => {
             session.late_success(AttemptNo(no), answer(verdict, Check::NotChecked), at).ok()
@@ -155,6 +168,11 @@ fn take_for(purpose: Purpose, session: Session, step: Step, at: Timestamp) -> Op
         Step::TimeOut => session.time_out(at).ok(),
         Step::Fail => session.fail(at).ok(),
     }
+}
+
+fn challenge() -> Challenge {
+    let fields = vec![("creq".to_owned(), "abc".to_owned())];
+    Challenge::new("https://acs.example/".to_owned(), fields, vec!["pi_1".to_owned()]).expect("a challenge")
 }
 
 fn finding(verdict: Option<Verdict>) -> Finding {
@@ -196,6 +214,12 @@ proptest! {
             session = change.after;
             let open = session.attempts.iter().filter(|attempt| attempt.is_open()).count();
             prop_assert!(open <= 1, "two attempts are open");
+            if let Some(attempt) = session.challenged_attempt() {
+                // A payer who comes back finds one attempt, which nobody has decided.
+                let visits = attempt.visit().map_or(0, |visit| visit.no);
+                prop_assert!((1..=VISITS_MAX).contains(&visits) && attempt.answer().is_none());
+                prop_assert_eq!(session.outcome(), Outcome::None);
+            }
             let waits = open == 1 || session.reversing_attempt().is_some();
             prop_assert_eq!(waits, session.state_name() == "Processing");
             prop_assert!(amounts_are_kept(&session));
@@ -265,6 +289,57 @@ fn an_unknown_attempt_is_neither_cancelled_nor_timed_out() {
     for step in [Step::Cancel, Step::TimeOut, Step::Fail, Step::Intend] {
         assert_eq!(take(session.clone(), step, Timestamp::from_micros(2)), None);
     }
+}
+
+#[test]
+fn of_two_returns_from_the_bank_one_goes_on() {
+    let challenged = walk(open().after, [Step::Intend, Step::Challenge]);
+    assert!(challenged.challenged_attempt().is_some());
+    for step in [Step::Cancel, Step::TimeOut, Step::Fail, Step::Intend, Step::Challenge, Step::Return(2)] {
+        assert_eq!(take(challenged.clone(), step, Timestamp::from_micros(2)), None);
+    }
+    let back = walk(challenged, [Step::Return(1)]);
+    assert!(back.challenged_attempt().is_none() && back.open_attempt().is_some());
+    for step in [Step::Return(1), Step::Abandon(1)] {
+        assert_eq!(take(back.clone(), step, Timestamp::from_micros(3)), None);
+    }
+    let paid = walk(back, [Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into())]);
+    assert_eq!(paid.outcome(), Outcome::Approved);
+    assert_eq!(take(paid, Step::Return(1), Timestamp::from_micros(4)), None);
+}
+
+#[test]
+fn a_payer_who_never_confirms_is_sent_to_the_bank_a_few_times_only() {
+    let mut session = walk(open().after, [Step::Intend]);
+    for _ in 0..VISITS_MAX {
+        session = walk(session, [Step::Challenge, Step::Return(1)]);
+    }
+    let given_up = walk(session, [Step::Challenge]);
+    assert!(given_up.challenged_attempt().is_none());
+    assert_eq!(given_up.outcome(), Outcome::Unknown);
+}
+
+#[test]
+fn an_abandoned_challenge_is_unknown_until_the_gateway_says_what_it_is() {
+    let abandoned = walk(open().after, [Step::Intend, Step::Challenge, Step::Abandon(1)]);
+    assert_eq!(abandoned.outcome(), Outcome::Unknown);
+    assert_eq!(take(abandoned.clone(), Step::Return(1), Timestamp::from_micros(9)), None);
+    let unpaid = walk(abandoned.clone(), [Step::Resolve(None, Retry::Possible.into())]);
+    assert_eq!((unpaid.state_name(), unpaid.outcome()), ("InProgress", Outcome::None));
+    let paid = walk(abandoned, [Step::Resolve(Some(Verdict::Approved), Retry::Possible.into())]);
+    assert_eq!(paid.outcome(), Outcome::Approved);
+}
+
+#[test]
+fn what_the_payer_posts_at_the_bank_is_kept_only_while_it_is_there() {
+    let challenged = walk(open().after, [Step::Intend, Step::Challenge]);
+    let written = serde_json::to_string(&challenged.attempts[0].state).expect("a state is JSON");
+    assert!(written.contains("\"challenged\"") && written.contains("creq"), "{written}");
+    let read: AttemptState = serde_json::from_str(&written).expect("what was written can be read");
+    assert_eq!(read, challenged.attempts[0].state);
+    let over = walk(challenged, [Step::Return(1), Step::Unknown]);
+    let written = serde_json::to_string(&over.attempts[0].state).expect("a state is JSON");
+    assert!(!written.contains("creq") && !written.contains("acs.example"), "{written}");
 }
 
 #[test]

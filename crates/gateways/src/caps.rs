@@ -36,6 +36,20 @@ pub struct Caps {
     pub query_follow_up: bool,
     /// Whether it says by notification what became of an attempt or a follow-up.
     pub notifies: bool,
+    /// Whether a payer on a page can be sent to the bank.
+    pub challenge: Challenges,
+}
+
+/// Whether a gateway's challenge (3-D Secure) can be done here, and when it is charged then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenges {
+    /// Where the issuer wants one, the payment is declined.
+    None,
+    /// It is charged once we go on after the payer's return, and never without that: a payer who does not come back is
+    /// surely not charged.
+    ChargedOnReturn,
+    /// It may be charged as soon as the payer has confirmed at the bank. Whether it was, must be asked.
+    ChargedAtBank,
 }
 
 impl Caps {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, Unknown};
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::time::Timestamp;
 use thiserror::Error;
@@ -55,6 +56,29 @@ pub trait Connector: Send + Sync {
     /// Reads the reply to a step; `card` is the keyed card's mask. Total: a surprise is
     /// [`Parsed::Indeterminate`], never a decline.
     fn parse(&self, step: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed;
+
+    /// Where an order goes on once the payer is back from the bank. `came_along` is what the browser brought, a query
+    /// or a form as it came: the payer could have written it. That the steps after this can charge is said by
+    /// [`Caps::challenge`].
+    ///
+    /// # Errors
+    /// [`NoReturn`]: this is no return from that challenge. Nothing is sent, and the payer is still waited for.
+    fn after_challenge(&self, _: &Challenge, _came_along: &[u8]) -> Result<Step, NoReturn> {
+        Err(NoReturn)
+    }
+
+    /// The request of one step after a challenge. Called again for every try. The card is gone by then.
+    ///
+    /// # Errors
+    /// [`BuildError`]: surely nothing was sent in this step.
+    fn go_on(&self, _: &Step, _: &Attempt, _: Timestamp) -> Result<WireRequest, BuildError> {
+        Err(BuildError::Unsupported)
+    }
+
+    /// Reads the reply to a step after a challenge. Total. [`Parsed::Challenge`] is a payer who has not confirmed yet.
+    fn parse_go_on(&self, _: &Step, _: &Attempt, _: Option<&MaskedCard>, _: &Reply) -> Parsed {
+        Parsed::Indeterminate(Unknown::Unreadable)
+    }
 
     /// The request that finds an attempt by our reference, where the gateway has one.
     fn query(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest>;
@@ -136,6 +160,11 @@ pub enum BuildError {
     Unsupported,
 }
 
+/// What the payer's browser brought is not from that challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this is no return from the bank")]
+pub struct NoReturn;
+
 /// What a reply says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
@@ -143,6 +172,8 @@ pub enum Parsed {
     Answer(GatewayAnswer),
     /// This step is done; go on with another.
     Next(Step),
+    /// The payer must go to the bank first. Only where the order came by a page.
+    Challenge(Challenge),
     /// It refused before it processed anything, and said so.
     Refused,
     /// It cannot be known from this reply whether the gateway acted.

@@ -66,7 +66,7 @@ impl Sheet {
     fn built(
         &self,
         attempt: &Attempt,
-        channel: Channel,
+        channel: Channel<'_>,
         credential: Credential,
     ) -> Result<String, BuildError> {
         let data = fixtures::payment_data("12.40", "GBP");
@@ -202,7 +202,8 @@ fn a_keyed_card_is_a_telephone_order_and_a_typed_one_is_not() {
             assert!(!lower.contains(word), "{}: {word}", sheet.name);
         }
         if sheet.name != "generic" {
-            let page = sheet.built(&attempt, Channel::Ecommerce, Credential::Once).unwrap();
+            let browser = fixtures::browser();
+            let page = sheet.built(&attempt, Channel::Ecommerce(&browser), Credential::Once).unwrap();
             assert!(!page.contains(sheet.moto), "{}: {page}", sheet.name);
         }
     }

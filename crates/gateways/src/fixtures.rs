@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::attempt::{Attempt, AttemptState, Purpose, Verdict};
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName, OperationId};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
@@ -70,6 +71,15 @@ pub(crate) fn card() -> Card {
     capture.take().unwrap()
 }
 
+/// A browser on a page, and where the bank sends it back to.
+pub(crate) fn browser() -> Browser {
+    Browser::returning_to("https://pay.example/pay/abc/back".to_owned()).saying(
+        Some("Mozilla/5.0"),
+        Some("text/html"),
+        Some("en-GB,en;q=0.5"),
+    )
+}
+
 pub(crate) fn masked() -> MaskedCard {
     MaskedCard::new(Some(Brand::Visa), 411_111, 1111)
 }
@@ -133,7 +143,7 @@ pub(crate) fn told(parsed: &ParsedFollowUp) -> String {
 pub(crate) fn verdict(parsed: &Parsed) -> Option<Verdict> {
     match parsed {
         Parsed::Answer(answer) => Some(answer.verdict.clone()),
-        Parsed::Next(_) | Parsed::Refused | Parsed::Indeterminate(_) => None,
+        Parsed::Next(_) | Parsed::Challenge(_) | Parsed::Refused | Parsed::Indeterminate(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, NotSent, Unknown};
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::ids::GatewayName;
 use hushpad_domain::time::Timestamp;
 use tokio::time::{Instant, sleep_until};
@@ -15,7 +16,7 @@ use crate::config::{GatewayConfig, GatewayConfigError, Patience};
 use crate::connector::{Connector, Parsed, ParsedQuery, STEPS_MAX, Step};
 use crate::executor::{Exchange, Executor};
 use crate::notification::{Notification, NotificationError};
-use crate::order::{Order, Source};
+use crate::order::{Channel, Order, Source};
 use crate::wire::{Reply, WireRequest};
 
 /// The pause before the second try to reach a gateway; it doubles from try to try.
@@ -100,7 +101,10 @@ impl Gateways {
             Submission::NotSent(NotSent::Unreachable) => route.breaker.failed(Instant::now()),
             // Nothing was tried, so nothing is known of the gateway.
             Submission::NotSent(NotSent::Unsupported | NotSent::BreakerOpen) => {}
-            Submission::Answered(_) | Submission::NotSent(NotSent::Refused) | Submission::Unknown(_) => {
+            Submission::Answered(_)
+            | Submission::Challenged(_)
+            | Submission::NotSent(NotSent::Refused)
+            | Submission::Unknown(_) => {
                 route.breaker.reached();
             }
         }
@@ -187,6 +191,7 @@ impl Gateways {
             match (route.connector.parse(&step, order, masked.as_ref(), &reply), before) {
                 (Parsed::Next(next), _) => step = next,
                 (Parsed::Answer(answer), _) => return Submission::Answered(withhold_echoes(answer, source)),
+                (Parsed::Challenge(challenge), _) => return challenged(challenge, order, source),
                 // Its own step was refused, but not the ones before.
                 (Parsed::Refused, Exposure::MayBeCharged) => {
                     return Submission::Unknown(Unknown::GatewayError);
@@ -236,14 +241,14 @@ impl Gateways {
 
 /// Whether a request that can take money was written.
 #[derive(Clone, Copy)]
-enum Exposure {
+pub(crate) enum Exposure {
     None,
     MayBeCharged,
 }
 
 impl Exposure {
     /// How a submission ends that goes no further.
-    fn failed(self, reason: Unknown) -> Submission {
+    pub(crate) fn failed(self, reason: Unknown) -> Submission {
         match self {
             Self::None => Submission::NotSent(NotSent::Unreachable),
             Self::MayBeCharged => Submission::Unknown(reason),
@@ -256,6 +261,8 @@ impl Exposure {
 pub enum Submission {
     /// The gateway has decided.
     Answered(GatewayAnswer),
+    /// The payer must go to the bank first.
+    Challenged(Challenge),
     /// Surely nothing was charged: no byte was written, or the gateway refused before processing.
     NotSent(NotSent),
     /// It may have been charged: ask, and never send again.
@@ -263,9 +270,10 @@ pub enum Submission {
 }
 
 impl Submission {
-    fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Answered(_) => "answered",
+            Self::Challenged(_) => "challenged",
             Self::NotSent(_) => "not_sent",
             Self::Unknown(_) => "unknown",
         }
@@ -308,12 +316,26 @@ pub(crate) fn jitter(id: Uuid, pause: Duration) -> Duration {
     pause / 2 * u32::from(last) / 256
 }
 
+/// By telephone nobody can be sent anywhere; and a challenge that echoes the number goes to no page (G5).
+fn challenged(challenge: Challenge, order: &Order<'_>, source: &Source<'_>) -> Submission {
+    let echoes = |source: &Source<'_>| match source {
+        Source::Keyed(card) => card.read_number(|number| challenge.texts().any(|text| holds(text, number))),
+        Source::Stored(_) => false,
+    };
+    match order.channel {
+        Channel::Ecommerce(_) if !echoes(source) => Submission::Challenged(challenge),
+        Channel::Ecommerce(_) | Channel::Moto => Submission::Unknown(Unknown::Unreadable),
+    }
+}
+
+fn holds(text: &str, number: &[u8]) -> bool {
+    text.as_bytes().windows(number.len().max(1)).any(|part| part == number)
+}
+
 /// A gateway must not echo the number; one that does gets its text dropped (G5).
 fn withhold_echoes(mut answer: GatewayAnswer, source: &Source<'_>) -> GatewayAnswer {
     let Source::Keyed(card) = source else { return answer };
-    let echoes = |text: &str| {
-        card.read_number(|number| text.as_bytes().windows(number.len().max(1)).any(|part| part == number))
-    };
+    let echoes = |text: &str| card.read_number(|number| holds(text, number));
     answer.result.retain(|_, value| !echoes(value));
     if echoes(&answer.gateway_reference) {
         answer.gateway_reference = String::new();

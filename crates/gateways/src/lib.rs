@@ -20,6 +20,7 @@ mod breaker;
 #[cfg(test)]
 mod capabilities;
 mod caps;
+mod challenge;
 mod checks;
 mod config;
 mod connector;
@@ -46,10 +47,11 @@ mod wire_text;
 pub mod worldpay;
 
 pub use amounts::Currencies;
-pub use caps::{Caps, Replay};
+pub use caps::{Caps, Challenges, Replay};
+pub use challenge::Return;
 pub use config::{GatewayConfig, GatewayConfigError, GatewayKind, Patience};
 pub use connector::{
-    BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, STEPS_MAX, Step,
+    BuildError, Connector, NoReturn, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, STEPS_MAX, Step,
 };
 pub use cybersource::Auth as CyberSourceAuth;
 pub use endpoint::{Endpoint, EndpointError};

@@ -2,6 +2,7 @@
 
 use hushpad_card::Card;
 use hushpad_domain::attempt::{Attempt, StoredCard};
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::ids::OperationId;
 use hushpad_domain::money::Money;
 use hushpad_domain::payment_data::PaymentData;
@@ -15,7 +16,7 @@ pub struct Order<'a> {
     /// What the back end gave with the session.
     pub payment_data: &'a PaymentData,
     /// How the card came to us.
-    pub channel: Channel,
+    pub channel: Channel<'a>,
     /// Whether the card is kept, or was.
     pub credential: Credential,
 }
@@ -26,15 +27,21 @@ impl<'a> Order<'a> {
     pub fn by_phone(attempt: &'a Attempt, payment_data: &'a PaymentData) -> Self {
         Self { attempt, payment_data, channel: Channel::Moto, credential: Credential::Once }
     }
+
+    /// An order from a page with a card that is used once.
+    #[must_use]
+    pub fn by_page(attempt: &'a Attempt, payment_data: &'a PaymentData, browser: &'a Browser) -> Self {
+        Self { channel: Channel::Ecommerce(browser), ..Self::by_phone(attempt, payment_data) }
+    }
 }
 
 /// How the card came to us. Gateways judge the two apart, and so do the issuers' rules on authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel {
+pub enum Channel<'a> {
     /// Keyed on the telephone: mail order, telephone order. Never with 3-D Secure data.
     Moto,
-    /// Typed into a page by the payer.
-    Ecommerce,
+    /// Typed into a page by the payer, in this browser: the bank may want to see the payer there.
+    Ecommerce(&'a Browser),
 }
 
 /// Whether the card is kept for later, or was kept before: the schemes want every such payment marked.

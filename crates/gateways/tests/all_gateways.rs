@@ -24,6 +24,9 @@ use uuid::Uuid;
 const NAMES: [&str; 7] =
     ["generic", "cybersource", "cybersource-signature", "stripe", "adyen", "worldpay", "mpgs"];
 
+/// Those that can send a payer to the bank.
+const CHALLENGERS: [&str; 3] = ["generic", "stripe", "adyen"];
+
 const VISA: &str = "4111111111111111#1230123";
 
 /// A simulator, and every gateway configured for it.
@@ -216,6 +219,9 @@ fn done(name: &str, submission: FollowUpSubmission) -> String {
         other => panic!("{name}: not done: {other:?}"),
     }
 }
+
+#[path = "all_gateways/challenges.rs"]
+mod challenges;
 
 #[tokio::test]
 async fn a_sale_takes_the_money_once_and_is_found_by_our_reference() {

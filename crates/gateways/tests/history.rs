@@ -90,6 +90,7 @@ async fn run(payments: Vec<Payment>) {
         match submission {
             Submission::Answered(answer) => agree(&ledger, attempt, answer),
             Submission::NotSent(_) => assert!(!written, "sent after all: {attempt:?}"),
+            Submission::Challenged(_) => panic!("nobody is sent to the bank by telephone: {attempt:?}"),
             Submission::Unknown(_) => match gateways.ask(&name(), attempt).await {
                 Asked::Found(answer) => agree(&ledger, attempt, &answer),
                 Asked::NotFound => assert!(!written, "not found: {attempt:?}"),

@@ -77,6 +77,6 @@ async fn secure_all(calls: Calls) {
             while keys.pop().is_some() {}
             !keys.is_closed()
         });
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

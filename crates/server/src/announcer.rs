@@ -1,4 +1,5 @@
-//! Tells of commits to sessions, wherever in this process they are made.
+//! Tells of commits to sessions, wherever in this process they are made: those who follow one, and the lane that sends
+//! its webhook.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,10 @@ use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::ports::{ChangeSigns, Changes, CommitError, Sessions, StoreUnavailable};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
+use hushpad_domain::webhook::Receiver;
 use tokio::sync::watch;
+
+use crate::webhooks::Dispatcher;
 
 /// Sessions listened to. Listeners are bounded by those who open them; past this, those that nobody listens to any
 /// more are taken out.
@@ -22,16 +26,17 @@ const SESSIONS_SWEPT_AT: usize = 2_048;
 /// The store, with a sign after each commit.
 pub struct Announcer {
     store: Arc<dyn Sessions>,
+    dispatcher: Dispatcher,
     listeners: Mutex<HashMap<SessionGuid, watch::Sender<()>>>,
     /// How many there are: most commits are of sessions that nobody follows, and need not wait for a lock.
     count: AtomicUsize,
 }
 
 impl Announcer {
-    /// In front of this store.
+    /// In front of this store. The dispatcher hears of each delivery that a commit makes due.
     #[must_use]
-    pub fn new(store: Arc<dyn Sessions>) -> Self {
-        Self { store, listeners: Mutex::default(), count: AtomicUsize::new(0) }
+    pub fn new(store: Arc<dyn Sessions>, dispatcher: Dispatcher) -> Self {
+        Self { store, dispatcher, listeners: Mutex::default(), count: AtomicUsize::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionGuid, watch::Sender<()>>> {
@@ -72,12 +77,16 @@ impl Changes for Announcer {
 #[async_trait]
 impl Sessions for Announcer {
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        let session = change.after.guid;
-        let committed = self.store.commit(change).await;
-        if committed.is_ok() {
-            self.tell(session);
+        let Session { guid, account, configuration, .. } = &change.after;
+        let (guid, configuration) = (*guid, *configuration);
+        let receiver =
+            change.delivery.is_some().then(|| Receiver { account: account.clone(), configuration });
+        self.store.commit(change).await?;
+        self.tell(guid);
+        if let Some(receiver) = receiver {
+            self.dispatcher.nudge(&receiver);
         }
-        committed
+        Ok(())
     }
 
     async fn session(

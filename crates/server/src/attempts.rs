@@ -75,7 +75,11 @@ fn line(session: &Session, attempt: &Attempt) -> String {
         AttemptState::Unknown { .. } => "unknown",
         AttemptState::Answered { .. } if attempt.is_reversing() => "reversing",
         AttemptState::Answered { .. } => "pending",
-        AttemptState::Intent | AttemptState::NotSent { .. } | AttemptState::NotCharged => "open",
+        AttemptState::Challenged { .. } => "challenged",
+        AttemptState::Intent
+        | AttemptState::Confirming { .. }
+        | AttemptState::NotSent { .. }
+        | AttemptState::NotCharged => "open",
     };
     format!(
         "{}  {state}  {}  gateway {}  account {}  session {}  since {}",

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod migrate;
 pub mod payments;
 pub mod recorder;
+pub mod senders;
 pub mod serve;
 pub mod sip;
 pub mod webhooks;

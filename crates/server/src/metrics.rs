@@ -57,6 +57,7 @@ struct AttemptLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
 enum AttemptResult {
     Answered,
+    Challenged,
     NotSent,
     Unknown,
 }
@@ -147,6 +148,7 @@ impl Metrics {
     pub fn attempt_ended(&self, submission: &Submission) {
         let result = match submission {
             Submission::Answered(_) => AttemptResult::Answered,
+            Submission::Challenged(_) => AttemptResult::Challenged,
             Submission::NotSent(_) => AttemptResult::NotSent,
             Submission::Unknown(_) => AttemptResult::Unknown,
         };

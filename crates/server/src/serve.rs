@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::announcer::Announcer;
-use crate::calls::{CallTable, Calls};
+use crate::calls::{CallTable, Calls, RecorderEar};
 use crate::capture::SecureDesk;
 use crate::config::{CertificateListener, Config, HttpListener};
 use crate::http;
@@ -46,7 +46,7 @@ pub struct Running {
 ///
 /// # Errors
 /// What could not be started, and why.
-pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running> {
+pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
     let store = hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys)
@@ -54,14 +54,15 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         .map(Arc::new)
         .context("the store")?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
+    let told = Arc::clone(&metrics);
+    config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways = start_gateways(config.gateways, &world).context("gateways")?;
     let dispatcher =
         Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
             .context("webhooks")?;
-    let told = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
-    let webhooks: Arc<dyn Webhooks> = told.clone();
-    let announcer = Arc::new(Announcer::new(told));
+    let webhooks: Arc<dyn Webhooks> = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
+    let announcer = Arc::new(Announcer::new(store.clone(), dispatcher.clone()));
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);

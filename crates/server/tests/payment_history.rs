@@ -6,6 +6,8 @@
 //! A failure names its seed: `HUSHPAD_HISTORY_SEED=<seed>` runs that schedule alone.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "payment_history/bank.rs"]
+mod bank;
 #[path = "payment_history/checker.rs"]
 mod checker;
 #[path = "payment_history/dice.rs"]

@@ -13,6 +13,8 @@ mod desk;
 mod digest;
 #[path = "sip_calls/phone.rs"]
 mod phone;
+#[path = "sip_calls/recorded.rs"]
+mod recorded;
 #[path = "sip_calls/reliable.rs"]
 mod reliable;
 #[path = "sip_calls/rtp.rs"]

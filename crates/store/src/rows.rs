@@ -187,6 +187,8 @@ pub(super) fn attempt_state_text(state: &AttemptState) -> Result<String, StoreUn
             text("an attempt", &AttemptState::Answered { answer, resolved: *resolved })
         }
         AttemptState::Intent
+        | AttemptState::Challenged { .. }
+        | AttemptState::Confirming { .. }
         | AttemptState::NotSent { .. }
         | AttemptState::Unknown { .. }
         | AttemptState::NotCharged => text("an attempt", state),
@@ -276,6 +278,8 @@ impl Rewrite {
             AttemptState::Answered { resolved: true, .. } | AttemptState::NotCharged => Self::Again,
             AttemptState::Answered { resolved: false, .. }
             | AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
             | AttemptState::NotSent { .. }
             | AttemptState::Unknown { .. } => Self::First,
         }

@@ -4,7 +4,7 @@
 //! in as arguments, bytes and events go out. Sockets, threads and the SIP stack are in `server`.
 //!
 //! Read in this order: [`key`] (what is pressed), [`detector`] and [`guard`] (hearing and hiding tones),
-//! [`rtp`], [`rtcp`], [`srtp`] and [`telephone_event`] (packets), [`relay`] (two legs joined), [`sdp`] and [`call`] (signalling).
+//! [`rtp`], [`rtcp`], [`srtp`] and [`telephone_event`] (packets), [`relay`] (two legs joined), [`sdp`] and [`call`] (signalling), [`siprec`] (what recorders are told).
 
 pub mod call;
 pub mod detector;
@@ -16,5 +16,6 @@ pub mod relay;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod siprec;
 pub mod srtp;
 pub mod telephone_event;

@@ -5,16 +5,20 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::database::Database;
 use crate::receiver::SECRET;
 
 use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
 /// What not every desk has.
+#[derive(Default)]
 pub(super) struct Extras<'a> {
     /// More agents: their ids, and their phones' SIP addresses.
     pub(super) agents: &'a [(String, String)],
     /// Whether the phones are behind a NAT.
     pub(super) nat: bool,
+    /// A PostgreSQL server in place of a file.
+    pub(super) database: Option<&'a Database>,
 }
 
 /// Writes it.
@@ -27,8 +31,7 @@ pub(super) fn write(
 ) {
     let Addresses { api, page, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
-    let (database, shop) = (directory.join("data").join("hushpad.db"), shop.port());
-    fs::create_dir_all(directory.join("data")).unwrap();
+    let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
     let nat = extras.nat;
     let more_agents: String = extras.agents.iter().map(agent).collect();
@@ -46,7 +49,7 @@ public_url = "http://{page}"
 [admin]
 listen = "{admin}"
 [store]
-path = "{}"
+{store}
 [sip]
 listen = ["udp:{sip}"]
 advertised_address = "127.0.0.1"
@@ -88,10 +91,20 @@ gateway = "sandbox"
 test = true
 allowed_origins = ["http://localhost:{shop}"]
 {webhook}
-"#,
-        database.display()
+"#
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// Where sessions are kept.
+fn store(database: Option<&Database>, directory: &Path) -> String {
+    let data = directory.join("data");
+    fs::create_dir_all(&data).unwrap();
+    let Some(database) = database else { return format!("path = \"{}\"", data.join("hushpad.db").display()) };
+    let url = directory.join("postgres.url");
+    fs::write(&url, database.url()).unwrap();
+    let keys = data.join("result-keys");
+    format!("postgres_url = {{ file = \"{}\" }}\nresult_keys = \"{}\"", url.display(), keys.display())
 }
 
 /// One more agent: id, and the phone's SIP address.

@@ -6,6 +6,8 @@ mod memory;
 
 pub(crate) use memory::Image;
 
+use config::Extras;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cards::TestCard;
+use crate::database::Database;
 use crate::ear::{RATE_HZ, Sound};
 use crate::http::{self, FORM, JSON, Reply, Seen};
 use crate::page::Page;
@@ -89,20 +92,25 @@ pub(crate) struct Session {
 impl Desk {
     /// Starts everything and waits until it is ready.
     pub(crate) fn start() -> Self {
-        Self::start_as(&[], false)
+        Self::start_as(&Extras::default())
     }
 
     /// The same, with the phones behind a NAT.
     pub(crate) fn start_behind_nat() -> Self {
-        Self::start_as(&[], true)
+        Self::start_as(&Extras { nat: true, ..Extras::default() })
     }
 
     /// The same with more agents: their ids, and their phones' SIP addresses.
     pub(crate) fn start_with(agents: &[(String, String)]) -> Self {
-        Self::start_as(agents, false)
+        Self::start_as(&Extras { agents, ..Extras::default() })
     }
 
-    fn start_as(agents: &[(String, String)], nat: bool) -> Self {
+    /// The same with its sessions in this database.
+    pub(crate) fn start_on(database: &Database) -> Self {
+        Self::start_as(&Extras { database: Some(database), ..Extras::default() })
+    }
+
+    fn start_as(extras: &Extras<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
         let http = ports.take(6);
@@ -119,10 +127,10 @@ impl Desk {
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());
         // A call has four ports.
-        let relay = ports.take(32.max(agents.len() as u16 * 4));
+        let relay = ports.take(32.max(extras.agents.len() as u16 * 4));
         let agent =
             PhoneParts::new("1234", directory.path(), &mut ports, &agent_speech, "PCMU/8000/1,PCMA/8000/1");
-        config::write(&at, &relay, &agent.uri(), &config::Extras { agents, nat }, directory.path());
+        config::write(&at, &relay, &agent.uri(), extras, directory.path());
         let agent = Baresip::start(agent);
         let receiver = Receiver::open(at.receiver);
         let gateway = start_gateway(&at, directory.path());

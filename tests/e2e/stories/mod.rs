@@ -3,6 +3,7 @@
 mod browser;
 mod by_ear;
 mod crash;
+mod database;
 mod decline;
 mod demo;
 mod ear_works;

@@ -117,7 +117,10 @@ impl Session {
         let told_failed = match &attempt.state {
             AttemptState::NotSent { .. } | AttemptState::NotCharged => true,
             AttemptState::Answered { answer, .. } => matches!(answer.verdict, Verdict::Declined { .. }),
-            AttemptState::Intent | AttemptState::Unknown { .. } => false,
+            AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
+            | AttemptState::Unknown { .. } => false,
         };
         let approves = match answer.verdict {
             Verdict::Approved | Verdict::Review | Verdict::Partial { .. } => attempt.purpose.holds_money(),
@@ -215,7 +218,11 @@ impl Session {
         }
     }
 
-    fn set_open_attempt(&mut self, state: AttemptState, at: Timestamp) -> Result<AttemptNo, WrongState> {
+    pub(super) fn set_open_attempt(
+        &mut self,
+        state: AttemptState,
+        at: Timestamp,
+    ) -> Result<AttemptNo, WrongState> {
         let SessionState::Processing { attempt: no } = self.state else { return Err(self.no_attempt()) };
         let attempt = self.attempts.iter_mut().find(|attempt| attempt.no == no && attempt.is_open());
         let attempt = attempt.ok_or(WrongState::NoAttempt)?;

@@ -3,12 +3,20 @@
 //! # Orders
 //! `POST {url}/payments` with `X-API-Key` and `Idempotency-Key` (a UUIDv5 of the attempt's id, 36 of 64
 //! characters). `reference` is the attempt's id, `shopperInteraction` `Moto` for a telephone order, the amount in
-//! Adyen's own minor units; there is no 3-D Secure data. An authorisation asks for manual capture; whether a sale
+//! Adyen's own minor units; there is no 3-D Secure data then. An authorisation asks for manual capture; whether a sale
 //! is captured at once is the merchant account's setting. Tokenising is a payment of nothing.
 //!
 //! # Answer
 //! Told by `resultCode`, not by the HTTP status: a refusal comes with 200. `Pending` and `Received` wait for
 //! Adyen's notification.
+//!
+//! # 3-D Secure
+//! On a page the request has `channel` `Web`, `origin`, `returnUrl`, `browserInfo`, and asks for the redirect
+//! (`nativeThreeDS` `disabled`). `RedirectShopper` names where the payer goes: a link, or a form to post. Back comes
+//! `redirectResult` (or `MD` and `PaRes`), which goes to `POST {url}/payments/details`; only that charges, so a payer who
+//! never comes back is not charged (docs.adyen.com/online-payments/3d-secure/redirect-3ds2).
+//! The payer brings `redirectResult`: the answer must name our reference, else it is another payment's and proves
+//! nothing for this one.
 //!
 //! # Follow-ups
 //! `POST {url}/payments/{pspReference}/captures`, `/cancels`, `/refunds` and `/reversals`, each with an
@@ -20,6 +28,7 @@
 //! of an attempt; and `POST {url}/cancels` by our reference undoes what it held (a `TECHNICAL_CANCEL`
 //! notification tells).
 
+mod challenge;
 mod follow;
 mod notification;
 mod reply;
@@ -29,14 +38,17 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_domain::attempt::{Attempt, Purpose, Unknown};
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
 use uuid::Uuid;
 
 use self::notification::NotificationKey;
 use crate::amounts::{Currencies, Unit};
-use crate::caps::{Caps, Replay};
-use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
+use crate::caps::{Caps, Challenges, Replay};
+use crate::connector::{
+    BuildError, Connector, NoReturn, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step,
+};
 use crate::endpoint::Endpoint;
 use crate::notification::{Notification, NotificationError};
 use crate::order::{FollowUp, FollowUpKind, Order, Source};
@@ -126,6 +138,7 @@ impl Adyen {
                 follow_ups: &FollowUpKind::ALL,
                 query_follow_up: false,
                 notifies: notifications.is_some(),
+                challenge: Challenges::ChargedOnReturn,
             },
             notifications,
         })
@@ -164,7 +177,23 @@ impl Connector for Adyen {
     }
 
     fn parse(&self, _: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
-        reply::read(order.attempt, card, reply)
+        reply::read(order, card, reply)
+    }
+
+    fn after_challenge(&self, challenge: &Challenge, came_along: &[u8]) -> Result<Step, NoReturn> {
+        challenge::returned(challenge, came_along)
+    }
+
+    fn go_on(&self, step: &Step, attempt: &Attempt, _: Timestamp) -> Result<WireRequest, BuildError> {
+        let body = challenge::details(step).ok_or(BuildError::Unsupported)?;
+        // The same for every try, another for another return.
+        let visit = attempt.visit().map_or(0, |visit| visit.no);
+        let brought = derived(attempt.id.0, &format!("{visit} {}", step.ids.join(" ")));
+        Ok(self.post("/payments/details", brought, "details", WireBody::json(&body)?))
+    }
+
+    fn parse_go_on(&self, _: &Step, attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
+        challenge::read(attempt, card, reply)
     }
 
     fn query(&self, _: &Step, _: &Attempt, _: Timestamp) -> Option<WireRequest> {

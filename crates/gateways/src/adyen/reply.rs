@@ -11,13 +11,24 @@ use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::Money;
 use serde::Deserialize;
 
+use super::challenge::Redirection;
 use super::{UNITS, request};
 use crate::amounts;
 use crate::connector::Parsed;
+use crate::order::{Channel, Order};
 use crate::wire::Reply;
 use crate::wire_text::{safe_id, safe_message};
 
-pub(super) fn read(attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
+/// The reply to a payment.
+pub(super) fn read(order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
+    let challenge = match order.channel {
+        Channel::Ecommerce(_) => reply.json::<Redirection>().and_then(|reply| reply.challenge()),
+        Channel::Moto => None,
+    };
+    challenge.map_or_else(|| read_answer(order.attempt, card, reply), Parsed::Challenge)
+}
+
+pub(super) fn read_answer(attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
     if reply.status >= 500 {
         return Parsed::Indeterminate(Unknown::GatewayError);
     }
@@ -75,7 +86,7 @@ fn judge(answer: &Answer, attempt: &Attempt, card: Option<&MaskedCard>) -> Parse
         }
         // Final: "there was an error when the payment was being processed".
         "Error" => Verdict::Declined { class: DeclineClass::TryLater },
-        // The issuer wants authentication, which a telephone payment cannot give. It ends there.
+        // The issuer wants authentication, which a telephone payment cannot give, nor a page without Adyen's script.
         "ChallengeShopper" | "IdentifyShopper" | "RedirectShopper" => {
             Verdict::Declined { class: DeclineClass::Authenticate }
         }

@@ -1,7 +1,10 @@
 //! Adyen's payment request.
 
+use std::net::IpAddr;
+
 use hushpad_card::Card;
 use hushpad_domain::attempt::{Purpose, StoredCard};
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::ids::AttemptId;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -88,7 +91,9 @@ struct Payment<'a> {
     merchant_order_reference: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shopper_email: Option<&'a str>,
-    return_url: &'static str,
+    return_url: &'a str,
+    #[serde(flatten)]
+    page: Option<Page<'a>>,
 }
 
 impl<'a> Payment<'a> {
@@ -117,8 +122,8 @@ impl<'a> Payment<'a> {
             shopper_interaction: match (order.credential, order.channel) {
                 (Credential::StoredByMerchant, _) => "ContAuth",
                 (_, Channel::Moto) => "Moto",
-                (Credential::StoredByCustomer, Channel::Ecommerce) => "ContAuth",
-                (_, Channel::Ecommerce) => "Ecommerce",
+                (Credential::StoredByCustomer, Channel::Ecommerce(_)) => "ContAuth",
+                (_, Channel::Ecommerce(_)) => "Ecommerce",
             },
             shopper_reference,
             store_payment_method: keeps.then_some(true),
@@ -132,8 +137,79 @@ impl<'a> Payment<'a> {
             billing_address: BillingAddress::of(order),
             merchant_order_reference: data.reference(),
             shopper_email: data.get("Email"),
-            return_url: RETURN_URL,
+            return_url: match order.channel {
+                Channel::Moto => RETURN_URL,
+                Channel::Ecommerce(browser) => &browser.return_url,
+            },
+            page: match order.channel {
+                Channel::Moto => None,
+                Channel::Ecommerce(browser) => Some(Page::of(browser)),
+            },
         })
+    }
+}
+
+/// What a payment on a page has, so that the payer can be sent to the bank.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    channel: &'static str,
+    origin: &'a str,
+    browser_info: BrowserInfo<'a>,
+    #[serde(rename = "shopperIP", skip_serializing_if = "Option::is_none")]
+    shopper_ip: Option<IpAddr>,
+    authentication_data: AuthenticationData,
+}
+
+/// The page works without scripts, so nothing is known of the screen; EMV 3-D Secure does not ask for it then.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BrowserInfo<'a> {
+    accept_header: &'a str,
+    user_agent: &'a str,
+    language: &'a str,
+    java_enabled: bool,
+    java_script_enabled: bool,
+    color_depth: u8,
+    screen_height: u16,
+    screen_width: u16,
+    time_zone_offset: i16,
+}
+
+#[derive(Serialize)]
+struct AuthenticationData {
+    #[serde(rename = "threeDSRequestData")]
+    three_ds_request_data: ThreeDsRequestData,
+}
+
+#[derive(Serialize)]
+struct ThreeDsRequestData {
+    /// Without Adyen's script, only a redirect can be done.
+    #[serde(rename = "nativeThreeDS")]
+    native: &'static str,
+}
+
+impl<'a> Page<'a> {
+    fn of(browser: &'a Browser) -> Self {
+        Self {
+            channel: "Web",
+            origin: browser.origin(),
+            browser_info: BrowserInfo {
+                accept_header: &browser.accept,
+                user_agent: &browser.user_agent,
+                language: &browser.language,
+                java_enabled: false,
+                java_script_enabled: false,
+                color_depth: 24,
+                screen_height: 0,
+                screen_width: 0,
+                time_zone_offset: 0,
+            },
+            shopper_ip: browser.address,
+            authentication_data: AuthenticationData {
+                three_ds_request_data: ThreeDsRequestData { native: "disabled" },
+            },
+        }
     }
 }
 

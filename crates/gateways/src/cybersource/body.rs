@@ -142,7 +142,7 @@ impl<'a> Processing<'a> {
             capture: order.attempt.purpose == Purpose::Sale,
             commerce_indicator: match order.channel {
                 Channel::Moto => "moto",
-                Channel::Ecommerce => "internet",
+                Channel::Ecommerce(_) => "internet",
             },
             action_list: keeps.then_some(["TOKEN_CREATE"]),
             action_token_types: keeps.then_some(["customer", "paymentInstrument", "instrumentIdentifier"]),

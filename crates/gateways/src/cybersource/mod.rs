@@ -40,7 +40,7 @@ use uuid::Uuid;
 pub use self::auth::Auth;
 use self::auth::Signer;
 use crate::amounts::{Currencies, Unit};
-use crate::caps::{Caps, Replay};
+use crate::caps::{Caps, Challenges, Replay};
 use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
 use crate::endpoint::Endpoint;
 use crate::order::{FollowUp, FollowUpKind, Order, Source};
@@ -109,6 +109,7 @@ impl CyberSource {
             follow_ups: &FollowUpKind::ALL,
             query_follow_up: true,
             notifies: false,
+            challenge: Challenges::None,
         };
         let merchant = HeaderValue::try_from(merchant_id).ok()?;
         Some(Self { base, merchant, signer: Signer::new(auth, merchant_id, key_id, secret)?, caps })

@@ -1,9 +1,11 @@
 //! The generic gateway's requests, in their published names.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hushpad_card::Card;
 use hushpad_domain::attempt::Attempt;
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::ids::AttemptId;
 use serde::Serialize;
 use serde_json::json;
@@ -11,7 +13,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::connector::BuildError;
-use crate::order::{FollowUp, FollowUpKind, Order, Source};
+use crate::order::{Channel, FollowUp, FollowUpKind, Order, Source};
 use crate::wire::WireBody;
 use crate::wire_text::digits_as_text as as_text;
 
@@ -31,7 +33,7 @@ struct Charge<'a> {
     postal_code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    parameters: BTreeMap<&'a str, &'a str>,
+    parameters: BTreeMap<&'a str, Cow<'a, str>>,
 }
 
 /// What pays.
@@ -88,7 +90,13 @@ fn charge<'a>(method: &'a str, order: &Order<'a>, source: Pays<'a>) -> Charge<'a
     let (data, amount) = (order.payment_data, order.attempt.amount);
     let own_places = || ["Amount", "Currency"].iter().chain(&POSTAL_CODE_NAMES);
     let has_own_place = |name: &str| own_places().any(|own| own.eq_ignore_ascii_case(name));
-    let parameters = data.values().iter().filter(|(name, _)| !has_own_place(name));
+    let given = data.values().iter().filter(|(name, _)| !has_own_place(name));
+    let mut parameters: BTreeMap<&str, Cow<'a, str>> =
+        given.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str()))).collect();
+    if let Channel::Ecommerce(browser) = order.channel {
+        // Ours come last: nothing that was given with the session may stand in for them.
+        parameters.extend(of_page(browser));
+    }
     Charge {
         transaction_id: order.attempt.id,
         method,
@@ -97,8 +105,21 @@ fn charge<'a>(method: &'a str, order: &Order<'a>, source: Pays<'a>) -> Charge<'a
         currency_code: amount.currency().code(),
         postal_code: POSTAL_CODE_NAMES.iter().find_map(|name| data.get(name)),
         description: DESCRIPTION_NAMES.iter().find_map(|name| data.get(name)),
-        parameters: parameters.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        parameters,
     }
+}
+
+/// What a gateway needs to send the payer of a page to the bank.
+fn of_page<'a>(browser: &'a Browser) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+    let address = browser.address.map(|address| ("browser_ip", address.to_string().into()));
+    let said = [
+        ("channel", "ecommerce".into()),
+        ("return_url", browser.return_url.as_str().into()),
+        ("browser_user_agent", browser.user_agent.as_str().into()),
+        ("browser_accept", browser.accept.as_str().into()),
+        ("browser_language", browser.language.as_str().into()),
+    ];
+    said.into_iter().chain(address)
 }
 
 /// A void and a reverse name no amount: they undo all that is there.

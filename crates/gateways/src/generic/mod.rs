@@ -15,6 +15,15 @@
 //! `cvv_result`, `avs_result` (`match`, `mismatch`) and `review` (`true`) are read where they are there. All else
 //! is unknown.
 //!
+//! # 3-D Secure (ours, optional)
+//! On a page `parameters` has `channel` `ecommerce`, `return_url`, `browser_user_agent`, `browser_accept`,
+//! `browser_language` and, when known, `browser_ip`. A gateway that wants to see the payer answers with status 200, no
+//! `charge_id`, no `error_code`, and in `parameters` `challenge_url`, `challenge_id` and, for a form to post,
+//! `challenge_fields`, an object of strings. It sends the payer back to `return_url` with `challenge_id` in the query or
+//! the form. Then `POST url`: `method` `complete`, the same `transaction_id`, `challenge_id`, `parameters`: what came
+//! back. It is answered as an order is; with the challenge again as long as the payer has not confirmed. Nothing may be
+//! charged before `complete` came: a payer who does not come back is taken for not charged.
+//!
 //! # Operations (ours, optional)
 //! With `operations_url`, `POST` there: `method` `authorize`, `capture`, `void`, `refund` or `reverse`,
 //! `transaction_id` (the operation's id), `charge_id`, `original_transaction_id`, `amount`, `currency_code`. The
@@ -26,6 +35,7 @@
 //! `transaction_id` and `error_code` `not_found`. A 404 without these may be a wrong URL, and proves nothing.
 
 mod body;
+mod challenge;
 mod reply;
 
 use std::fmt::Display;
@@ -35,16 +45,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_domain::attempt::{Attempt, Purpose};
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::amounts::Currencies;
-use crate::caps::{Caps, Replay};
-use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
+use crate::caps::{Caps, Challenges, Replay};
+use crate::connector::{
+    BuildError, Connector, NoReturn, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step,
+};
 use crate::endpoint::Endpoint;
-use crate::order::{FollowUp, FollowUpKind, Order, Source};
+use crate::order::{Channel, FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireBody, WireRequest};
 use crate::wire_text::{derived, idempotency_key};
 
@@ -86,6 +99,7 @@ impl Generic {
             follow_ups: if operates { &FollowUpKind::ALL } else { &[] },
             query_follow_up: operates && query.is_some(),
             notifies: false,
+            challenge: Challenges::ChargedOnReturn,
         };
         Some(Self { charge, operations, query, authorization, caps })
     }
@@ -152,7 +166,31 @@ impl Connector for Generic {
     }
 
     fn parse(&self, _: &Step, order: &Order<'_>, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
-        reply::to_order(order.attempt, card, reply)
+        let challenge = match order.channel {
+            Channel::Ecommerce(_) => challenge::of(order.attempt, reply),
+            Channel::Moto => None,
+        };
+        challenge.map_or_else(|| reply::to_order(order.attempt, card, reply), Parsed::Challenge)
+    }
+
+    fn after_challenge(&self, challenge: &Challenge, came_along: &[u8]) -> Result<Step, NoReturn> {
+        challenge::returned(challenge, came_along)
+    }
+
+    fn go_on(&self, step: &Step, attempt: &Attempt, _: Timestamp) -> Result<WireRequest, BuildError> {
+        let mut written = WireBody::room();
+        challenge::write(&mut written, step, attempt)?;
+        // The same for every try, another for another return.
+        let visit = attempt.visit().map_or(0, |visit| visit.no);
+        let key = idempotency_key(attempt.id.0, &format!("{visit} {}", step.ids.join(" ")));
+        Ok(self.post(&self.charge, key, written))
+    }
+
+    fn parse_go_on(&self, _: &Step, attempt: &Attempt, card: Option<&MaskedCard>, reply: &Reply) -> Parsed {
+        match challenge::of(attempt, reply) {
+            Some(challenge) => Parsed::Challenge(challenge),
+            None => reply::to_order(attempt, card, reply),
+        }
     }
 
     fn query(&self, _: &Step, attempt: &Attempt, _: Timestamp) -> Option<WireRequest> {

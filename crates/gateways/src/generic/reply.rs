@@ -275,7 +275,7 @@ fn listed_class(code: &str) -> Option<DeclineClass> {
         "lost_card" | "stolen_card" | "pickup_card" | "restricted_card" | "closed_account" | "fraudulent" => {
             DeclineClass::Never
         }
-        "authentication_required" => DeclineClass::Authenticate,
+        "authentication_required" | "authentication_failed" => DeclineClass::Authenticate,
         "card_declined" | "generic_decline" | "do_not_honor" | "card_not_supported" | "call_issuer" => {
             DeclineClass::OtherCard
         }

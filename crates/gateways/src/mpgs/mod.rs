@@ -30,7 +30,7 @@ use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
 
 use crate::amounts::Currencies;
-use crate::caps::{Caps, Replay};
+use crate::caps::{Caps, Challenges, Replay};
 use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
 use crate::endpoint::Endpoint;
 use crate::generic::basic;
@@ -76,6 +76,7 @@ impl Mpgs {
             follow_ups: &FollowUpKind::ALL,
             query_follow_up: true,
             notifies: false,
+            challenge: Challenges::None,
         };
         Some(Self {
             merchant: base.below(&format!("/api/rest/version/{VERSION}/merchant/{merchant_id}")),

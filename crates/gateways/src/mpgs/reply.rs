@@ -63,7 +63,7 @@ pub(super) fn read_query(attempt: &Attempt, reply: &Reply) -> ParsedQuery {
         // Still waiting for the acquirer: ask again.
         Parsed::Answer(answer) if answer.verdict == Verdict::Pending => unreadable,
         Parsed::Answer(answer) => ParsedQuery::Found(answer),
-        Parsed::Next(_) | Parsed::Refused | Parsed::Indeterminate(_) => unreadable,
+        Parsed::Next(_) | Parsed::Challenge(_) | Parsed::Refused | Parsed::Indeterminate(_) => unreadable,
     }
 }
 

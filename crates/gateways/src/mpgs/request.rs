@@ -109,7 +109,7 @@ fn write(
             source: match (order.credential, order.channel) {
                 (Credential::StoredByMerchant, _) => "MERCHANT",
                 (_, Channel::Moto) => "TELEPHONE_ORDER",
-                (_, Channel::Ecommerce) => "INTERNET",
+                (_, Channel::Ecommerce(_)) => "INTERNET",
             },
         },
         source_of_funds: Funds { kind: "CARD", token, provided },

@@ -1,17 +1,19 @@
 //! The generic gateway: the JSON of pay connectors, with HTTP Basic. The same `transaction_id` gets its first
 //! answer again and is never processed twice.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hushpad_domain::money::{Currency, Money};
 use serde_json::{Value, json};
 
+use super::acs;
 use super::format::Format;
 use super::http::{Reply, text_at};
 use super::ids;
 use super::issuer::{CardAsked, CardFacts, Standing};
 use super::ledger::books::{Entry, Replay, Token};
-use super::ledger::payment::{Payment, Refusal};
+use super::ledger::payment::{Payment, Refusal, Said};
 use super::ledger::summary::decimal;
 use super::magic::Ruling;
 use super::turn::{NewPayment, Stop, Taking, Turn};
@@ -48,6 +50,9 @@ fn order(turn: &mut Turn<'_>) -> Result<Reply, Stop> {
     let Some(id) = text_at(&body, &["transaction_id"]).filter(|id| is_reference(id)) else {
         return Ok(malformed("transaction_id must have 1 to 64 visible characters"));
     };
+    if text_at(&body, &["method"]).as_deref() == Some("complete") {
+        return complete(turn, &body, &id);
+    }
     if let Some(known) = again(turn, &id)? {
         return Ok(known);
     }
@@ -99,8 +104,28 @@ fn charge(turn: &mut Turn<'_>, body: &Value, id: &str, taking: Taking) -> Result
         taking,
         takes_parts: true,
         kept: BTreeMap::new(),
+        return_url: text_at(body, &["parameters", "return_url"]).map(Cow::into_owned),
     })?;
     Ok(decided(turn, &payment))
+}
+
+/// The payer is back from the bank.
+fn complete(turn: &mut Turn<'_>, body: &Value, id: &str) -> Result<Reply, Stop> {
+    let known = turn.books.of_reference(Format::Generic, id).first().map(|known| (*known).clone());
+    let named = text_at(body, &["challenge_id"]);
+    let found = known.filter(|payment| named.as_deref() == Some(&challenge_id(payment)));
+    let Some((mut payment, visit)) = found.and_then(|payment| Some((payment.clone(), payment.visit?))) else {
+        return Ok(not_found(id));
+    };
+    if visit.said == Said::Confirmed && payment.waits_for_payer() {
+        turn.confirmed(&mut payment, visit.taking)?;
+    }
+    Ok(decided(turn, &payment))
+}
+
+/// What the payer brings back from the bank's page.
+pub(super) fn challenge_id(payment: &Payment) -> String {
+    format!("chl_{}", ids::smalls(&payment.id, 24))
 }
 
 fn amount_of(body: &Value) -> Option<Money> {
@@ -236,6 +261,10 @@ fn decided(turn: &Turn<'_>, payment: &Payment) -> Reply {
     let (minor, currency) = turn.told(payment);
     let (status, charge_id, error) = match payment.ruling {
         Ruling::Declined(reason) => (402, None, Some((reason.code(), reason.message()))),
+        Ruling::WantsAuthentication if payment.waits_for_payer() => (200, None, None),
+        Ruling::WantsAuthentication if payment.visit.is_some() => {
+            (402, None, Some(("authentication_failed", "Your bank did not confirm that it was you.")))
+        }
         Ruling::WantsAuthentication => {
             (402, None, Some(("authentication_required", "Your card was declined.")))
         }
@@ -245,6 +274,11 @@ fn decided(turn: &Turn<'_>, payment: &Payment) -> Reply {
         }
     };
     let minor = if payment.ruling == Ruling::Partial { payment.granted() } else { minor };
+    let parameters = if payment.waits_for_payer() {
+        json!({ "challenge_url": acs::url(turn, payment), "challenge_id": challenge_id(payment) })
+    } else {
+        json!({})
+    };
     let reply = json!({
         "transaction_id": payment.reference,
         "charge_id": charge_id,
@@ -258,7 +292,7 @@ fn decided(turn: &Turn<'_>, payment: &Payment) -> Reply {
         "avs_result": payment.address,
         "review": payment.ruling == Ruling::Review,
         "partial": payment.ruling == Ruling::Partial,
-        "parameters": {},
+        "parameters": parameters,
     });
     Reply::json(status, &reply)
 }

@@ -17,9 +17,13 @@
 //! back and undone, by the merchant's reference. What goes wrong is planned (`faults.rs`) by a magic amount, by a
 //! rule, or by chance with a seed.
 //!
+//! A card that its issuer wants to see leads the payer of a web page to the bank's own page (`acs.rs`), where a person
+//! confirms or refuses.
+//!
 //! A request is answered in one step while the books are held (`turn.rs`), so that nothing can come in between.
 //! No card number is kept: first six and last four digits only.
 
+mod acs;
 mod admin;
 mod adyen;
 mod cybersource;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use ::http::Response;
 use hyper::body::Incoming;
 
-use super::admin;
 use super::faults::Fault;
 use super::faulty_io::{Spoil, WireFault};
 use super::format::Format;
 use super::http::{Ask, Content, Reply, flood};
 use super::ledger::Ledger;
 use super::turn::{Stop, Turn};
+use super::{acs, admin};
 use crate::wire::BODY_BYTES_MAX;
 
 /// The connection ends without an answer.
@@ -26,6 +26,9 @@ pub(super) async fn answer(ledger: &Ledger, wire: &WireFault, request: ::http::R
     let Ok(ask) = Ask::read(request).await else {
         return Ok(Reply::text(413, "text/plain", "the body is too long or ended early").into_response());
     };
+    if acs::is_path(&ask.path) {
+        return Ok(acs::answer(ledger, &ask).into_response());
+    }
     let Some(format) = Format::of_path(&ask.path) else {
         return Ok(admin::answer(ledger, &ask));
     };

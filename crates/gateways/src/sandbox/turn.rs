@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::adyen::notices::Event;
 use super::faults::Fault;
 use super::format::Format;
 use super::http::Ask;
-use super::issuer::{self, CardAsked, CardFacts, Check, Reason};
+use super::issuer::{self, CardAsked, CardFacts, Check, Reason, Standing};
 use super::ledger::books::{Books, Entry};
 use super::ledger::payment::Payment;
 use super::magic::{self, Judgement, Ruling};
@@ -49,10 +50,13 @@ pub(super) struct NewPayment<'a> {
     /// Whether the gateway can approve a part. Where it cannot, the funds are insufficient.
     pub(super) takes_parts: bool,
     pub(super) kept: BTreeMap<String, String>,
+    /// Where the bank's page sends the payer back to, where there is a payer who can be sent there.
+    pub(super) return_url: Option<String>,
 }
 
 /// Whether authorised money is taken at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Taking {
     /// It is a sale, and is taken unless it must be reviewed first.
     Now,
@@ -112,10 +116,39 @@ impl Turn<'_> {
             questions: 0,
             on: self.now,
             kept: new.kept,
+            visit: None,
         };
-        payment.open(new.taking.is_now(&judgement), self.now);
+        match new.return_url.filter(|_| payment.card.standing == Standing::WantsAuthentication) {
+            Some(return_url) => payment.send_to_the_bank(return_url, new.taking, self.now),
+            None => payment.open(new.taking.is_now(&judgement), self.now),
+        }
         self.save(payment.clone())?;
         Ok(payment)
+    }
+
+    /// Decides a payment whose payer has confirmed at the bank, and writes it down: by its amount, as with a card that
+    /// its issuer does not want to see.
+    pub(super) fn confirmed(&mut self, payment: &mut Payment, taking: Taking) -> Result<(), Stop> {
+        let Some(amount) = Currency::from_code(&payment.currency)
+            .and_then(|c| Money::from_minor(payment.amount_minor, c))
+            .ok()
+        else {
+            return Err(Stop::Unwritable);
+        };
+        let known = CardFacts { standing: Standing::Good, ..payment.card.clone() };
+        let mut judgement = self.judge(&known, amount)?;
+        if judgement.ruling == Ruling::Partial && payment.format == Format::Stripe {
+            judgement.ruling = Ruling::Declined(Reason::InsufficientFunds);
+        }
+        payment.ruling = judgement.ruling;
+        (payment.code, payment.address) = (judgement.code, judgement.address);
+        payment.open(taking.is_now(&judgement), self.now);
+        self.save(payment.clone())
+    }
+
+    /// Where this simulator is reached, as the client calls it.
+    pub(super) fn home(&self) -> String {
+        format!("http://{}", self.ask.header("host"))
     }
 
     /// Decides, or stops where nothing shall be processed.

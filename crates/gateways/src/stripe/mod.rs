@@ -6,7 +6,11 @@
 //! 2. `POST /v1/payment_methods`: the card. A stored card skips this.
 //! 3. `POST /v1/payment_intents/{id}/confirm` with `payment_method_options[card][moto]=true`: the only step
 //!    that takes money. A failure before it proves that nothing was charged.
-//! 4. Only where the issuer wants authentication (`requires_action`): `…/cancel`, and the attempt is declined.
+//! 4. Only where the issuer wants authentication (`requires_action`): by telephone `…/cancel`, and the attempt is
+//!    declined. On a page step 3 names a `return_url`, and the payer goes to `next_action.redirect_to_url.url`
+//!    (docs.stripe.com/payments/3d-secure). Stripe goes on by itself once the payer has confirmed there; the payer comes
+//!    back with `payment_intent`, and a GET of the intent tells what became of it. One that still waits when the payer
+//!    is waited for no longer is cancelled by a question, see below.
 //!
 //! Each has an `Idempotency-Key` of its own, derived from the attempt's id. A token is `cus_…` and `pm_…`.
 //!
@@ -21,6 +25,7 @@
 //! Stripe keeps keys for at least 24 hours. After [`REPLAY_MAX`] the question is
 //! `GET /v1/payment_intents/search` by `metadata['ref']`, whose lag (an hour at worst) is over by then.
 
+mod challenge;
 mod follow;
 mod question;
 mod reply;
@@ -31,12 +36,15 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_domain::attempt::{Attempt, Purpose};
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::time::Timestamp;
 
 use crate::amounts::{Currencies, Unit};
-use crate::caps::{Caps, Replay};
-use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
+use crate::caps::{Caps, Challenges, Replay};
+use crate::connector::{
+    BuildError, Connector, NoReturn, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step,
+};
 use crate::endpoint::Endpoint;
 use crate::order::{FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireBody, WireRequest};
@@ -91,6 +99,8 @@ const CUSTOMER: u8 = 4;
 const UPDATE: u8 = 5;
 /// The customer and the payment method; only to tokenise.
 const SETUP: u8 = 6;
+/// The intent, the payment method and, for a card that is kept, its customer: a look after the payer's return.
+const RETURNED: u8 = 10;
 
 /// The connector of Stripe.
 pub struct Stripe {
@@ -120,6 +130,7 @@ impl Stripe {
             follow_ups: &FollowUpKind::ALL,
             query_follow_up: false,
             notifies: false,
+            challenge: Challenges::ChargedAtBank,
         };
         Some(Self { base, authorization, caps })
     }
@@ -236,6 +247,24 @@ impl Connector for Stripe {
             (_, CONFIRM) => reply::confirmed(step, order, card, reply),
             _ => reply::cancelled(attempt, card, reply),
         }
+    }
+
+    fn after_challenge(&self, challenge: &Challenge, came_along: &[u8]) -> Result<Step, NoReturn> {
+        challenge::returned(challenge, came_along)
+    }
+
+    fn go_on(&self, step: &Step, _: &Attempt, _: Timestamp) -> Result<WireRequest, BuildError> {
+        step.ids.first().map(|intent| self.look(intent)).ok_or(BuildError::Unsupported)
+    }
+
+    fn parse_go_on(
+        &self,
+        step: &Step,
+        attempt: &Attempt,
+        card: Option<&MaskedCard>,
+        reply: &Reply,
+    ) -> Parsed {
+        challenge::read(step, attempt, card, reply)
     }
 
     fn query(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest> {

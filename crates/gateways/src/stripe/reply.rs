@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use hushpad_domain::attempt::{
-    Attempt, Check, Checks, DeclineClass, GatewayAnswer, Purpose, Unknown, Verdict,
+    Attempt, Check, Checks, DeclineClass, GatewayAnswer, Purpose, StoredCard, Unknown, Verdict,
 };
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::field::Field;
 use hushpad_domain::masked_card::MaskedCard;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use super::{CANCEL, CONFIRM, CUSTOMER, METHOD, UNITS, UPDATE, tokenise};
 use crate::amounts;
 use crate::connector::{Parsed, Step};
-use crate::order::{Credential, Order};
+use crate::order::{Channel, Credential, Order};
 use crate::wire::Reply;
 use crate::wire_text::safe_id;
 
@@ -87,19 +88,12 @@ pub(super) fn confirmed(step: &Step, order: &Order<'_>, card: Option<&MaskedCard
     match (reply.status, read::<Intent>(reply), read::<Failure>(reply)) {
         (500.., ..) => Parsed::Indeterminate(Unknown::GatewayError),
         (200, Some(intent), _) if ours(&intent) => match intent.what(attempt, card) {
-            What::Decided(mut answer) => {
-                if let ([_, method, customer], true) =
-                    (step.ids.as_slice(), answer.verdict == Verdict::Approved)
-                {
-                    answer.stored = Some(tokenise::token(customer, method));
-                    if let Some(stored) = &mut answer.stored {
-                        stored.network_transaction_id = intent.network_transaction_id();
-                    }
-                }
-                Parsed::Answer(answer)
-            }
+            What::Decided(answer) => Parsed::Answer(intent.keeping(answer, &step.ids)),
             What::Processing => Parsed::Answer(intent.answer(Verdict::Pending, card)),
-            What::WantsAuthentication => Parsed::Next(Step { no: CANCEL, ids: vec![intent.id] }),
+            What::WantsAuthentication => match (order.channel, intent.challenge(&step.ids)) {
+                (Channel::Ecommerce(_), Some(challenge)) => Parsed::Challenge(challenge),
+                _ => Parsed::Next(Step { no: CANCEL, ids: vec![intent.id] }),
+            },
             What::NotConfirmed | What::Cancelled | What::NotKnown => UNREADABLE,
         },
         (402, _, Some(failure)) if failure.error.is_about_the_card() => match &failure.error.payment_intent {
@@ -161,6 +155,7 @@ pub(super) struct Intent {
     latest_charge: Option<serde_json::Value>,
     review: Option<serde_json::Value>,
     last_payment_error: Option<Box<Problem>>,
+    next_action: Option<serde_json::Value>,
 }
 
 /// What an intent says of itself.
@@ -208,6 +203,21 @@ impl Intent {
         }
     }
 
+    /// The answer, with the card's token where the steps made a customer for it.
+    pub(super) fn keeping(&self, mut answer: GatewayAnswer, ids: &[String]) -> GatewayAnswer {
+        if let ([_, method, customer], Verdict::Approved) = (ids, &answer.verdict) {
+            let network_transaction_id = self.network_transaction_id();
+            answer.stored = Some(StoredCard { network_transaction_id, ..tokenise::token(customer, method) });
+        }
+        answer
+    }
+
+    /// Where the payer is sent; `None` where only Stripe's own script could do it.
+    pub(super) fn challenge(&self, ids: &[String]) -> Option<Challenge> {
+        let url = self.next_action.as_ref()?.get("redirect_to_url")?.get("url")?.as_str()?;
+        Challenge::new(url.to_owned(), Vec::new(), ids.to_vec()).ok()
+    }
+
     /// What the issuer said, where the charge came along.
     fn checks(&self) -> Checks {
         let said = |name: &str| match self.card_detail(&["checks", name]) {
@@ -231,7 +241,7 @@ impl Intent {
         path.iter().try_fold(card, |value, name| value.get(name))?.as_str()
     }
 
-    fn answer(&self, verdict: Verdict, card: Option<&MaskedCard>) -> GatewayAnswer {
+    pub(super) fn answer(&self, verdict: Verdict, card: Option<&MaskedCard>) -> GatewayAnswer {
         let mut result = BTreeMap::from([
             ("payment_intent".to_owned(), self.id.clone()),
             ("status".to_owned(), self.status.clone()),
@@ -322,7 +332,7 @@ fn class(code: &str) -> Option<DeclineClass> {
         | "revocation_of_all_authorizations"
         | "revocation_of_authorization"
         | "stop_payment_order" => DeclineClass::Never,
-        AUTHENTICATION => DeclineClass::Authenticate,
+        AUTHENTICATION | "payment_intent_authentication_failure" => DeclineClass::Authenticate,
         _ => return None,
     })
 }

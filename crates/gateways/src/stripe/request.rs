@@ -62,7 +62,8 @@ pub(super) fn confirm(order: &Order<'_>, method: &str) -> Result<WireBody, Build
         // Nobody is there to authenticate, and Stripe tells the schemes so.
         (Credential::StoredByMerchant, _) => pairs.push(("off_session", "true")),
         (_, Channel::Moto) => pairs.push(("payment_method_options[card][moto]", "true")),
-        (_, Channel::Ecommerce) => {}
+        // Where the issuer wants to see the payer, and where the payer comes back to.
+        (_, Channel::Ecommerce(browser)) => pairs.push(("return_url", &browser.return_url)),
     }
     form(&pairs)
 }

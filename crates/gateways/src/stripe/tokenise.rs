@@ -42,7 +42,7 @@ pub(super) fn build(
         }
         (SETUP_CONFIRM, [_, method, setup]) => {
             let mut pairs = vec![("payment_method", method.as_str())];
-            if order.channel == Channel::Moto {
+            if matches!(order.channel, Channel::Moto) {
                 pairs.push(("payment_method_options[card][moto]", "true"));
             }
             let path = format!("/v1/setup_intents/{setup}/confirm");

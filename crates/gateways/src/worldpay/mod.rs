@@ -32,7 +32,7 @@ use hushpad_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::amounts::{Currencies, Unit};
-use crate::caps::{Caps, Replay};
+use crate::caps::{Caps, Challenges, Replay};
 use crate::connector::{BuildError, Connector, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step};
 use crate::endpoint::Endpoint;
 use crate::generic::basic;
@@ -110,6 +110,7 @@ impl Worldpay {
             follow_ups: &FollowUpKind::ALL,
             query_follow_up: true,
             notifies: false,
+            challenge: Challenges::None,
         };
         Some(Self {
             base,

@@ -47,7 +47,7 @@ pub(super) fn write_payment(
             channel: match (order.credential, order.channel) {
                 (Credential::StoredByMerchant, _) => None,
                 (_, Channel::Moto) => Some("moto"),
-                (_, Channel::Ecommerce) => Some("ecom"),
+                (_, Channel::Ecommerce(_)) => Some("ecom"),
             },
             merchant: Merchant { entity },
             instruction: Instruction {

@@ -13,12 +13,13 @@ use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
 use hushpad_domain::attempt::{Attempt, Purpose};
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::field::Field;
 use hushpad_domain::field_map::FieldMap;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ConfigurationId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
-use hushpad_domain::masked_card::Brand;
+use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::{Sessions, World};
 use hushpad_domain::session::{NewSession, Session};
@@ -26,7 +27,7 @@ use hushpad_domain::time::Tick;
 use hushpad_gateways::sandbox::{self, Ledger};
 use hushpad_gateways::{
     Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind, Gateways, Order,
-    Reversal, Source, Submission,
+    Return, Reversal, Source, Submission,
 };
 use hushpad_store::{Ownership, Store};
 use tokio::net::TcpListener;
@@ -35,7 +36,7 @@ use tokio::task::JoinSet;
 
 use super::Durations;
 use crate::metrics::Metrics;
-use crate::payments::{Acquirer, Books, Payments, PaymentsParts, Progress, StillThere};
+use crate::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
 use crate::world::RealWorld;
 
 /// Payments per second.
@@ -124,7 +125,7 @@ async fn one(payments: &Payments, world: &RealWorld) -> anyhow::Result<(AttemptI
     let card = card().context("a card")?;
     let (sender, mut progress) = mpsc::channel(8);
     let pressed = world.elapsed_us();
-    payments.pay(session, card, StillThere::yes(), sender);
+    payments.pay(session, card, CameBy::Phone, StillThere::yes(), sender);
     loop {
         match progress.recv().await.context("a payment ended without a word")? {
             Progress::Waiting(_) => {}
@@ -133,7 +134,10 @@ async fn one(payments: &Payments, world: &RealWorld) -> anyhow::Result<(AttemptI
                 let attempt = session.attempts.last().context("no attempt")?.id;
                 return Ok((attempt, pressed, at));
             }
-            Progress::NotBegun(..) | Progress::NotSent(..) => anyhow::bail!("a payment was not sent"),
+            Progress::Challenged(_)
+            | Progress::NotPaid(_)
+            | Progress::NotBegun(..)
+            | Progress::NotSent(..) => anyhow::bail!("a payment was not sent"),
         }
     }
 }
@@ -254,6 +258,14 @@ impl Acquirer for Timed {
         let back = self.world.elapsed_us();
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(order.attempt.id, (out, back));
         submission
+    }
+
+    fn read_return(&self, attempt: &Attempt, challenge: &Challenge, came_along: &[u8]) -> Option<Return> {
+        Acquirer::read_return(&self.gateways, attempt, challenge, came_along)
+    }
+
+    async fn go_on(&self, attempt: &Attempt, card: Option<&MaskedCard>, back: &Return) -> Submission {
+        Acquirer::go_on(&self.gateways, attempt, card, back).await
     }
 
     async fn ask(&self, attempt: &Attempt) -> Asked {

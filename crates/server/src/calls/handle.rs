@@ -9,6 +9,8 @@ use uuid::Uuid;
 use hushpad_telephony::key_queue::KeyQueue;
 use hushpad_telephony::relay::BridgeStats;
 
+use crate::sip::{IncomingCall, Named};
+
 /// The call has ended, or its media has failed: do not ask for a card.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the call has ended")]
@@ -23,6 +25,8 @@ pub(super) enum Command {
     Release(oneshot::Sender<Result<(), CallGone>>),
     Stats(oneshot::Sender<Result<CallStats, CallGone>>),
     Bind(Binding, oneshot::Sender<Result<Result<(), BindRefused>, CallGone>>),
+    /// Somebody calls to take the place of whoever is on this dialog.
+    Replace(Box<IncomingCall>, Named),
     HangUp,
 }
 
@@ -143,6 +147,13 @@ impl CallHandle {
     /// Ends the call. A call that has ended stays so.
     pub async fn hang_up(&self) {
         drop(self.commands.send(Command::HangUp).await);
+    }
+
+    /// Hands on the INVITE of somebody who is to take a place in the call; gives it back where there is no room.
+    pub(super) fn replace(&self, incoming: IncomingCall, named: Named) -> Option<IncomingCall> {
+        let Ok(room) = self.commands.try_reserve() else { return Some(incoming) };
+        room.send(Command::Replace(Box::new(incoming), named));
+        None
     }
 
     async fn tell<T>(

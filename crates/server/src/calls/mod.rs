@@ -10,10 +10,12 @@ mod codes;
 mod handle;
 mod link;
 mod port;
+mod recording;
 mod routes;
 mod table;
 mod task;
 mod totals;
+mod transfers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -30,11 +32,13 @@ use crate::sip::{Counters, IncomingCall, Listener, Login, Peer, SipConfig, Stack
 
 pub use handle::{BindRefused, CallGone, CallHandle, CallStats};
 pub use port::CallTable;
+pub use recording::{RecorderEar, SipRecorders};
 pub use routes::{Dialled, Route, RouteRefused, Routes};
 pub use table::Standing;
 pub use totals::{LegTotals, LineTotals};
 
 use codes::{Codes, Linked};
+use recording::RecorderDesk;
 use table::Table;
 
 /// How long the last BYEs may take when the program goes down.
@@ -65,6 +69,8 @@ pub struct CallsConfig {
     pub session_expires: Duration,
     /// How long calls may go on after [`Calls::shut_down`] was called.
     pub drain_time_out: Duration,
+    /// Recorders that are reached by SIP.
+    pub recorders: SipRecorders,
 }
 
 impl Default for CallsConfig {
@@ -84,6 +90,7 @@ impl Default for CallsConfig {
             // The value RFC 4028 section 4 recommends.
             session_expires: Duration::from_secs(1800),
             drain_time_out: Duration::from_secs(60),
+            recorders: SipRecorders::default(),
         }
     }
 }
@@ -114,6 +121,7 @@ struct Inner {
     table: Arc<Table>,
     codes: Arc<Codes>,
     totals: Arc<LineTotals>,
+    recorders: Arc<RecorderDesk>,
     room: Arc<Semaphore>,
     draining: AtomicBool,
 }
@@ -138,9 +146,15 @@ impl Calls {
         };
         let (stack, incoming) = Stack::start(sip).await?;
         let room = Arc::new(Semaphore::new(config.max_calls.min(Semaphore::MAX_PERMITS)));
+        let recorders = Arc::new(RecorderDesk {
+            stack: Arc::clone(&stack),
+            recorders: config.recorders.clone(),
+            without_tls: config.sdes_without_tls,
+        });
         let inner = Arc::new(Inner {
             config,
             stack,
+            recorders,
             routes,
             media,
             table: Arc::new(Table::default()),
@@ -203,7 +217,7 @@ impl Calls {
         self.inner.stack.counters()
     }
 
-    /// Dialogs in the SIP stack: two per call.
+    /// Dialogs in the SIP stack: two per call, and one with its recorder.
     #[must_use]
     pub fn dialogs(&self) -> usize {
         self.inner.stack.dialogs()
@@ -251,6 +265,9 @@ impl Inner {
         if self.draining.load(Ordering::Relaxed) {
             return call.refuse_busy().await;
         }
+        if call.replaces().is_some() {
+            return self.hand_over(call).await;
+        }
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             tracing::warn!(peer = call.peer(), reason = "max_calls", "call refused");
             return call.refuse_busy().await;
@@ -281,10 +298,38 @@ impl Inner {
         };
         let nat = task::Nat { caller: call.is_behind_nat(), callee: self.stack.is_behind_nat(&route.uri) };
         let (routes, table) = (Arc::clone(&self.routes), Arc::clone(&self.table));
-        let codes = Arc::clone(&self.codes);
-        let start =
-            task::Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table };
+        let (codes, recorders) = (Arc::clone(&self.codes), Arc::clone(&self.recorders));
+        let start = task::Start {
+            route,
+            routes,
+            codes,
+            recorders,
+            srtp,
+            without_tls,
+            limits,
+            timer,
+            media,
+            nat,
+            permit,
+            table,
+        };
         task::run(start, call, &self.totals).await;
+    }
+
+    /// An INVITE that replaces a dialog goes to the call of that dialog (RFC 3891 section 3).
+    async fn hand_over(&self, call: IncomingCall) {
+        let named = call.replaces().and_then(|replaces| self.stack.named(replaces));
+        let found = named.and_then(|named| Some((self.table.find(named.call)?, named)));
+        let Some((handle, named)) = found else {
+            tracing::info!(peer = call.peer(), reason = "no_such_dialog", "takeover refused");
+            return call.refuse_gone().await;
+        };
+        if call.replaces_early_only() {
+            return call.refuse_answered().await;
+        }
+        if let Some(call) = handle.replace(call, named) {
+            call.refuse_busy().await;
+        }
     }
 
     fn route(&self, call: &IncomingCall) -> Result<Route, RouteRefused> {

@@ -87,6 +87,12 @@ pub trait Routes: Send + Sync {
         None
     }
 
+    /// The agent who calls to take over a leg of this account's call, by the header `X-Agent-Id` or the user part
+    /// of From; nothing when it is none that is known.
+    fn agent_calling(&self, _account: &str, _agent_header: Option<&str>, _caller: &str) -> Option<String> {
+        None
+    }
+
     /// What we say when the far end, or the telephone system before it, challenges us. Kept apart from
     /// [`Route`], which is shown and compared.
     fn credential(&self, _route: &Route) -> Option<Credential> {

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use hushpad_telephony::call::{
-    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, Plan, RequestId, SessionTimer, Wish,
+    Addresses, Call, CallEvent, EndReason, Input, Leg, Limits, Output, Plan, SessionTimer, Wish,
 };
 use hushpad_telephony::key::{Carrier, Key, KeyReport};
 use hushpad_telephony::key_queue::{Alarm, KeyQueue, Lane};
@@ -16,14 +16,14 @@ use hushpad_telephony::sdp::{Direction, Negotiated};
 use hushpad_telephony::srtp::KeySource;
 
 use crate::media::{Leaving, MediaGone, MediaSession, now_ms};
-use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent, Target};
+use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent};
 
-use super::codes::{Codes, is_code};
+use super::codes::Codes;
 use super::handle::{BindRefused, Binding, CallGone, CallHandle, Command, Facts};
 use super::link::{Link, heard};
-use super::routes::{is_encrypted, settle};
+use super::recording::{RecorderDesk, Recording};
 use super::table::Table;
-use super::{Dialled, LineTotals, Route, Routes};
+use super::{LineTotals, Route, Routes};
 
 /// Commands that wait; a session tells a call one thing at a time.
 const WAITING_COMMANDS: usize = 8;
@@ -33,6 +33,7 @@ pub(super) struct Start {
     pub(super) route: Route,
     pub(super) routes: Arc<dyn Routes>,
     pub(super) codes: Arc<Codes>,
+    pub(super) recorders: Arc<RecorderDesk>,
     /// What is wanted of SRTP, caller leg first.
     pub(super) srtp: [Wish; 2],
     /// Whether SRTP keys may go over SIP that is not encrypted.
@@ -56,19 +57,8 @@ pub(super) struct Nat {
 
 /// Runs a call from its INVITE to its end.
 pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotals) {
-    let Start { route, routes, codes, srtp, without_tls, limits, timer, media, nat, permit, table } = start;
-    let local = |leg| media.local(side_of(&route, leg));
-    let addresses = Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) };
-    let plan = Plan {
-        limits,
-        customer: route.customer,
-        addresses,
-        session_ids: session_ids(),
-        srtp,
-        keys: KeySource::new(rand::random()),
-        timer,
-    };
-    let begun = Call::begin(now_ms(), plan, incoming.offer());
+    let route = &start.route;
+    let begun = Call::begin(now_ms(), plan(&start), incoming.offer());
     let (core, first) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -76,38 +66,27 @@ pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotal
             return incoming.refuse_media().await;
         }
     };
-    let peer = incoming.peer().to_owned();
-    let caller = route.shows_caller.then(|| incoming.caller().to_owned());
-    let legs = match incoming.accept().await {
+    let facts = Facts {
+        guid: Uuid::new_v4(),
+        account: route.account.clone(),
+        agent: route.agent.clone(),
+        peer: incoming.peer().to_owned(),
+        caller: route.shows_caller.then(|| incoming.caller().to_owned()),
+    };
+    let legs = match incoming.accept(facts.guid).await {
         Ok(legs) => legs,
         Err(error) => {
-            tracing::info!(%error, peer, agent = route.agent, reason = "dialog", "call refused");
+            tracing::info!(%error, peer = facts.peer, agent = route.agent, reason = "dialog", "call refused");
             return;
         }
     };
-    let (account, agent) = (route.account.clone(), route.agent.clone());
-    let facts = Arc::new(Facts { guid: Uuid::new_v4(), account, agent, peer, caller });
+    let facts = Arc::new(facts);
     let (commands, told) = mpsc::channel(WAITING_COMMANDS);
     let (ended, watched) = watch::channel(false);
-    table.insert(now_ms(), CallHandle { facts: Arc::clone(&facts), commands, ended: watched });
+    let handle = CallHandle { facts: Arc::clone(&facts), commands, ended: watched };
+    start.table.insert(now_ms(), handle);
     tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call started");
-    let place = Place { facts, table, ended, keys: None, _permit: permit };
-    let mut task = Task {
-        core,
-        legs,
-        media,
-        nat,
-        place,
-        route,
-        routes,
-        codes,
-        without_tls,
-        releasing: None,
-        link: LinkState::Off,
-        next_route: None,
-        answered_ms: None,
-        info_rate: KeyRate::default(),
-    };
+    let mut task = Task::new(start, core, legs, facts, ended);
     task.perform(first).await;
     task.run(told).await;
     if let Ok(stats) = task.media.stats().await {
@@ -115,29 +94,57 @@ pub(super) async fn run(start: Start, incoming: IncomingCall, totals: &LineTotal
     }
 }
 
+fn plan(start: &Start) -> Plan {
+    let local = |leg| start.media.local(side_of(&start.route, leg));
+    Plan {
+        limits: start.limits,
+        customer: start.route.customer,
+        addresses: Addresses { caller: local(Leg::Caller), callee: local(Leg::Callee) },
+        session_ids: session_ids(),
+        srtp: start.srtp,
+        keys: KeySource::new(rand::random()),
+        timer: start.timer,
+    }
+}
+
 /// Everything one call owns.
-struct Task {
-    core: Call,
-    legs: CallLegs,
-    media: MediaSession,
-    nat: Nat,
-    place: Place,
+pub(super) struct Task {
+    pub(super) core: Call,
+    pub(super) legs: CallLegs,
+    media: Arc<MediaSession>,
+    pub(super) nat: Nat,
+    pub(super) place: Place,
     route: Route,
-    routes: Arc<dyn Routes>,
-    codes: Arc<Codes>,
-    without_tls: bool,
+    pub(super) routes: Arc<dyn Routes>,
+    pub(super) codes: Arc<Codes>,
+    recorders: Arc<RecorderDesk>,
+    recording: Option<Recording>,
+    pub(super) without_tls: bool,
+    /// The longest session interval we want, in seconds.
+    pub(super) expires_s: u32,
     releasing: Option<Releasing>,
     link: LinkState,
-    /// Where the call is being transferred, and the call to take over there.
-    next_route: Option<(Route, Option<String>)>,
+    pub(super) next: Next,
     answered_ms: Option<u64>,
     /// Keys by INFO come as fast as the network does: a person is slower.
     info_rate: KeyRate,
 }
 
+/// Who is to take a place in the call.
+pub(super) enum Next {
+    Nobody,
+    /// Whom we call, and the call to take over there.
+    Called(Route, Option<String>),
+    /// One who calls us; the agent, if it is one that is known.
+    Calling {
+        agent: Option<String>,
+        nat: bool,
+    },
+}
+
 /// The call's place in the program; leaving it is the end, also after a panic.
-struct Place {
-    facts: Arc<Facts>,
+pub(super) struct Place {
+    pub(super) facts: Arc<Facts>,
     table: Arc<Table>,
     ended: watch::Sender<bool>,
     /// Where keys go; there while secure mode is on.
@@ -205,6 +212,31 @@ enum Turn {
 }
 
 impl Task {
+    fn new(start: Start, core: Call, legs: CallLegs, facts: Arc<Facts>, ended: watch::Sender<bool>) -> Self {
+        let Start { route, routes, codes, recorders, without_tls, limits, media, nat, permit, table, .. } =
+            start;
+        let place = Place { facts, table, ended, keys: None, _permit: permit };
+        Self {
+            core,
+            legs,
+            media: Arc::new(media),
+            nat,
+            place,
+            route,
+            routes,
+            codes,
+            recorders,
+            recording: None,
+            without_tls,
+            expires_s: limits.session_expires_s,
+            releasing: None,
+            link: LinkState::Off,
+            next: Next::Nobody,
+            answered_ms: None,
+            info_rate: KeyRate::default(),
+        }
+    }
+
     async fn run(&mut self, mut told: mpsc::Receiver<Command>) {
         while !self.core.is_ended() {
             let turn = tokio::select! {
@@ -238,9 +270,15 @@ impl Task {
             }
             self.listen_if_free().await;
         }
+        told.close();
+        while let Ok(command) = told.try_recv() {
+            if let Command::Replace(incoming, _) = command {
+                incoming.refuse_gone().await;
+            }
+        }
     }
 
-    fn side_of(&self, leg: Leg) -> Side {
+    pub(super) fn side_of(&self, leg: Leg) -> Side {
         side_of(&self.route, leg)
     }
 
@@ -293,43 +331,17 @@ impl Task {
     }
 
     /// The call is this agent's from now on.
-    fn bind(&mut self, agent: Option<String>) {
+    pub(super) fn bind(&mut self, agent: Option<String>) {
         let facts = Arc::new(Facts { agent, ..Facts::clone(&self.place.facts) });
         self.place.table.changed(&facts);
         tracing::info!(call.id = %facts.guid, agent = facts.agent, "call tied to its agent");
+        if let Some(recording) = &self.recording {
+            recording.agent(facts.agent.as_deref());
+        }
         self.place.facts = facts;
     }
 
-    /// Where a transfer to this user leads.
-    fn route_to(&self, user: &str) -> Option<Route> {
-        let facts = &self.place.facts;
-        if is_code(user) {
-            let linked = self.codes.spend(now_ms(), &facts.account, user)?;
-            return self.routes.agent_phone(&linked.account, &linked.agent);
-        }
-        let dialled = Dialled { user, agent_header: None, peer: &facts.peer, caller: "" };
-        self.routes.route(&dialled).ok()
-    }
-
-    /// A transfer stays within the account: its sessions are nobody else's.
-    async fn refer(&mut self, leg: Leg, request: RequestId, target: Option<Target>) {
-        let facts = &self.place.facts;
-        let next = target.and_then(|target| {
-            let route = self.route_to(&target.user)?;
-            let replaces = target.replaces.map(|call| self.legs.replaces_toward_target(call));
-            (route.account == facts.account).then_some((route, replaces))
-        });
-        let allowed = next.as_ref().and_then(|(route, _)| {
-            let wish = route.srtp.unwrap_or_else(|| self.legs.srtp_toward(&route.uri));
-            settle(wish, is_encrypted(&route.uri), self.without_tls).ok()
-        });
-        if !self.core.is_transferring() {
-            self.next_route = next;
-        }
-        self.input(Input::Refer { leg, request, allowed }).await;
-    }
-
-    async fn input(&mut self, input: Input<'_>) {
+    pub(super) async fn input(&mut self, input: Input<'_>) {
         let outputs = self.core.handle(now_ms(), input);
         self.perform(outputs).await;
     }
@@ -346,13 +358,14 @@ impl Task {
             Command::Bind(binding, done) => {
                 let _ = done.send(Ok(self.bind_on_demand(binding)));
             }
+            Command::Replace(incoming, named) => self.replace(*incoming, &named).await,
             Command::HangUp => self.input(Input::HangUp).await,
         }
     }
 
     /// Keys by INFO are stopped first, then those in the audio; then the caller may go on.
     async fn secure(&mut self, keys: Arc<KeyQueue>) -> Result<(), CallGone> {
-        if !self.core.has_callee() {
+        if !self.core.has_both() {
             return Err(CallGone);
         }
         self.releasing = None;
@@ -362,7 +375,13 @@ impl Task {
         if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &keys)) {
             before.close();
         }
-        self.media.secure(keys).await.map_err(|_| CallGone)
+        let secured = self.media.secure(keys).await.map_err(|_| CallGone);
+        // The recorder is behind the guard: it pauses as a courtesy.
+        if let Some(recording) = &self.recording {
+            self.media.flow([None, None]);
+            recording.pause(true);
+        }
+        secured
     }
 
     /// The call goes on meanwhile: a key may be down for as long as somebody leans on it.
@@ -380,6 +399,9 @@ impl Task {
         if left.is_ok() {
             self.input(Input::Secure(false)).await;
             self.place.keys = None;
+            if let Some(recording) = &self.recording {
+                recording.pause(false);
+            }
         }
         let _ = releasing.done.send(left.map_err(|_| CallGone));
     }
@@ -398,10 +420,12 @@ impl Task {
                     self.legs.respond(leg, request, code, sdp, timer).await;
                 }
                 Output::Info { from, request, dtmf } => self.legs.info(from, request, dtmf),
-                Output::Notify { code, last } => self.legs.notify(code, last),
+                Output::Notify { leg, code, last } => self.legs.notify(leg, code, last),
                 Output::InviteNext { sdp, timer } => self.invite_next(sdp, timer),
                 Output::CancelNext => self.legs.cancel_next(),
-                Output::Adopt => self.adopt(),
+                Output::AnswerNext { sdp, timer } => self.legs.answer_next(sdp, timer),
+                Output::RejectNext { code } => self.legs.reject_next(code),
+                Output::Adopt { leg } => self.adopt(leg),
                 Output::SetLeg { leg, agreed } => self.set_leg(leg, &agreed),
                 Output::Event(event) => self.event(event),
             }
@@ -432,24 +456,6 @@ impl Task {
         }
     }
 
-    fn invite_next(&mut self, sdp: Vec<u8>, timer: SessionTimer) {
-        let Some((route, replaces)) = &self.next_route else { return };
-        let credential = self.routes.credential(route);
-        let callee = Callee { uri: &route.uri, credential, replaces: replaces.clone() };
-        // Nothing comes of an address that cannot be called, so the ring time ends the try.
-        if let Err(error) = self.legs.invite_next(callee, sdp, timer) {
-            tracing::warn!(%error, call.id = %self.place.facts.guid, "the next agent's address cannot be called");
-        }
-    }
-
-    fn adopt(&mut self) {
-        self.legs.adopt();
-        let Some((route, _)) = self.next_route.take() else { return };
-        self.nat.callee = self.legs.is_behind_nat(&route.uri);
-        self.bind(route.agent.clone());
-        self.route = route;
-    }
-
     fn event(&mut self, event: CallEvent) {
         let facts = &self.place.facts;
         match event {
@@ -457,11 +463,13 @@ impl Task {
                 self.answered_ms = Some(now_ms());
                 self.place.table.answered(now_ms(), facts.guid);
                 tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call answered");
+                self.recording = Recording::begin(&self.recorders, facts, &self.media);
             }
             CallEvent::Ended(reason) => self.log_end(reason),
             CallEvent::Key(key) => self.key(key),
-            CallEvent::Transferred => {
-                tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call transferred");
+            CallEvent::Transferred { leg } => {
+                let leg = leg.name();
+                tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, leg, "call transferred");
             }
             CallEvent::Ringing | CallEvent::Held { .. } | CallEvent::Resumed { .. } => {
                 tracing::debug!(call.id = %facts.guid, ?event, "call changed");

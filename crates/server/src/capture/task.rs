@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::{Line, Shared, view};
-use crate::payments::{Fenced, Progress, StillThere};
+use crate::payments::{CameBy, Fenced, Progress, StillThere};
 
 /// How long the page of an ended session can still be looked at.
 const AFTER_THE_END: Duration = Duration::from_secs(120);
@@ -264,7 +264,8 @@ impl ProviderSession {
         self.attempt = Some(receiver);
         self.notice = None;
         self.stage = Stage::Paying;
-        self.shared.payments.pay(self.session.clone(), card, self.still_there.clone(), sender);
+        let still_there = self.still_there.clone();
+        self.shared.payments.pay(self.session.clone(), card, CameBy::Phone, still_there, sender);
         Ok(())
     }
 
@@ -278,11 +279,18 @@ impl ProviderSession {
                 self.session = *session;
                 self.back_to_entry(card, &[], Some(Notice::NotSent));
             }
+            Some(Progress::NotPaid(session)) => {
+                self.session = *session;
+                self.capture.wipe();
+                self.stage = view::stage_of(&self.session);
+                self.notice = Some(Notice::NotSent);
+            }
             Some(Progress::Answered(session, card)) => {
                 self.session = *session;
                 self.answered(card);
             }
-            Some(Progress::Waiting(session)) => {
+            // By telephone nobody is sent to the bank; if a gateway did, it would be waited for all the same.
+            Some(Progress::Waiting(session) | Progress::Challenged(session)) => {
                 self.session = *session;
                 self.stage = view::stage_of(&self.session);
                 // The card went with the attempt: what is keyed next is a new entry.

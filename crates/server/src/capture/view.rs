@@ -43,9 +43,15 @@ fn processing(session: &Session) -> Stage {
     match session.open_attempt().map(|attempt| &attempt.state) {
         Some(AttemptState::Unknown { .. }) => Stage::Unknown,
         Some(AttemptState::Answered { .. }) => Stage::Pending,
-        Some(AttemptState::Intent | AttemptState::NotSent { .. } | AttemptState::NotCharged) | None => {
-            Stage::Paying
-        }
+        // Nobody is sent to the bank by telephone.
+        Some(
+            AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
+            | AttemptState::NotSent { .. }
+            | AttemptState::NotCharged,
+        )
+        | None => Stage::Paying,
     }
 }
 

@@ -18,8 +18,9 @@ use zeroize::Zeroizing;
 
 use super::field_map::field_map;
 use super::gateways::gateways;
-use super::recorders::recorders;
+use super::recorders::{recorders, sip_recorders};
 use super::routes::{RouteTable, Trunk};
+use super::senders::senders;
 use super::webhooks::webhooks;
 use super::{CertificateListener, Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
@@ -39,7 +40,8 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let api = listener(&mut mistakes, "api", raw.api.listen, &raw.api.public_url);
     let api_certificates = raw.api.certificates.as_ref().map(|raw| certificates(&mut mistakes, raw));
     let page = listener(&mut mistakes, "page", raw.page.listen, &raw.page.public_url);
-    let calls = calls(&mut mistakes, &raw.sip);
+    let mut calls = calls(&mut mistakes, &raw.sip);
+    calls.recorders.by_account = sip_recorders(&mut mistakes, &raw.accounts, &calls.peers);
     let media = media(&mut mistakes, &raw.media);
     let web_limits = web_limits(&mut mistakes, &raw.limits);
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
@@ -47,6 +49,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     add_trunks(&mut mistakes, &raw, &mut routes);
     let webhooks = webhooks(&mut mistakes, &raw.accounts);
     let recorders = recorders(&mut mistakes, &raw.accounts);
+    let senders = senders(&mut mistakes, &raw.accounts);
     match (master_key, mistakes.0.is_empty()) {
         (Some(master_key), true) => Ok(Config {
             test_mode: raw.test_mode,
@@ -66,6 +69,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             routes,
             webhooks,
             recorders,
+            senders,
         }),
         _ => Err(ConfigMistakes(mistakes.0)),
     }

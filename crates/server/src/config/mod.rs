@@ -8,6 +8,7 @@ mod raw;
 mod recorders;
 mod routes;
 mod secret;
+mod senders;
 mod webhooks;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::calls::CallsConfig;
 use crate::http::ClientCertificates;
 use crate::media::MediaConfig;
 use crate::recorder::RecorderConfig;
+use crate::senders::SendersConfig;
 use crate::webhooks::WebhookConfig;
 
 pub use routes::RouteTable;
@@ -66,6 +68,8 @@ pub struct Config {
     pub webhooks: Vec<WebhookConfig>,
     /// Recorders that are told to pause.
     pub recorders: Vec<RecorderConfig>,
+    /// How payment links reach payers.
+    pub senders: Vec<SendersConfig>,
 }
 
 /// An HTTP listener and the URL that others reach it by.

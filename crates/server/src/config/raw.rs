@@ -1,5 +1,6 @@
 //! The config file as it is written. Types here mirror the TOML; meaning is checked in `check.rs`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -269,6 +270,8 @@ pub(super) struct Account {
     #[serde(default)]
     pub(super) show_callers: bool,
     pub(super) recorder: Option<Recorder>,
+    pub(super) sms: Option<Sms>,
+    pub(super) mail: Option<Mail>,
     pub(super) credential: Option<Credential>,
     #[serde(default)]
     pub(super) agents: Vec<Agent>,
@@ -384,12 +387,71 @@ pub(super) struct Webhook {
 #[serde(deny_unknown_fields)]
 pub(super) struct Recorder {
     pub(super) url: String,
+    #[serde(default)]
     pub(super) secrets: Vec<SecretRef>,
     #[serde(default)]
     pub(super) allow_http: bool,
     #[serde(default)]
     pub(super) allow_private: bool,
     pub(super) authorities: Option<PathBuf>,
+}
+
+/// How payment links are sent by text message.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sms {
+    pub(super) url: String,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretRef>,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, SecretRef>,
+    pub(super) form: Option<BTreeMap<String, String>>,
+    pub(super) json: Option<String>,
+    #[serde(default = "link_text")]
+    pub(super) text: String,
+    pub(super) taken_if: Option<TakenIf>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+/// What of a provider's reply says that it has a message.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TakenIf {
+    pub(super) pointer: String,
+    pub(super) equals: String,
+}
+
+/// How payment links are sent by e-mail.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mail {
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    #[serde(default)]
+    pub(super) security: MailSecurity,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretRef>,
+    pub(super) from: String,
+    #[serde(default = "link_subject")]
+    pub(super) subject: String,
+    #[serde(default = "link_text")]
+    pub(super) text: String,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MailSecurity {
+    #[default]
+    Tls,
+    Starttls,
+    None,
 }
 
 #[derive(Deserialize)]
@@ -401,6 +463,12 @@ pub(super) struct Oauth {
     pub(super) scope: Option<String>,
 }
 
+fn link_text() -> String {
+    "{payee} asks you to pay {amount}. Pay here: {link}".into()
+}
+fn link_subject() -> String {
+    "{payee}: {amount} to pay".into()
+}
 fn max_calls() -> usize {
     500
 }

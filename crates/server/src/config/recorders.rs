@@ -1,4 +1,7 @@
-//! The recorders of the config file: at most one per account.
+//! The recorders of the config file: at most one per account, told by webhook or by SIP.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 use hushpad_domain::ids::AccountId;
 
@@ -6,6 +9,7 @@ use super::check::Mistakes;
 use super::webhooks::endpoint;
 use super::{raw, secret};
 use crate::recorder::RecorderConfig;
+use crate::sip::Peer;
 use crate::webhooks::client;
 use crate::webhooks::guard::Reach;
 use crate::webhooks::signature::SigningSecret;
@@ -13,13 +17,56 @@ use crate::webhooks::signature::SigningSecret;
 /// Secrets at one time: the old one and the new one.
 const SECRETS: std::ops::RangeInclusive<usize> = 1..=2;
 
-/// Reads the recorder of every account that has one.
+/// Reads the recorder of every account that has one with a webhook.
 pub(super) fn recorders(mistakes: &mut Mistakes, accounts: &[raw::Account]) -> Vec<RecorderConfig> {
     let recorders = accounts.iter().enumerate().filter_map(|(index, account)| {
         let path = format!("accounts[{index}].recorder");
-        recorder(mistakes, &path, account.id.clone(), account.recorder.as_ref()?)
+        let raw = account.recorder.as_ref().filter(|recorder| !is_sip(&recorder.url))?;
+        recorder(mistakes, &path, account.id.clone(), raw)
     });
     recorders.collect()
+}
+
+/// Reads the recorder of every account that has one with a SIP address (SIPREC).
+pub(super) fn sip_recorders(
+    mistakes: &mut Mistakes,
+    accounts: &[raw::Account],
+    peers: &[Peer],
+) -> HashMap<String, String> {
+    let mut found = HashMap::new();
+    for (index, account) in accounts.iter().enumerate() {
+        let Some(raw) = account.recorder.as_ref().filter(|recorder| is_sip(&recorder.url)) else { continue };
+        let path = |name: &str| format!("accounts[{index}].recorder.{name}");
+        // Answers are heard from peers only. A name is not looked up here.
+        match host(&raw.url) {
+            None => mistakes.add(&path("url"), "must be a SIP URI, such as \"sip:recorder@10.0.0.7:5060\""),
+            Some(Some(ip)) if !peers.iter().any(|peer| peer.has(ip)) => {
+                mistakes.add(&path("url"), "must be at an address of one of sip.peers");
+            }
+            Some(_) => {}
+        }
+        if !raw.secrets.is_empty() || raw.allow_http || raw.allow_private || raw.authorities.is_some() {
+            mistakes.add(&path("url"), "is a SIP address, which takes no other setting of a recorder");
+        }
+        found.insert(account.id.clone(), raw.url.clone());
+    }
+    found
+}
+
+fn is_sip(url: &str) -> bool {
+    url.starts_with("sip:") || url.starts_with("sips:")
+}
+
+/// The address in a SIP URI; `Some(None)` if it is a name.
+fn host(url: &str) -> Option<Option<IpAddr>> {
+    let (_, rest) = url.split_once(':')?;
+    let rest = rest.split_once(';').map_or(rest, |(rest, _)| rest);
+    let (_, at) = rest.split_once('@').filter(|(user, _)| !user.is_empty())?;
+    let host = match at.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?.0,
+        None => at.split_once(':').map_or(at, |(host, _)| host),
+    };
+    (!host.is_empty()).then(|| host.parse().ok())
 }
 
 fn recorder(
@@ -45,4 +92,32 @@ fn recorder(
     let tls = mistakes.take(&format!("{path}.authorities"), tls)?;
     let reach = if raw.allow_private { Reach::Private } else { Reach::Public };
     Some(RecorderConfig { account: AccountId(account), url: url?, secrets, reach, tls })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    fn told(recorder: &str) -> String {
+        let example = include_str!("../../../../hushpad.example.toml");
+        let text = example.replace("# recorder.url = \"https://recorder.example.com/signals\"", recorder);
+        Config::parse(&text).err().expect("the secrets' files are not there").to_string()
+    }
+
+    #[test]
+    fn a_recorder_at_a_sip_address_is_at_a_peer_and_needs_nothing_else() {
+        for fine in
+            ["sip:recorder@10.0.0.7:5060", "sip:r@10.0.0.7;transport=tcp", "sip:r@recorder.example.com"]
+        {
+            assert!(!told(&format!("recorder.url = \"{fine}\"")).contains("recorder.url"), "{fine}");
+        }
+        for (wrong, why) in [
+            ("recorder.url = \"sip:recorder@198.51.100.7\"", "sip.peers"),
+            ("recorder.url = \"sip:10.0.0.7\"", "must be a SIP URI"),
+            ("recorder.url = \"sip:r@10.0.0.7\"\nrecorder.allow_private = true", "takes no other"),
+        ] {
+            let told = told(wrong);
+            assert!(told.contains("recorder.url") && told.contains(why), "{told}");
+        }
+    }
 }

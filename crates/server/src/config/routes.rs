@@ -149,6 +149,13 @@ impl Routes for RouteTable {
         listed.or_else(default).map(|route| self.shown(route))
     }
 
+    fn agent_calling(&self, account: &str, agent_header: Option<&str>, caller: &str) -> Option<String> {
+        let known =
+            |agent: &&str| self.agent_phone(account, agent).is_some() || self.has_phoneless(account, agent);
+        let named = agent_header.filter(known).map(str::to_owned);
+        named.or_else(|| self.users.get(&(account.to_owned(), caller.to_owned())).cloned())
+    }
+
     fn credential(&self, route: &Route) -> Option<Credential> {
         let own = route
             .agent
@@ -202,6 +209,15 @@ mod tests {
     fn who_calls_out_is_the_agent_and_the_callee_the_customer() {
         assert_eq!(told("+4930", None, "pbx", "1234"), "anna sip:+4930@carrier Callee");
         assert_eq!(told("+4930", None, "pbx", "99"), "- sip:+4930@carrier Callee");
+    }
+
+    #[test]
+    fn who_takes_a_leg_over_is_an_agent_of_that_account_or_nobody() {
+        let told = |account, header, caller| table().agent_calling(account, header, caller);
+        assert_eq!(told("shop", Some("ben"), "1234").as_deref(), Some("ben"));
+        assert_eq!(told("shop", None, "1234").as_deref(), Some("anna"));
+        assert_eq!(told("shop", Some("no body"), "99"), None);
+        assert_eq!(told("other", Some("anna"), "1234"), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::ports::LegSockets;
 use super::worker::Leftover;
 use hushpad_telephony::relay::{
-    Bridge, BridgeStats, Channel, Emit, EmitReport, KeyListener, LegParams, MAX_PACKET_BYTES, Release,
-    SecureMode, Side,
+    Bridge, BridgeStats, Channel, Emit, EmitReport, Fork, ForkFlow, KeyListener, LegParams, MAX_PACKET_BYTES,
+    Release, SecureMode, Side,
 };
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -134,6 +134,15 @@ impl Call {
     /// Gives back who listened before, for the call task to free.
     pub(super) fn listen(&mut self, listener: Option<Box<KeyListener>>) -> Option<Box<KeyListener>> {
         self.bridge.listen(listener)
+    }
+
+    /// Copies for a recorder. A call gets one fork at most, so nothing is freed here.
+    pub(super) fn fork(&mut self, fork: Box<Fork>) -> Option<Box<Fork>> {
+        self.bridge.fork(Some(fork))
+    }
+
+    pub(super) fn flow(&mut self, to: ForkFlow) -> Option<()> {
+        contained(&mut self.bridge, |bridge| bridge.flow(to))
     }
 
     pub(super) fn secure(&mut self, secure: Box<SecureMode>) -> Option<Leftover> {

@@ -8,6 +8,7 @@
 
 mod call;
 mod clock;
+mod fork;
 mod net;
 mod ports;
 #[cfg(test)]
@@ -15,11 +16,14 @@ mod tests;
 mod worker;
 
 pub use clock::{now_ms, now_us};
+pub use fork::ForkPorts;
 
 use call::Call;
 use hushpad_telephony::guard::GuardConfig;
 use hushpad_telephony::key_queue::KeyQueue;
-use hushpad_telephony::relay::{Bridge, BridgeStats, KeyListener, LegParams, SecureMode, Side, StreamSeed};
+use hushpad_telephony::relay::{
+    Bridge, BridgeStats, ForkFlow, KeyListener, LegParams, SecureMode, Side, StreamSeed,
+};
 use net::Wake;
 use ports::PortPool;
 use std::io;
@@ -167,6 +171,28 @@ impl MediaSession {
     pub async fn listen(&self, keys: Option<Arc<KeyQueue>>) -> Result<(), MediaGone> {
         let listener = keys.map(|keys| Box::new(KeyListener::new(keys)));
         self.ask(|done| Command::Listen(self.number, listener, done)).await.map(drop)
+    }
+
+    /// Opens the ports that copies for a recorder come from.
+    ///
+    /// # Errors
+    /// When no ports are left; the call goes on without a recorder.
+    pub fn open_fork(&self) -> Result<ForkPorts, NoPorts> {
+        let Plane { config, ports, .. } = self.plane.as_ref();
+        Ok(ForkPorts::open(ports, config.bind_address, config.advertised_address)?)
+    }
+
+    /// Copies both directions from these ports, until the call ends.
+    pub fn fork(&self, ports: ForkPorts, to: ForkFlow) {
+        let mut fork = Box::new(ports.into_fork([seed(), seed()]));
+        fork.flow(to);
+        // A worker that is gone copies nothing.
+        let _gone = self.send(Command::Fork(self.number, fork));
+    }
+
+    /// Copies go here from now on; nowhere while the recorder pauses.
+    pub fn flow(&self, to: ForkFlow) {
+        let _gone = self.send(Command::Flow(self.number, Box::new(to)));
     }
 
     /// Enters secure mode. When this returns, no key of the customer can reach the agent any more; keys go

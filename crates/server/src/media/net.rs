@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Sockets reported at once.
 const EVENTS: usize = 256;
+/// `epoll_wait` without a time-out.
+const FOR_EVER: i32 = -1;
 
 /// Tells which sockets have something to read.
 pub(super) struct Epoll {
@@ -38,13 +40,13 @@ impl Epoll {
         Ok(())
     }
 
-    /// Waits until something can be read, at most `timeout_ms` if there is one.
-    pub(super) fn wait(&mut self, timeout_ms: Option<u16>) -> io::Result<()> {
-        let timeout = timeout_ms.map_or(-1, i32::from);
+    /// Waits until something can be read, for as long as it takes: a time-out would set the processor's clock anew for
+    /// every packet. [`Ticker`] wakes instead.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
         let room = i32::try_from(EVENTS).unwrap_or(i32::MAX);
         #[expect(unsafe_code, reason = "`events` has room for as many entries as are said")]
         let ready = checked(unsafe {
-            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), room, timeout)
+            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), room, FOR_EVER)
         });
         self.ready = match ready {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -81,9 +83,7 @@ impl Wake {
 
     /// Sleeps again.
     pub(super) fn clear(&self) {
-        let mut count = [0_u8; 8];
-        #[expect(unsafe_code, reason = "`count` has room for the eight bytes that are said")]
-        let _empty = unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        take_count(&self.0);
     }
 }
 
@@ -91,6 +91,61 @@ impl AsRawFd for Wake {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// Wakes a worker again and again.
+pub(super) struct Ticker {
+    fd: OwnedFd,
+    period_us: u64,
+}
+
+impl Ticker {
+    /// One that does not tick yet.
+    pub(super) fn new() -> io::Result<Self> {
+        #[expect(unsafe_code, reason = "a plain call; the new descriptor is owned at once")]
+        let fd = unsafe {
+            let fd =
+                checked(libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK))?;
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Self { fd, period_us: 0 })
+    }
+
+    /// Ticks each `period_us` from now on; never with 0. Costs nothing when it does so already.
+    pub(super) fn every(&mut self, period_us: u64) -> io::Result<()> {
+        if period_us == self.period_us {
+            return Ok(());
+        }
+        let period = libc::timespec {
+            tv_sec: i64::try_from(period_us / 1_000_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(period_us % 1_000_000 * 1_000).unwrap_or_default(),
+        };
+        let setting = libc::itimerspec { it_interval: period, it_value: period };
+        #[expect(unsafe_code, reason = "`setting` outlives the call; no old setting is asked for")]
+        checked(unsafe {
+            libc::timerfd_settime(self.fd.as_raw_fd(), 0, &raw const setting, std::ptr::null_mut())
+        })?;
+        self.period_us = period_us;
+        Ok(())
+    }
+
+    /// Takes note of the ticks there were.
+    pub(super) fn clear(&self) {
+        take_count(&self.fd);
+    }
+}
+
+impl AsRawFd for Ticker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// Reads the count of an event or timer file, which sets it to zero.
+fn take_count(fd: &OwnedFd) {
+    let mut count = [0_u8; 8];
+    #[expect(unsafe_code, reason = "`count` has room for the eight bytes that are said")]
+    let _empty = unsafe { libc::read(fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
 }
 
 /// Keeps this thread on one processor, counted over those it may use. Without effect if that fails: it is

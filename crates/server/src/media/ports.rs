@@ -76,6 +76,15 @@ pub(super) struct LegSockets {
     pub(super) lease: Lease,
 }
 
+impl LegSockets {
+    /// What comes is not read: the kernel is to keep as little of it as it can.
+    pub(super) fn is_not_read(&self) {
+        for socket in [&self.rtp, &self.rtcp] {
+            let _refused = socket2::SockRef::from(socket).set_recv_buffer_size(1);
+        }
+    }
+}
+
 /// A pair of ports, given back when dropped.
 pub(super) struct Lease {
     port: u16,

@@ -2,8 +2,8 @@
 
 use super::call::{BUFFER_BYTES, Call, PORTS, Port, Token};
 use super::clock;
-use super::net::{Epoll, Wake};
-use hushpad_telephony::relay::{BridgeStats, KeyListener, LegParams, SecureMode, Side};
+use super::net::{Epoll, Ticker, Wake};
+use hushpad_telephony::relay::{BridgeStats, Fork, ForkFlow, KeyListener, LegParams, SecureMode, Side};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 
 /// The token of the wake-up file; calls have theirs from zero.
 const WAKE: u64 = u64::MAX;
+/// The token of the ticker.
+const TICK: u64 = u64::MAX - 1;
 
 /// How often calls in secure mode are asked for what the clock makes due. Packets that go on by the clock
 /// are late already, and looking at every call on every packet costs more than they are worth.
@@ -24,6 +26,8 @@ pub(super) enum Command {
     Open(usize, Box<Call>),
     SetLeg(usize, Side, LegParams),
     Listen(usize, Option<Box<KeyListener>>, oneshot::Sender<Option<Box<KeyListener>>>),
+    Fork(usize, Box<Fork>),
+    Flow(usize, Box<ForkFlow>),
     Secure(usize, Box<SecureMode>, oneshot::Sender<Leftover>),
     Release(usize, oneshot::Sender<Leftover>),
     Stats(usize, oneshot::Sender<BridgeStats>),
@@ -37,16 +41,24 @@ pub(super) type Leftover = Option<Box<SecureMode>>;
 pub(super) struct Worker {
     epoll: Epoll,
     wake: Arc<Wake>,
+    ticker: Ticker,
     buffer: Box<[u8; BUFFER_BYTES]>,
     commands: Receiver<Command>,
     /// By the number of the call; the number comes from its ports, so that no two have the same.
     calls: Vec<Option<Box<Call>>>,
-    /// Calls that may have something to send when no packet comes.
-    timed: Vec<usize>,
+    /// Calls that may have something to send when no packet comes, and when. Beside each other, so that a look at
+    /// all of them does not fetch the memory of every call.
+    timed: Vec<Timed>,
     next_tick_us: u64,
     /// Calls there are.
     live: usize,
     next_report_us: u64,
+}
+
+/// A call that the clock may have to move.
+struct Timed {
+    number: usize,
+    due_us: u64,
 }
 
 enum Next {
@@ -58,18 +70,31 @@ impl Worker {
     pub(super) fn new(commands: Receiver<Command>, wake: Arc<Wake>, max_calls: usize) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(wake.as_ref(), WAKE)?;
+        let ticker = Ticker::new()?;
+        epoll.add(&ticker, TICK)?;
         let calls = std::iter::repeat_with(|| None).take(max_calls).collect();
         let timed = Vec::with_capacity(max_calls);
         let buffer = Box::new([0; BUFFER_BYTES]);
-        Ok(Self { epoll, wake, buffer, commands, calls, timed, next_tick_us: 0, live: 0, next_report_us: 0 })
+        Ok(Self {
+            epoll,
+            wake,
+            ticker,
+            buffer,
+            commands,
+            calls,
+            timed,
+            next_tick_us: 0,
+            live: 0,
+            next_report_us: 0,
+        })
     }
 
     /// Works until told to stop, or until nobody can tell it anything any more.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut now_us = clock::now_us();
         loop {
-            self.epoll.wait(self.timeout_ms(now_us))?;
-            now_us = clock::now_us();
+            self.ticker.every(self.period_us())?;
+            self.epoll.wait()?;
+            let now_us = clock::now_us();
             // First what was commanded, so that it holds for every packet sent after the command.
             if self.epoll.tokens().any(|token| token == WAKE) {
                 self.wake.clear();
@@ -78,7 +103,9 @@ impl Worker {
                 }
             }
             for token in self.epoll.tokens() {
-                if let Some((call, port)) = find(&mut self.calls, token) {
+                if token == TICK {
+                    self.ticker.clear();
+                } else if let Some((call, port)) = find(&mut self.calls, token) {
                     call.receive(port, now_us, &mut self.buffer);
                 }
             }
@@ -87,12 +114,13 @@ impl Worker {
         }
     }
 
-    fn timeout_ms(&self, now_us: u64) -> Option<u16> {
-        let tick_us = (!self.timed.is_empty()).then_some(self.next_tick_us);
-        let report_us = (self.live > 0).then_some(self.next_report_us);
-        let next_us = tick_us.into_iter().chain(report_us).min()?;
-        let left_ms = next_us.saturating_sub(now_us).div_ceil(1000);
-        Some(u16::try_from(left_ms).unwrap_or(u16::MAX))
+    /// How often the clock must wake us when no packet does.
+    fn period_us(&self) -> u64 {
+        match (self.timed.is_empty(), self.live) {
+            (false, _) => TICK_US,
+            (true, 1..) => REPORT_TICK_US,
+            (true, 0) => 0,
+        }
     }
 
     fn deadlines(&mut self, now_us: u64) {
@@ -101,12 +129,15 @@ impl Worker {
         }
         self.next_tick_us = now_us + TICK_US;
         let calls = &mut self.calls;
-        self.timed.retain(|number| match calls.get_mut(*number) {
-            Some(Some(call)) => {
-                call.deadline(now_us);
-                call.is_secured()
+        self.timed.retain_mut(|timed| {
+            if now_us < timed.due_us {
+                return true;
             }
-            _ => false,
+            let Some(Some(call)) = calls.get_mut(timed.number) else { return false };
+            call.deadline(now_us);
+            // A packet that comes meanwhile only puts it off.
+            timed.due_us = call.next_deadline_us().unwrap_or(now_us + TICK_US);
+            call.is_secured()
         });
     }
 
@@ -125,7 +156,7 @@ impl Worker {
                 Command::Stop => return Next::Stop,
                 Command::Open(number, call) => self.open(number, call),
                 Command::Close(number) => {
-                    self.timed.retain(|timed| *timed != number);
+                    self.timed.retain(|timed| timed.number != number);
                     if let Some(mut call) = self.calls.get_mut(number).and_then(Option::take) {
                         call.goodbye(now_us, clock::unix_us());
                         self.live -= 1;
@@ -137,11 +168,18 @@ impl Worker {
                 Command::Listen(number, listener, done) => {
                     answer(done, self.with(number, |call| Some(call.listen(listener))));
                 }
+                Command::Fork(number, fork) => {
+                    self.with(number, |call| call.fork(fork));
+                }
+                Command::Flow(number, to) => {
+                    self.with(number, |call| call.flow(*to));
+                }
                 Command::Secure(number, secure, done) => {
                     self.time(number);
                     answer(done, self.with(number, |call| call.secure(secure)));
                 }
                 Command::Release(number, done) => {
+                    self.time(number);
                     // Answers when the key that is down now is up.
                     if let Some(Some(call)) = self.calls.get_mut(number) {
                         call.release(now_us, done);
@@ -168,9 +206,11 @@ impl Worker {
         action(self.calls.get_mut(number)?.as_mut()?)
     }
 
+    /// The call is to be looked at with the next tick.
     fn time(&mut self, number: usize) {
-        if !self.timed.contains(&number) {
-            self.timed.push(number);
+        match self.timed.iter_mut().find(|timed| timed.number == number) {
+            Some(timed) => timed.due_us = 0,
+            None => self.timed.push(Timed { number, due_us: 0 }),
         }
     }
 }

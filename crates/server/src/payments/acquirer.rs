@@ -2,9 +2,12 @@
 
 use async_trait::async_trait;
 use hushpad_domain::attempt::Attempt;
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::ids::GatewayName;
+use hushpad_domain::masked_card::MaskedCard;
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, Order, Reversal, Source, Submission,
+    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, Order, Return, Reversal, Source,
+    Submission,
 };
 
 /// Who is asked for money. The real one is [`Gateways`]; the history checker stands behind the same door.
@@ -16,6 +19,10 @@ pub trait Acquirer: Send + Sync {
     fn caps(&self, gateway: &GatewayName) -> Option<&Caps>;
     /// Sends an attempt whose intent is committed.
     async fn submit(&self, order: &Order<'_>, source: &Source<'_>) -> Submission;
+    /// Reads what a payer's browser brought back from a challenge; `None` when it is not from there.
+    fn read_return(&self, attempt: &Attempt, challenge: &Challenge, came_along: &[u8]) -> Option<Return>;
+    /// Goes on with an attempt whose payer is back, once that is committed.
+    async fn go_on(&self, attempt: &Attempt, card: Option<&MaskedCard>, back: &Return) -> Submission;
     /// Asks what became of an attempt, by our reference.
     async fn ask(&self, attempt: &Attempt) -> Asked;
     /// Undoes an attempt without an answer, by our reference.
@@ -34,6 +41,14 @@ impl Acquirer for Gateways {
 
     async fn submit(&self, order: &Order<'_>, source: &Source<'_>) -> Submission {
         Gateways::submit(self, &order.attempt.gateway, order, source).await
+    }
+
+    fn read_return(&self, attempt: &Attempt, challenge: &Challenge, came_along: &[u8]) -> Option<Return> {
+        Gateways::read_return(self, &attempt.gateway, challenge, came_along).ok()
+    }
+
+    async fn go_on(&self, attempt: &Attempt, card: Option<&MaskedCard>, back: &Return) -> Submission {
+        Gateways::go_on(self, &attempt.gateway, attempt, card, back).await
     }
 
     async fn ask(&self, attempt: &Attempt) -> Asked {

@@ -5,10 +5,13 @@
 //! captures, voids and refunds. `books` writes changes until they are written; `resolver` and `operations` ask until
 //! it is known what became of something without an answer; `recovery` takes up what a restart left open.
 //!
+//! `challenges` waits for payers at their bank.
+//!
 //! [`Acquirer`] is the door to the gateways, `plan` what the account's configuration says.
 
 mod acquirer;
 mod books;
+mod challenges;
 mod errands;
 mod operations;
 mod orders;
@@ -22,12 +25,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hushpad_card::Card;
 use hushpad_domain::account::Directory;
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::ports::{Settlements, World};
 use hushpad_domain::session::{Retry, Session};
 use tokio::sync::{Semaphore, mpsc};
 
 pub use acquirer::Acquirer;
 pub use books::{Books, Fenced};
+pub use challenges::Returned;
 
 use errands::Errands;
 
@@ -86,12 +91,27 @@ impl StillThere {
     }
 }
 
-/// What the session hears of its payment: any number of `Waiting`, then one of the others.
+/// How the card came to us.
+#[derive(Clone, Debug)]
+pub enum CameBy {
+    /// Keyed on the telephone. Never with 3-D Secure: a gateway that wants it declines.
+    Phone,
+    /// Typed into the payer page, in this browser, which the gateway may send to the bank.
+    Page(Browser),
+}
+
+/// What the session hears of its payment: any number of `Waiting`, then one of the others. After `Challenged` comes
+/// more, once the payer is back or is waited for no longer.
 pub enum Progress {
     /// Nothing was begun: the intent could not be written. The card comes back.
     NotBegun(Box<Session>, Card),
     /// Surely nothing was sent. The card comes back.
     NotSent(Box<Session>, Card),
+    /// The payer must go to the bank: [`Attempt::challenge`](hushpad_domain::attempt::Attempt::challenge) of the
+    /// session's open attempt says where. [`Payments::returned`] goes on.
+    Challenged(Box<Session>),
+    /// The payer was at the bank, and surely nothing was charged. The card is gone: it is typed again.
+    NotPaid(Box<Session>),
     /// Not over yet: it may have been charged, the gateway will say later, or the approval is being given back. The
     /// session says which.
     Waiting(Box<Session>),
@@ -110,18 +130,20 @@ impl Payments {
         Self { books, settlements, acquirer, directory, world, metrics, operations, giving_back }
     }
 
-    /// Starts a payment on its own task, which ends by itself when the outcome is committed.
+    /// Starts a payment on its own task, which ends by itself when the outcome is committed; a payer at the bank is
+    /// watched by it too. Give [`Payments::returned`] a clone of the same `progress`.
     pub fn pay(
         &self,
         session: Session,
         card: Card,
+        came_by: CameBy,
         still_there: StillThere,
         progress: mpsc::Sender<Progress>,
     ) {
         let payments = self.clone();
         tokio::spawn(async move {
             // A fenced owner has nothing more to say: the new one sees to it.
-            let _ = payments.run(session, card, still_there, progress).await;
+            let _ = payments.run(session, card, came_by, still_there, progress).await;
         });
     }
 }

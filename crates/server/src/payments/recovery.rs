@@ -56,7 +56,10 @@ async fn recover_session(payments: &Payments, session: Session) -> Result<(), Fe
 /// An intent without an answer is unknown: nobody knows how far it came.
 async fn mark_unknown(payments: &Payments, session: Session) -> Result<Session, Fenced> {
     match session.open_attempt().map(|attempt| &attempt.state) {
-        Some(AttemptState::Intent) => payments.write_unknown(session, Unknown::Restarted).await,
+        // How far the return from the bank came, nobody knows either.
+        Some(AttemptState::Intent | AttemptState::Confirming { .. }) => {
+            payments.write_unknown(session, Unknown::Restarted).await
+        }
         _ => Ok(session),
     }
 }
@@ -79,7 +82,10 @@ async fn mark_operations_unknown(payments: &Payments, mut session: Session) -> R
 
 fn see_to_attempt(payments: &Payments, session: &Session, attempt: &Attempt) {
     let (payments, session, no) = (payments.clone(), session.clone(), attempt.no);
-    if attempt.is_open() {
+    if attempt.challenge().is_some() {
+        // The payer may still come back, and the link may still be paid after that.
+        tokio::spawn(async move { payments.watch_challenge(session, StillThere::yes(), None).await });
+    } else if attempt.is_open() {
         tokio::spawn(async move { payments.see_to_open_attempt(session, no).await });
     } else if attempt.is_reversing() {
         tokio::spawn(async move {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Unknown, Verdict};
 use hushpad_domain::ids::AttemptNo;
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::session::{Finding, Session};
-use hushpad_gateways::{Asked, NotKnown, Reversal};
+use hushpad_gateways::{Asked, Challenges, NotKnown, Reversal};
 use tracing::{info, warn};
 
 use super::books::Fenced;
@@ -162,6 +162,9 @@ impl Payments {
     }
 
     async fn look(&self, attempt: &Attempt) -> Look {
+        if self.never_went_on(attempt) {
+            return Look::Found(Finding::NotCharged);
+        }
         match self.acquirer.ask(attempt).await {
             Asked::Found(answer) if answer.verdict == Verdict::Pending => Look::Pending(answer),
             Asked::Found(answer) => Look::Found(Finding::Answer(answer)),
@@ -202,6 +205,13 @@ impl Payments {
                 Look::NotYet
             }
         }
+    }
+
+    /// Whether the payer left at the bank, and this gateway charges nothing before we go on after that.
+    fn never_went_on(&self, attempt: &Attempt) -> bool {
+        let abandoned = matches!(attempt.state, AttemptState::Unknown { reason: Unknown::Abandoned });
+        let caps = self.acquirer.caps(&attempt.gateway);
+        abandoned && caps.is_some_and(|caps| caps.challenge == Challenges::ChargedOnReturn)
     }
 
     fn reverses_by_ref(&self, attempt: &Attempt) -> bool {

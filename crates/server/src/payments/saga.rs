@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::books::Fenced;
 use super::plan::Plan;
-use super::{Payments, Progress, StillThere};
+use super::{CameBy, Payments, Progress, StillThere};
 
 impl Payments {
     /// Pays at the first gateway that surely has or surely will not have it. A gateway is left for the next one only
@@ -21,6 +21,7 @@ impl Payments {
         &self,
         mut session: Session,
         card: Card,
+        came_by: CameBy,
         still_there: StillThere,
         progress: mpsc::Sender<Progress>,
     ) -> Result<(), Fenced> {
@@ -45,7 +46,7 @@ impl Payments {
                 return Ok(());
             };
             info!(session.id = %session.guid, attempt = %attempt.no, gateway = %gateway, "attempt begins");
-            let submission = self.submit(&session, &attempt, &plan, &Source::Keyed(&card)).await;
+            let submission = self.submit(&session, &attempt, &plan, &came_by, &Source::Keyed(&card)).await;
             match submission {
                 Submission::NotSent(reason) => {
                     session = self.write_not_sent(session, reason, &still_there).await?;
@@ -59,6 +60,13 @@ impl Payments {
                     let session = self.write_answer(session, answer, &plan, &still_there).await?;
                     self.log_outcome(&session, &attempt);
                     return self.after_answer(session, attempt.no, card, still_there, progress).await;
+                }
+                Submission::Challenged(challenge) => {
+                    // The gateway has it. Here it is wiped before the payer leaves.
+                    let masked = card.masked();
+                    drop(card);
+                    let session = self.write_challenge(session, challenge, Some(masked)).await?;
+                    return self.wait_for_return(session, attempt.no, still_there, progress).await;
                 }
                 Submission::Unknown(reason) => {
                     drop(card);
@@ -102,6 +110,7 @@ impl Payments {
         session: &Session,
         attempt: &Attempt,
         plan: &Plan,
+        came_by: &CameBy,
         source: &Source<'_>,
     ) -> Submission {
         let payment_data = session.order_data(attempt);
@@ -110,7 +119,11 @@ impl Payments {
             Source::Keyed(_) if plan.keep_card => Credential::FirstOfStored,
             Source::Keyed(_) => Credential::Once,
         };
-        let order = Order { attempt, payment_data: &payment_data, channel: Channel::Moto, credential };
+        let channel = match came_by {
+            CameBy::Phone => Channel::Moto,
+            CameBy::Page(browser) => Channel::Ecommerce(browser),
+        };
+        let order = Order { attempt, payment_data: &payment_data, channel, credential };
         let submission = self.acquirer.submit(&order, source).await;
         self.metrics.attempt_ended(&submission);
         submission
@@ -174,7 +187,7 @@ impl Payments {
         }
     }
 
-    async fn wait_for_outcome(
+    pub(super) async fn wait_for_outcome(
         &self,
         session: Session,
         no: AttemptNo,
@@ -189,7 +202,7 @@ impl Payments {
 
     /// Sees to an attempt until it is known what became of it and, where its approval must not stand, until that is
     /// given back.
-    async fn conclude(
+    pub(super) async fn conclude(
         &self,
         session: Session,
         no: AttemptNo,
@@ -214,7 +227,7 @@ impl Payments {
         Ok(session)
     }
 
-    async fn write_not_sent(
+    pub(super) async fn write_not_sent(
         &self,
         session: Session,
         reason: NotSent,
@@ -264,7 +277,7 @@ impl Payments {
         Ok(session)
     }
 
-    fn log_outcome(&self, session: &Session, attempt: &Attempt) {
+    pub(super) fn log_outcome(&self, session: &Session, attempt: &Attempt) {
         let taken_ms = (self.world.now().as_micros() - attempt.intended_on.as_micros()) / 1_000;
         info!(
             session.id = %session.guid,

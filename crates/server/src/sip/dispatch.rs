@@ -89,9 +89,7 @@ impl Dispatcher {
 
     async fn invite(&self, mut tx: Transaction) {
         // A source that is no peer is dropped further on, without a word.
-        let peer = source(&tx).and_then(|ip| self.stack.config.peer_of(ip));
-        let questions = peer.and_then(|peer| self.stack.identity.questions(&peer.name, &tx.original));
-        if let Some(questions) = questions {
+        if let Some(questions) = self.questions(&tx) {
             return answer(&mut tx, StatusCode::Unauthorized, questions).await;
         }
         let unknown = headers::unknown_requirements(&tx.original);
@@ -108,6 +106,12 @@ impl Dispatcher {
         }
     }
 
+    /// What its sender is asked first, if it has yet to say who it is.
+    fn questions(&self, tx: &Transaction) -> Option<Vec<Header>> {
+        let peer = source(tx).and_then(|ip| self.stack.config.peer_of(ip))?;
+        self.stack.identity.questions(&peer.name, &tx.original)
+    }
+
     async fn in_dialog(&self, mut tx: Transaction) {
         let Some(mut dialog) = self.stack.dialogs.match_dialog(&tx) else {
             return self.no_dialog(tx).await;
@@ -121,6 +125,12 @@ impl Dispatcher {
         if foreign_body && matches!(tx.original.method, Method::Invite | Method::Update) {
             let accept = vec![Header::Accept("application/sdp".into())];
             return answer(&mut tx, StatusCode::UnsupportedMediaType, accept).await;
+        }
+        // A REFER makes a call, like an INVITE; the dialog may be one that we began, with nobody's word.
+        if tx.original.method == Method::Refer
+            && let Some(questions) = self.questions(&tx)
+        {
+            return answer(&mut tx, StatusCode::Unauthorized, questions).await;
         }
         // The stack leaves these unanswered until the ACK has come.
         let early = invite.role() == TransactionRole::Server && !invite.state().is_confirmed();

@@ -1,6 +1,6 @@
 //! Between the stack's headers and our words.
 
-use hushpad_telephony::call::{SessionTimer, TimerFields};
+use hushpad_telephony::call::{Refresher, SessionTimer, TimerFields};
 use rsipstack::sip::{HasHeaders, Header, HeadersExt};
 
 /// What we answer in `Allow`.
@@ -11,14 +11,14 @@ const MAX_FORWARDS: u8 = 70;
 const MAX_USER: usize = 64;
 
 /// Extensions that may be required of us.
-const KNOWN: [&str; 2] = ["timer", "100rel"];
+const KNOWN: [&str; 3] = ["timer", "100rel", "replaces"];
 
 pub(super) fn allow() -> Header {
     Header::Allow(ALLOW.into())
 }
 
 pub(super) fn supported() -> Header {
-    Header::Supported("timer".into())
+    Header::Supported("timer, replaces".into())
 }
 
 /// The headers of a description we send.
@@ -33,6 +33,14 @@ pub(super) fn session(timer: Option<SessionTimer>) -> Vec<Header> {
     let mut headers = vec![allow(), supported()];
     headers.extend(timer.map(|timer| Header::SessionExpires(timer.to_string().into())));
     headers
+}
+
+/// RFC 4028 section 9: whoever is to refresh as client must be told that it has to know how.
+pub(super) fn with_required_timer(mut fields: Vec<Header>, timer: Option<SessionTimer>) -> Vec<Header> {
+    if timer.is_some_and(|timer| timer.refresher == Some(Refresher::Uac)) {
+        fields.push(Header::Require("timer".into()));
+    }
+    fields
 }
 
 /// What a message says of session timers.

@@ -14,7 +14,7 @@ use super::digest::Credential;
 use super::digest::answers::{Answers, Reply};
 use super::digest::gate::{Asked, Gate, Verdict};
 use super::headers::clean;
-use super::{Counters, SipConfig};
+use super::{Counters, SipConfig, recording};
 
 use crate::media::now_ms;
 
@@ -86,8 +86,9 @@ impl Identity {
         });
         let is_proxy = response.status_code == StatusCode::ProxyAuthenticationRequired;
         let reply = lock(&self.answers).challenged(&call_id, cseq.0, is_proxy, values);
-        if let Reply::Again { realm, stale } = &reply {
-            let shown = format!("Digest realm=\"{}\", nonce=\"n\", stale={stale}", clean(realm));
+        if let Reply::Again { realm, once_more } = &reply {
+            // It answers a request a second time only where its answer is said to be stale.
+            let shown = format!("Digest realm=\"{}\", nonce=\"n\", stale={once_more}", clean(realm));
             let shown = if is_proxy {
                 Header::ProxyAuthenticate(ProxyAuthenticate::new(shown))
             } else {
@@ -113,10 +114,10 @@ impl Identity {
         let (Some(call_id), Some((sequence, _))) = (call_id(request), cseq(request)) else { return };
         let (method, uri) = (request.method.to_string(), request.uri.to_string());
         let cnonce = uuid::Uuid::new_v4().simple().to_string();
-        let answer = lock(&self.answers).answer(&call_id, sequence, &method, &uri, &cnonce);
+        let answers = lock(&self.answers).answer(&call_id, sequence, &method, &uri, &cnonce);
         request.headers_mut().retain(|header| !is_answer(header));
-        if let Some(answer) = answer {
-            request.headers_mut().push(if answer.is_proxy {
+        for answer in answers {
+            request.headers_mut().push(if answer.is_to_proxy() {
                 Header::ProxyAuthorization(answer.value.into())
             } else {
                 Header::Authorization(answer.value.into())
@@ -130,6 +131,7 @@ impl MessageInspector for Identity {
         match message {
             SipMessage::Request(mut request) => {
                 self.say_who_we_are(&mut request);
+                recording::name_source(&mut request);
                 SipMessage::Request(request)
             }
             SipMessage::Response(response) => SipMessage::Response(response),

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hushpad_telephony::call::{IntervalTooSmall, MIN_SE_S, SessionTimer, TimerFields, Wish, agree_as_server};
-use rsipstack::sip::{HasHeaders, Header, HeadersExt, Method, StatusCode, ToTypedHeader};
+use rsipstack::sip::{HasHeaders, Header, HeadersExt, Method, Request, StatusCode, ToTypedHeader};
 use rsipstack::transaction::transaction::Transaction;
+use uuid::Uuid;
 
 use super::dispatch::{RETRY_AFTER_S, answer};
-use super::legs::{CallLegs, Caller};
+use super::legs::{CallLegs, Calling};
+use super::lines::{CallLine, Line};
 use super::{Peer, SipError, Stack, headers};
 
 /// Longest value of `X-Agent-Id` taken; agent ids have at most 64 characters.
@@ -24,6 +26,8 @@ pub struct IncomingCall {
     /// At least one.
     hops: u8,
     agent_header: Option<String>,
+    /// The dialog that it is to take over (RFC 3891).
+    replaces: Option<String>,
     offer: Option<Vec<u8>>,
     timer: TimerFields,
 }
@@ -62,6 +66,12 @@ impl IncomingCall {
         });
         let agent_header =
             agent_header.filter(|id| !id.is_empty() && id.len() <= MAX_AGENT_HEADER).map(str::to_owned);
+        let mut replaces = named_to_replace(&tx.original);
+        if replaces.len() > 1 {
+            // RFC 3891 section 3.
+            answer(&mut tx, StatusCode::BadRequest, vec![]).await;
+            return None;
+        }
         let offer = headers::sdp_of(&tx.original, &tx.original.body);
         let timer = headers::timer_fields(&tx.original);
         Some(Self {
@@ -72,6 +82,7 @@ impl IncomingCall {
             caller: caller.unwrap_or_default(),
             hops,
             agent_header,
+            replaces: replaces.pop(),
             offer,
             timer,
         })
@@ -120,6 +131,19 @@ impl IncomingCall {
         self.agent_header.as_deref()
     }
 
+    /// The dialog that it is to take over, as its sender names it.
+    #[must_use]
+    pub fn replaces(&self) -> Option<&str> {
+        self.replaces.as_deref()
+    }
+
+    /// Whether it is to take the dialog over only while that one rings.
+    #[must_use]
+    pub fn replaces_early_only(&self) -> bool {
+        let mut parts = self.replaces().unwrap_or_default().split(';').skip(1);
+        parts.any(|part| part.trim().eq_ignore_ascii_case("early-only"))
+    }
+
     /// The customer's description.
     #[must_use]
     pub fn offer(&self) -> Option<&[u8]> {
@@ -139,6 +163,26 @@ impl IncomingCall {
         answer(&mut self.tx, StatusCode::NotFound, vec![]).await;
     }
 
+    /// 481: there is no such call to take over.
+    pub async fn refuse_gone(mut self) {
+        answer(&mut self.tx, StatusCode::CallTransactionDoesNotExist, vec![]).await;
+    }
+
+    /// 491: something else goes on in that call.
+    pub async fn refuse_pending(mut self) {
+        answer(&mut self.tx, StatusCode::RequestPending, vec![]).await;
+    }
+
+    /// 486: what it is to take over only while it rings was answered (RFC 3891 section 3).
+    pub async fn refuse_answered(mut self) {
+        answer(&mut self.tx, StatusCode::BusyHere, vec![]).await;
+    }
+
+    /// 403: this peer may not take that call over.
+    pub async fn refuse_forbidden(mut self) {
+        answer(&mut self.tx, StatusCode::Forbidden, vec![]).await;
+    }
+
     /// 488: the offer cannot be used.
     pub async fn refuse_media(mut self) {
         answer(&mut self.tx, StatusCode::NotAcceptableHere, vec![]).await;
@@ -156,11 +200,18 @@ impl IncomingCall {
         answer(&mut self.tx, StatusCode::ServiceUnavailable, wait).await;
     }
 
-    /// Takes the call: 100 goes out, and the customer's dialog begins.
+    /// Takes the call: 100 goes out, and the caller's dialog begins.
     ///
     /// # Errors
     /// The INVITE cannot make a dialog; it has been answered with 400.
-    pub async fn accept(mut self) -> Result<CallLegs, SipError> {
+    pub async fn accept(self, call: Uuid) -> Result<CallLegs, SipError> {
+        let stack = Arc::clone(&self.stack);
+        let (line, calling) = self.open().await?;
+        Ok(CallLegs::new(stack, call, line, calling))
+    }
+
+    /// 100 goes out, and a dialog begins.
+    pub(super) async fn open(mut self) -> Result<(CallLine, Calling), SipError> {
         let (events, received) = self.stack.dialogs.new_dialog_state_channel();
         let contact = Some(self.stack.contact(self.tx.connection.as_ref()));
         let made = self.stack.dialogs.get_or_create_server_invite(&self.tx, events, None, contact);
@@ -179,9 +230,17 @@ impl IncomingCall {
                 tracing::debug!(%error, "an INVITE could not be handled to its end");
             }
         });
-        let caller = Caller { user: self.caller, hops: self.hops - 1 };
-        Ok(CallLegs::new(self.stack, dialog, received, caller))
+        let calling = Calling { user: self.caller, hops: self.hops - 1 };
+        Ok((CallLine::incoming(Line::new(dialog, received), self.peer.name), calling))
     }
+}
+
+pub(super) fn named_to_replace(invite: &Request) -> Vec<String> {
+    let values = invite.headers().iter().filter_map(|header| match header {
+        Header::Replaces(value) => Some(value.value().to_owned()),
+        _ => None,
+    });
+    values.collect()
 }
 
 pub(super) fn source(tx: &Transaction) -> Option<IpAddr> {

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hushpad_telephony::call::{Dtmf, Leg, MIN_SE_S, Refresher, RequestId, SessionTimer, TimerFields, Wish};
-use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle};
-use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
+use hushpad_telephony::call::{Dtmf, Leg, MIN_SE_S, RequestId, SessionTimer, TimerFields, Wish};
+use rsipstack::dialog::DialogId;
+use rsipstack::dialog::dialog::{DialogState, TerminatedReason, TransactionHandle};
+use rsipstack::dialog::invitation::InviteOption;
 use rsipstack::dialog::invite_dialog::InviteDialog;
 use rsipstack::sip::{Auth, Header, HeadersExt, Method, Request, Scheme, StatusCode, StatusCodeKind, Uri};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
-use super::lines::{AgentLine, Line, Step, agent_step, drop_line};
+use super::incoming::IncomingCall;
+use super::lines::{CallLine, Line, LineStep, Step, drop_line, invite_failed, line_step};
 use super::reliable::{self, Saying};
 use super::{Credential, LegEvent, SipError, Stack, headers, refer};
 
@@ -22,27 +25,37 @@ const MAX_PENDING: usize = 16;
 /// The dialogs of one call. Dropping it removes them from the stack.
 pub struct CallLegs {
     stack: Arc<Stack>,
-    customer: Line,
-    /// How answers reach a customer whose phone acknowledges each of them.
+    /// The call they are of.
+    call: Uuid,
+    caller: CallLine,
+    /// How answers reach a caller whose phone acknowledges each of them.
     reliable: Option<mpsc::Sender<Saying>>,
-    /// The customer was given its 200, or will be.
+    /// The caller was given its 200, or will be.
     has_answer: bool,
-    agent: Option<AgentLine>,
-    /// The one that is called while the agent leg is transferred.
-    next_agent: Option<AgentLine>,
-    caller: Caller,
+    callee: Option<CallLine>,
+    /// Who is to take a place: called while a leg is transferred, or one who called us.
+    next: Option<CallLine>,
+    calling: Calling,
     pending: BTreeMap<RequestId, Pending>,
     next_request: u64,
     answers: mpsc::Sender<LegEvent>,
     answered: mpsc::Receiver<LegEvent>,
 }
 
-/// What of the customer's INVITE the agent's carries on.
-pub(super) struct Caller {
+/// What of the caller's INVITE the callee's carries on.
+pub(super) struct Calling {
     /// The user part of its From; may be empty.
     pub(super) user: String,
-    /// `Max-Forwards` of the agent's INVITE.
+    /// `Max-Forwards` of the callee's INVITE.
     pub(super) hops: u8,
+}
+
+/// Names one dialog of a call through us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The call.
+    pub call: Uuid,
+    pub(super) dialog: DialogId,
 }
 
 /// Whom to call as an agent.
@@ -64,23 +77,20 @@ struct Pending {
 }
 
 impl CallLegs {
-    pub(super) fn new(
-        stack: Arc<Stack>,
-        dialog: InviteDialog,
-        events: DialogStateReceiver,
-        caller: Caller,
-    ) -> Self {
+    pub(super) fn new(stack: Arc<Stack>, call: Uuid, caller: CallLine, calling: Calling) -> Self {
         let (answers, answered) = mpsc::channel(WAITING_ANSWERS);
+        let dialog = &caller.line.dialog;
         let required = reliable::is_required(&dialog.initial_request());
-        let reliable = required.then(|| stack.pracks.begin(&dialog));
+        let reliable = required.then(|| stack.pracks.begin(dialog));
         Self {
             stack,
-            customer: Line::new(dialog, events),
+            call,
+            caller,
             reliable,
             has_answer: false,
-            agent: None,
-            next_agent: None,
-            caller,
+            callee: None,
+            next: None,
+            calling,
             pending: BTreeMap::new(),
             next_request: 0,
             answers,
@@ -94,20 +104,18 @@ impl CallLegs {
             let step = tokio::select! {
                 // In order: an answer of ours must not overtake the dialog's own story.
                 biased;
-                state = self.customer.events.recv() => Step::Customer(state),
-                step = agent_step(&mut self.agent) => step,
-                step = agent_step(&mut self.next_agent) => Step::Next(Box::new(step)),
+                step = line_step(Some(&mut self.caller)) => Step::Leg(Leg::Caller, step),
+                step = line_step(self.callee.as_mut()) => Step::Leg(Leg::Callee, step),
+                step = line_step(self.next.as_mut()) => Step::Next(step),
                 event = self.answered.recv() => Step::Answer(event),
             };
             let event = match step {
-                Step::Customer(Some(state)) => self.customer_state(state).await,
-                Step::Agent(Some(state)) => self.agent_state(state).await,
-                Step::Invite(ended) => invite_failed(ended),
-                Step::Next(step) => self.next_agent_step(*step),
-                Step::Answer(event) => event,
+                Step::Leg(leg, LineStep::State(Some(state))) => self.leg_state(leg, state).await,
                 // The stack holds the other end as long as the dialogs live.
-                Step::Customer(None) => Some(LegEvent::Lost(Leg::Caller)),
-                Step::Agent(None) => Some(LegEvent::Lost(Leg::Callee)),
+                Step::Leg(leg, LineStep::State(None)) => Some(LegEvent::Lost(leg)),
+                Step::Leg(_, LineStep::Invite(ended)) => invite_failed(ended),
+                Step::Next(step) => self.next_step(step),
+                Step::Answer(event) => event,
             };
             if let Some(event) = event {
                 return event;
@@ -122,22 +130,22 @@ impl CallLegs {
             return drop(reliable.try_send(Saying::Ring(sdp)));
         }
         let fields = sdp.as_ref().map(|_| headers::with_sdp(None));
-        report("ring", self.customer.dialog.ringing(fields, sdp));
+        report("ring", self.caller.line.dialog.ringing(fields, sdp));
     }
 
     /// 200 to the customer.
     pub fn answer(&mut self, sdp: Vec<u8>, timer: Option<SessionTimer>) {
         self.has_answer = true;
-        let fields = with_required_timer(headers::with_sdp(timer), timer);
+        let fields = headers::with_required_timer(headers::with_sdp(timer), timer);
         if let Some(reliable) = &self.reliable {
             return drop(reliable.try_send(Saying::Answer(fields, sdp)));
         }
-        report("answer", self.customer.dialog.accept(Some(fields), Some(sdp)));
+        report("answer", self.caller.line.dialog.accept(Some(fields), Some(sdp)));
     }
 
     /// A refusal to the customer.
     pub fn reject(&self, code: u16) {
-        report("reject", self.customer.dialog.reject(Some(StatusCode::from(code)), None));
+        report("reject", self.caller.line.dialog.reject(Some(StatusCode::from(code)), None));
     }
 
     /// Calls the agent.
@@ -146,30 +154,60 @@ impl CallLegs {
     /// The address cannot be used; nothing was sent.
     pub fn invite(&mut self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
         self.cancel();
-        self.agent = Some(self.call(to, sdp, timer)?);
+        self.callee = Some(self.call(to, sdp, timer)?);
         Ok(())
     }
 
-    /// Calls the next agent, beside the one there is.
+    /// Calls the next one, beside the leg that is transferred.
     ///
     /// # Errors
     /// The address cannot be used; nothing was sent.
     pub fn invite_next(&mut self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<(), SipError> {
         self.cancel_next();
-        self.next_agent = Some(self.call(to, sdp, timer)?);
+        self.next = Some(self.call(to, sdp, timer)?);
         Ok(())
     }
 
-    /// Gives up calling the next agent.
+    /// Gives up calling the next one.
     pub fn cancel_next(&mut self) {
-        drop_line(&self.stack, self.next_agent.take());
+        drop_line(&self.stack, self.next.take());
     }
 
-    /// The next agent's dialog is the agent leg from now on.
-    pub fn adopt(&mut self) {
-        if let Some(before) = std::mem::replace(&mut self.agent, self.next_agent.take())
-            && !before.line.hanging_up
-        {
+    /// Somebody who calls us is to take a place: one of the next two answers follows.
+    ///
+    /// # Errors
+    /// The INVITE cannot make a dialog; it has been answered.
+    pub async fn join_in(&mut self, incoming: IncomingCall) -> Result<(), SipError> {
+        self.cancel_next();
+        let (line, _) = incoming.open().await?;
+        self.next = Some(line);
+        Ok(())
+    }
+
+    /// 200 to the one who is to take a place.
+    pub fn answer_next(&self, sdp: Vec<u8>, timer: Option<SessionTimer>) {
+        let fields = headers::with_required_timer(headers::with_sdp(timer), timer);
+        if let Some(next) = &self.next {
+            report("answer", next.line.dialog.accept(Some(fields), Some(sdp)));
+        }
+    }
+
+    /// A refusal to the one who was to take a place.
+    pub fn reject_next(&mut self, code: u16) {
+        if let Some(next) = self.next.take() {
+            report("reject", next.line.dialog.reject(Some(StatusCode::from(code)), None));
+            self.stack.forget(&next.line.dialog.id());
+        }
+    }
+
+    /// The next one's dialog is this leg from now on.
+    pub fn adopt(&mut self, leg: Leg) {
+        let Some(next) = self.next.take() else { return };
+        let before = match leg {
+            Leg::Caller => Some(std::mem::replace(&mut self.caller, next)),
+            Leg::Callee => self.callee.replace(next),
+        };
+        if let Some(before) = before.filter(|before| !before.line.hanging_up) {
             self.stack.forget(&before.line.dialog.id());
         }
         self.join();
@@ -177,8 +215,25 @@ impl CallLegs {
 
     /// Both dialogs stand: they are one call.
     fn join(&self) {
-        if let Some(agent) = &self.agent {
-            self.stack.pairs.join(&self.customer.dialog.id(), &agent.line.dialog.id());
+        if let Some(callee) = &self.callee {
+            self.stack.pairs.join(self.call, &self.caller.line.dialog.id(), &callee.line.dialog.id());
+        }
+    }
+
+    /// Which leg this dialog is.
+    #[must_use]
+    pub fn leg_of(&self, named: &Named) -> Option<Leg> {
+        [Leg::Caller, Leg::Callee]
+            .into_iter()
+            .find(|leg| self.dialog(*leg).is_some_and(|dialog| dialog.id() == named.dialog))
+    }
+
+    /// The name of the peer that this leg's phone is in, as far as addresses tell.
+    #[must_use]
+    pub fn peer(&self, leg: Leg) -> Option<&str> {
+        match leg {
+            Leg::Caller => self.caller.peer.as_deref(),
+            Leg::Callee => self.callee.as_ref()?.peer.as_deref(),
         }
     }
 
@@ -188,10 +243,11 @@ impl CallLegs {
         self.stack.pairs.across(&replaces).unwrap_or(replaces)
     }
 
-    /// Tells the agent's phone how its REFER goes.
-    pub fn notify(&mut self, code: u16, last: bool) {
-        let Some(AgentLine { line, .. }) = &mut self.agent else { return };
-        line.news = Some(refer::notify(line.dialog.clone(), line.news.take(), code, last));
+    /// Tells a phone how its REFER goes.
+    pub fn notify(&mut self, leg: Leg, code: u16, last: bool) {
+        if let Some(line) = self.line(leg) {
+            line.news = Some(refer::notify(line.dialog.clone(), line.news.take(), code, last));
+        }
     }
 
     /// Whether the phone at this address sits behind a NAT.
@@ -206,10 +262,10 @@ impl CallLegs {
         self.stack.srtp_toward(uri)
     }
 
-    fn call(&self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<AgentLine, SipError> {
+    fn call(&self, to: Callee<'_>, sdp: Vec<u8>, timer: SessionTimer) -> Result<CallLine, SipError> {
         let Callee { uri, credential, replaces } = to;
         let contact = self.stack.contact(None);
-        let user = if self.caller.user.is_empty() { "anonymous" } else { &self.caller.user }.to_owned();
+        let user = if self.calling.user.is_empty() { "anonymous" } else { &self.calling.user }.to_owned();
         let caller = Uri {
             scheme: Some(Scheme::Sip),
             auth: Some(Auth { user, password: None }),
@@ -218,7 +274,7 @@ impl CallLegs {
         };
         let mut fields = headers::session(Some(timer));
         fields.push(Header::MinSE(MIN_SE_S.to_string().into()));
-        fields.push(Header::MaxForwards(u32::from(self.caller.hops).into()));
+        fields.push(Header::MaxForwards(u32::from(self.calling.hops).into()));
         fields.extend(replaces.map(|call| Header::Replaces(call.into())));
         // The stack's own Call-IDs end in its vendor's domain.
         let call_id = uuid::Uuid::new_v4().to_string();
@@ -241,7 +297,8 @@ impl CallLegs {
         }
         let begun = self.stack.dialogs.do_invite_async(option, sender);
         let (dialog, invite) = begun.inspect_err(|_| self.stack.identity.end(&call_id))?;
-        Ok(AgentLine { line: Line::new(dialog, events), invite: Some(invite), answered: false })
+        let peer = self.stack.peer_at(uri).map(|peer| peer.name.clone());
+        Ok(CallLine::outgoing(Line::new(dialog, events), peer, invite))
     }
 
     /// The agent's address cannot be used: [`CallLegs::next`] will say so as a refusal.
@@ -252,20 +309,15 @@ impl CallLegs {
 
     /// Gives up calling the agent; a 200 that crosses is acknowledged and ended with BYE.
     pub fn cancel(&mut self) {
-        drop_line(&self.stack, self.agent.take());
+        drop_line(&self.stack, self.callee.take());
     }
 
     /// Hangs up a leg.
     pub fn bye(&mut self, leg: Leg) {
-        let line = match leg {
-            Leg::Caller => &mut self.customer,
-            Leg::Callee => match &mut self.agent {
-                Some(agent) => &mut agent.line,
-                None => return,
-            },
-        };
+        let stack = Arc::clone(&self.stack);
+        let Some(line) = self.line(leg) else { return };
         line.hanging_up = true;
-        let (stack, dialog, news) = (Arc::clone(&self.stack), line.dialog.clone(), line.news.take());
+        let (dialog, news) = (line.dialog.clone(), line.news.take());
         tokio::spawn(async move {
             refer::said(news).await;
             if let Err(error) = dialog.bye().await {
@@ -315,7 +367,7 @@ impl CallLegs {
             (None, _) => vec![],
         };
         if status.kind() == StatusCodeKind::Successful {
-            fields = with_required_timer(fields, timer);
+            fields = headers::with_required_timer(fields, timer);
             if let Some(dialog) = self.dialog(leg) {
                 adopt_target(dialog, pending.target);
             }
@@ -342,65 +394,89 @@ impl CallLegs {
         });
     }
 
-    fn dialog(&self, leg: Leg) -> Option<&InviteDialog> {
+    fn line(&mut self, leg: Leg) -> Option<&mut Line> {
         match leg {
-            Leg::Caller => Some(&self.customer.dialog),
-            Leg::Callee => self.agent.as_ref().map(|agent| &agent.line.dialog),
+            Leg::Caller => Some(&mut self.caller.line),
+            Leg::Callee => self.callee.as_mut().map(|callee| &mut callee.line),
         }
     }
 
-    async fn customer_state(&mut self, state: DialogState) -> Option<LegEvent> {
+    fn dialog(&self, leg: Leg) -> Option<&InviteDialog> {
+        match leg {
+            Leg::Caller => Some(&self.caller.line.dialog),
+            Leg::Callee => self.callee.as_ref().map(|callee| &callee.line.dialog),
+        }
+    }
+
+    async fn leg_state(&mut self, leg: Leg, state: DialogState) -> Option<LegEvent> {
+        let is_incoming = match leg {
+            Leg::Caller => self.caller.is_incoming(),
+            Leg::Callee => self.callee.as_ref()?.is_incoming(),
+        };
+        if is_incoming {
+            self.incoming_state(leg, state).await
+        } else {
+            self.outgoing_state(leg, state).await
+        }
+    }
+
+    /// On a dialog that somebody opened with us.
+    async fn incoming_state(&mut self, leg: Leg, state: DialogState) -> Option<LegEvent> {
         match state {
             DialogState::Terminated(_, reason) => match reason {
                 // The call counts as answered, but the 200 was still waiting for a PRACK.
                 TerminatedReason::UacCancel | TerminatedReason::UasDecline if self.has_answer => {
-                    Some(LegEvent::Lost(Leg::Caller))
+                    Some(LegEvent::Lost(leg))
                 }
-                TerminatedReason::UacBye => Some(LegEvent::Bye(Leg::Caller)),
+                TerminatedReason::UacBye => Some(LegEvent::Bye(leg)),
                 TerminatedReason::UacCancel | TerminatedReason::UasDecline => Some(LegEvent::Cancelled),
                 // Our own BYE.
                 TerminatedReason::UasBye => None,
-                _ => Some(LegEvent::Lost(Leg::Caller)),
+                _ => Some(LegEvent::Lost(leg)),
             },
-            other => self.dialog_state(Leg::Caller, other).await,
+            other => self.dialog_state(leg, other).await,
         }
     }
 
-    /// What happens to the next agent counts until it is the agent; then it is told as any agent's.
-    fn next_agent_step(&mut self, step: Step) -> Option<LegEvent> {
+    /// What happens to the next one counts until it has its place; then it is told as on any leg.
+    fn next_step(&mut self, step: LineStep) -> Option<LegEvent> {
         match step {
-            Step::Agent(Some(DialogState::Confirmed(_, answer))) => {
-                let next = self.next_agent.as_mut().filter(|next| !next.answered)?;
+            LineStep::State(Some(DialogState::Confirmed(_, answer))) => {
+                let next = self.next.as_mut().filter(|next| !next.answered)?;
                 next.answered = true;
                 let (sdp, timer) = (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
                 Some(LegEvent::TransferAnswered(sdp, timer))
             }
-            Step::Invite(ended) => match invite_failed(ended)? {
+            LineStep::Invite(ended) => match invite_failed(ended)? {
                 LegEvent::Refused(code, _) => Some(LegEvent::TransferRefused(code)),
                 _ => None,
             },
-            Step::Agent(None) => Some(LegEvent::TransferRefused(408)),
-            Step::Agent(Some(_)) | Step::Customer(_) | Step::Answer(_) | Step::Next(_) => None,
+            LineStep::State(None) => Some(LegEvent::TransferRefused(408)),
+            LineStep::State(Some(_)) => None,
         }
     }
 
-    async fn agent_state(&mut self, state: DialogState) -> Option<LegEvent> {
-        let agent = self.agent.as_mut()?;
+    /// On a dialog that we opened.
+    async fn outgoing_state(&mut self, leg: Leg, state: DialogState) -> Option<LegEvent> {
+        let line = match leg {
+            Leg::Caller => &mut self.caller,
+            Leg::Callee => self.callee.as_mut()?,
+        };
         match state {
-            DialogState::Early(_, answer) if !agent.answered => {
+            DialogState::Early(_, answer) if !line.answered => {
                 Some(LegEvent::Progress(headers::sdp_of(&answer, &answer.body)))
             }
-            DialogState::Confirmed(_, answer) if !agent.answered => {
-                agent.answered = true;
+            DialogState::Confirmed(_, answer) if !line.answered => {
+                line.answered = true;
                 let (sdp, timer) = (headers::sdp_of(&answer, &answer.body), headers::timer_fields(&answer));
                 self.join();
                 Some(LegEvent::Answered(sdp, timer))
             }
-            DialogState::Terminated(_, TerminatedReason::UasBye) => Some(LegEvent::Bye(Leg::Callee)),
+            DialogState::Terminated(_, TerminatedReason::UasBye) => Some(LegEvent::Bye(leg)),
             // Before the answer the end of the INVITE tells more; after it, our own BYE is no news.
             DialogState::Terminated(_, TerminatedReason::UacBye | TerminatedReason::UacCancel) => None,
-            DialogState::Terminated(..) => agent.answered.then_some(LegEvent::Lost(Leg::Callee)),
-            other => self.dialog_state(Leg::Callee, other).await,
+            DialogState::Terminated(..) => line.answered.then_some(LegEvent::Lost(leg)),
+            other => self.dialog_state(leg, other).await,
         }
     }
 
@@ -439,10 +515,7 @@ impl CallLegs {
 
     /// The stack says "confirmed" after many things; a new ACK is what counts.
     fn acked(&mut self, leg: Leg) -> Option<LegEvent> {
-        let line = match leg {
-            Leg::Caller => &mut self.customer,
-            Leg::Callee => &mut self.agent.as_mut()?.line,
-        };
+        let line = self.line(leg)?;
         let ack = line.dialog.last_remote_ack()?;
         let sequence = headers::sequence(&ack);
         if sequence.is_none() || sequence == line.last_ack {
@@ -487,35 +560,16 @@ impl CallLegs {
 
 impl Drop for CallLegs {
     fn drop(&mut self) {
-        let agents = [&self.agent, &self.next_agent].map(Option::as_ref);
-        let lines = agents.into_iter().flatten().map(|agent| &agent.line).chain([&self.customer]);
-        for line in lines.filter(|line| !line.hanging_up) {
-            self.stack.forget(&line.dialog.id());
-        }
-        for invite in agents.into_iter().flatten().filter_map(|agent| agent.invite.as_ref()) {
-            invite.abort();
+        let others = [&self.callee, &self.next].into_iter().flatten();
+        for line in others.chain([&self.caller]) {
+            if !line.line.hanging_up {
+                self.stack.forget(&line.line.dialog.id());
+            }
+            if let Some(invite) = &line.invite {
+                invite.abort();
+            }
         }
     }
-}
-
-/// An INVITE that succeeded was told of by its dialog.
-fn invite_failed(ended: Result<InviteAsyncResult, tokio::task::JoinError>) -> Option<LegEvent> {
-    match ended {
-        Ok(Ok((_, Some(answer)))) if answer.status_code == StatusCode::OK => None,
-        Ok(Ok((_, Some(answer)))) => {
-            let timer = headers::timer_fields(&answer);
-            Some(LegEvent::Refused(u16::from(answer.status_code), timer))
-        }
-        Ok(Ok((_, None)) | Err(_)) | Err(_) => Some(LegEvent::Refused(408, TimerFields::default())),
-    }
-}
-
-/// RFC 4028 section 9: whoever is to refresh as client must be told that it has to know how.
-fn with_required_timer(mut fields: Vec<Header>, timer: Option<SessionTimer>) -> Vec<Header> {
-    if timer.is_some_and(|timer| timer.refresher == Some(Refresher::Uac)) {
-        fields.push(Header::Require("timer".into()));
-    }
-    fields
 }
 
 fn target(message: &impl HeadersExt) -> Option<Uri> {

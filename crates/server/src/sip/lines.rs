@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use hushpad_telephony::call::{Leg, TimerFields};
 use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver};
 use rsipstack::dialog::invitation::InviteAsyncResult;
 use rsipstack::dialog::invite_dialog::InviteDialog;
+use rsipstack::sip::StatusCode;
+use rsipstack::transaction::key::TransactionRole;
 use tokio::task::JoinHandle;
 
-use super::{LegEvent, Stack};
+use super::{LegEvent, Stack, headers};
 
 /// A dialog and the news from it.
 pub(super) struct Line {
@@ -22,21 +25,43 @@ pub(super) struct Line {
     pub(super) news: Option<JoinHandle<()>>,
 }
 
-/// The agent's, from its INVITE on.
-pub(super) struct AgentLine {
+/// One end of a call, from its INVITE on.
+pub(super) struct CallLine {
     pub(super) line: Line,
-    /// The INVITE under way; gone once it ended.
+    /// The peer at the far end; nothing if its address is a name, which is not looked up.
+    pub(super) peer: Option<String>,
+    /// Our INVITE under way; gone once it ended.
     pub(super) invite: Option<JoinHandle<InviteAsyncResult>>,
     pub(super) answered: bool,
 }
 
+/// What happened on a line.
+pub(super) enum LineStep {
+    State(Option<DialogState>),
+    Invite(Result<InviteAsyncResult, tokio::task::JoinError>),
+}
+
 /// One step of [`CallLegs::next`].
 pub(super) enum Step {
-    Customer(Option<DialogState>),
-    Agent(Option<DialogState>),
-    Invite(Result<InviteAsyncResult, tokio::task::JoinError>),
-    Next(Box<Step>),
+    Leg(Leg, LineStep),
+    Next(LineStep),
     Answer(Option<LegEvent>),
+}
+
+impl CallLine {
+    /// They called us.
+    pub(super) fn incoming(line: Line, peer: String) -> Self {
+        Self { line, peer: Some(peer), invite: None, answered: true }
+    }
+
+    /// We call them.
+    pub(super) fn outgoing(line: Line, peer: Option<String>, invite: JoinHandle<InviteAsyncResult>) -> Self {
+        Self { line, peer, invite: Some(invite), answered: false }
+    }
+
+    pub(super) fn is_incoming(&self) -> bool {
+        self.line.dialog.role() == TransactionRole::Server
+    }
 }
 
 impl Line {
@@ -45,11 +70,10 @@ impl Line {
     }
 }
 
-/// Lets an agent's dialog go; if its INVITE is still open, the stack cancels it when its task ends.
-pub(super) fn drop_line(stack: &Arc<Stack>, agent: Option<AgentLine>) {
-    let Some(agent) = agent else { return };
-    let (stack, dialog) = (Arc::clone(stack), agent.line.dialog);
-    let invite = agent.invite;
+/// Lets a dialog that we opened go; if its INVITE is still open, the stack cancels it when its task ends.
+pub(super) fn drop_line(stack: &Arc<Stack>, line: Option<CallLine>) {
+    let Some(CallLine { line, invite, .. }) = line else { return };
+    let (stack, dialog, hanging_up) = (Arc::clone(stack), line.dialog, line.hanging_up);
     if let Some(invite) = &invite {
         invite.abort();
     }
@@ -58,21 +82,34 @@ pub(super) fn drop_line(stack: &Arc<Stack>, agent: Option<AgentLine>) {
             drop(invite.await);
         }
         // It may have been answered just now, too late for CANCEL, or before we could not use its answer.
-        if !agent.line.hanging_up && dialog.state().is_confirmed() {
+        if !hanging_up && dialog.state().is_confirmed() {
             drop(dialog.bye().await);
         }
         stack.forget(&dialog.id());
     });
 }
 
-pub(super) async fn agent_step(agent: &mut Option<AgentLine>) -> Step {
-    let Some(AgentLine { line, invite, .. }) = agent else { return std::future::pending().await };
-    let Some(task) = invite else { return Step::Agent(line.events.recv().await) };
+/// Waits for what happens on a line; for ever where there is none.
+pub(super) async fn line_step(line: Option<&mut CallLine>) -> LineStep {
+    let Some(CallLine { line, invite, .. }) = line else { return std::future::pending().await };
+    let Some(task) = invite else { return LineStep::State(line.events.recv().await) };
     let ended = tokio::select! {
         biased;
-        state = line.events.recv() => return Step::Agent(state),
+        state = line.events.recv() => return LineStep::State(state),
         ended = task => ended,
     };
     *invite = None;
-    Step::Invite(ended)
+    LineStep::Invite(ended)
+}
+
+/// An INVITE that succeeded was told of by its dialog.
+pub(super) fn invite_failed(ended: Result<InviteAsyncResult, tokio::task::JoinError>) -> Option<LegEvent> {
+    match ended {
+        Ok(Ok((_, Some(answer)))) if answer.status_code == StatusCode::OK => None,
+        Ok(Ok((_, Some(answer)))) => {
+            let timer = headers::timer_fields(&answer);
+            Some(LegEvent::Refused(u16::from(answer.status_code), timer))
+        }
+        Ok(Ok((_, None)) | Err(_)) | Err(_) => Some(LegEvent::Refused(408, TimerFields::default())),
+    }
 }

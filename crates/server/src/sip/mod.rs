@@ -26,6 +26,7 @@ mod limits;
 mod lines;
 mod network;
 pub mod probe;
+mod recording;
 mod refer;
 mod reliable;
 mod replaces;
@@ -41,8 +42,9 @@ use hushpad_telephony::call::Wish;
 pub use digest::{Credential, Hashes};
 pub use event::{LegEvent, Target};
 pub use incoming::IncomingCall;
-pub use legs::{CallLegs, Callee};
+pub use legs::{CallLegs, Callee, Named};
 pub use network::{Network, NetworkError};
+pub use recording::{NotRecorded, RecordingLine};
 pub use stack::Stack;
 
 /// The log target of the SIP stack and everything under it.
@@ -116,6 +118,14 @@ pub struct Peer {
     pub srtp: Wish,
 }
 
+impl Peer {
+    /// Whether this address is one of its own.
+    #[must_use]
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(ip))
+    }
+}
+
 /// What a peer must know before it may call.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -148,7 +158,7 @@ impl SipConfig {
     /// The peer that owns this address.
     #[must_use]
     pub fn peer_of(&self, ip: IpAddr) -> Option<&Peer> {
-        self.peers.iter().find(|peer| peer.networks.iter().any(|network| network.contains(ip)))
+        self.peers.iter().find(|peer| peer.has(ip))
     }
 }
 

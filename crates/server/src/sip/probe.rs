@@ -1,10 +1,12 @@
 //! A message read by everything that reads messages here, without a socket: what fuzzing needs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use hushpad_telephony::call::{Dtmf, agree_as_server};
+use hushpad_telephony::g711::Law;
+use hushpad_telephony::sdp::recording::Copies;
 use hushpad_telephony::sdp::{Described, Srtp};
 use hushpad_telephony::srtp::{MASTER_KEY_BYTES, MasterKey};
 use rsipstack::dialog::DialogId;
@@ -16,7 +18,7 @@ use rsipstack::transport::stream::{SipCodec, SipCodecType};
 use tokio_util::codec::Decoder;
 
 use super::identity::Identity;
-use super::{Counters, Credential, Hashes, Login, SipConfig, headers, refer, reliable};
+use super::{Counters, Credential, Hashes, Login, SipConfig, headers, incoming, refer, reliable, replaces};
 
 /// The name of the one peer here.
 const PEER: &str = "peer";
@@ -24,6 +26,14 @@ const PEER: &str = "peer";
 const RELAY: &str = "application/dtmf-relay";
 /// The session interval we ask for, in seconds.
 const EXPIRES_S: u32 = 1800;
+
+/// What a recorder answers.
+const RECORDED: Copies = Copies {
+    addresses: [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2); 2],
+    session_id: 1,
+    srtp: [Srtp::Optional(MasterKey::new([7; MASTER_KEY_BYTES])); 2],
+    first: Law::A,
+};
 
 /// Reads messages as the running stack does: the crate's parser and bookkeeping, then every header and body that
 /// this program looks at. Nothing is kept of them, and nothing is sent.
@@ -95,6 +105,9 @@ impl Probe {
         common_fields(&request, &request.body);
         let _ = agree_as_server(&headers::timer_fields(&request), EXPIRES_S);
         drop(refer::target(&request));
+        for replaces in incoming::named_to_replace(&request) {
+            drop(replaces::read(&replaces));
+        }
         let _ = reliable::acknowledged(&request);
         drop(request.typed_contact_headers());
         if let Some(Ok(key)) = Dtmf::read(headers::content_type(&request), &request.body) {
@@ -104,6 +117,7 @@ impl Probe {
         if let Ok(Some(user)) = Uri::try_from(request.uri.to_string()).map(|uri| uri.auth) {
             assert!(headers::clean(&user.user).is_ascii());
         }
+        // Names us a recorder's source where `siprec` is required.
         drop(self.identity.before_send(SipMessage::Request(request), None));
     }
 }
@@ -114,6 +128,7 @@ fn response_fields(response: &Response) {
         drop(DialogId::try_from((response, role)));
     }
     common_fields(response, &response.body);
+    drop(RECORDED.answered(&response.body));
     let _ = headers::timer_fields(response);
 }
 

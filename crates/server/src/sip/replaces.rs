@@ -1,30 +1,40 @@
-//! Attended transfers of two calls that both run through us (RFC 3891).
+//! Attended transfers (RFC 3891): the dialogs of calls through us, by their names.
 //!
-//! Who transfers names its own dialog with us; the phone that is to take over knows only the other dialog of that
-//! call. So the name is exchanged for the one across.
+//! Of two calls that both run through us, who transfers names its own dialog with us; the phone that is to take over
+//! knows only the other dialog of that call. So the name is exchanged for the one across. And an INVITE that replaces
+//! a dialog of ours finds its call here.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rsipstack::dialog::DialogId;
+use uuid::Uuid;
 
-/// Dialogs of answered calls, each with the one across: two entries a call.
+use super::legs::Named;
+
+/// Dialogs of answered calls, each with the one across and its call: two entries a call.
 #[derive(Default)]
-pub(super) struct Pairs(Mutex<HashMap<DialogId, DialogId>>);
+pub(super) struct Pairs(Mutex<HashMap<DialogId, Across>>);
+
+#[derive(Clone)]
+struct Across {
+    other: DialogId,
+    call: Uuid,
+}
 
 impl Pairs {
     /// The two dialogs are one call from now on.
-    pub(super) fn join(&self, one: &DialogId, other: &DialogId) {
+    pub(super) fn join(&self, call: Uuid, one: &DialogId, other: &DialogId) {
         let mut pairs = self.lock();
-        pairs.insert(one.clone(), other.clone());
-        pairs.insert(other.clone(), one.clone());
+        pairs.insert(one.clone(), Across { other: other.clone(), call });
+        pairs.insert(other.clone(), Across { other: one.clone(), call });
     }
 
     /// The dialog is over.
     pub(super) fn part(&self, dialog: &DialogId) {
         let mut pairs = self.lock();
-        if let Some(other) = pairs.remove(dialog)
-            && pairs.get(&other) == Some(dialog)
+        if let Some(Across { other, .. }) = pairs.remove(dialog)
+            && pairs.get(&other).is_some_and(|across| across.other == *dialog)
         {
             pairs.remove(&other);
         }
@@ -34,19 +44,26 @@ impl Pairs {
     /// none of ours.
     pub(super) fn across(&self, replaces: &str) -> Option<String> {
         let named = read(replaces)?;
-        let other = self.lock().get(&named)?.clone();
+        let other = self.lock().get(&named)?.other.clone();
         // The tags as that phone sees them: its own is the one it must find as `to-tag`.
         Some(format!("{};to-tag={};from-tag={}", other.call_id, other.remote_tag, other.local_tag))
     }
 
+    /// The dialog of ours that a `Replaces` names, and its call.
+    pub(super) fn named(&self, replaces: &str) -> Option<Named> {
+        let dialog = read(replaces)?;
+        let call = self.lock().get(&dialog)?.call;
+        Some(Named { call, dialog })
+    }
+
     /// Every change is a few insertions or removals of whole entries.
-    fn lock(&self) -> MutexGuard<'_, HashMap<DialogId, DialogId>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DialogId, Across>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Section 6.1: the tags are those of the one that is asked.
-fn read(replaces: &str) -> Option<DialogId> {
+pub(super) fn read(replaces: &str) -> Option<DialogId> {
     let mut parts = replaces.split(';').map(str::trim);
     let call_id = parts.next().filter(|id| !id.is_empty())?.to_owned();
     let (mut local_tag, mut remote_tag) = (None, None);
@@ -72,7 +89,10 @@ mod tests {
     #[test]
     fn a_dialog_of_ours_is_exchanged_for_the_one_across_while_it_lasts() {
         let pairs = Pairs::default();
-        pairs.join(&id("in", "us1", "anna"), &id("out", "us2", "ben"));
+        let call = Uuid::from_u128(1);
+        pairs.join(call, &id("in", "us1", "anna"), &id("out", "us2", "ben"));
+        let named = pairs.named("in;to-tag=us1;from-tag=anna").unwrap();
+        assert_eq!((named.call, named.dialog), (call, id("in", "us1", "anna")));
         assert_eq!(
             pairs.across("in;to-tag=us1;from-tag=anna").as_deref(),
             Some("out;to-tag=ben;from-tag=us2")
@@ -83,10 +103,10 @@ mod tests {
         );
         for other in ["in;to-tag=anna;from-tag=us1", "in;to-tag=us1", "in", "", "x;to-tag=us1;from-tag=anna"]
         {
-            assert_eq!(pairs.across(other), None, "{other}");
+            assert_eq!((pairs.across(other), pairs.named(other)), (None, None), "{other}");
         }
         // The agent leg leads elsewhere: the old name is gone, the new one holds.
-        pairs.join(&id("in", "us1", "anna"), &id("next", "us3", "carl"));
+        pairs.join(call, &id("in", "us1", "anna"), &id("next", "us3", "carl"));
         pairs.part(&id("out", "us2", "ben"));
         assert_eq!(
             pairs.across("in;to-tag=us1;from-tag=anna").as_deref(),

@@ -27,7 +27,7 @@ use super::limits::Limits;
 use super::reliable::Pracks;
 use super::replaces::Pairs;
 use super::socket::PeersOnly;
-use super::{Counters, Listener, SipConfig, Tls, Transport, USER_AGENT};
+use super::{Counters, Listener, Named, SipConfig, Tls, Transport, USER_AGENT};
 
 /// Calls that wait to be taken up. The taker only hands them to tasks, so a few are plenty.
 const WAITING_CALLS: usize = 64;
@@ -135,10 +135,16 @@ impl Stack {
         self.peer_at(uri).map(|peer| peer.srtp).unwrap_or_default()
     }
 
-    fn peer_at(&self, uri: &str) -> Option<&super::Peer> {
+    pub(super) fn peer_at(&self, uri: &str) -> Option<&super::Peer> {
         let host = Uri::try_from(uri).ok().map(|uri| uri.host_with_port.host);
         let Some(Host::IpAddr(ip)) = host else { return None };
         self.config.peer_of(ip)
+    }
+
+    /// The dialog of ours that a `Replaces` names.
+    #[must_use]
+    pub fn named(&self, replaces: &str) -> Option<Named> {
+        self.pairs.named(replaces)
     }
 
     /// What was dropped.
@@ -147,7 +153,7 @@ impl Stack {
         &self.counters
     }
 
-    /// Dialogs the stack knows: two per call, none when no call is up. A metric, and a leak test.
+    /// Dialogs the stack knows: two per call and one with its recorder, none when no call is up. A metric, and a leak test.
     #[must_use]
     pub fn dialogs(&self) -> usize {
         self.dialogs.len()

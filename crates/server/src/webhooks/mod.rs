@@ -6,7 +6,8 @@
 //! one), and writes down what came of it. A crash between the sending and the writing sends it again.
 //!
 //! What bounds it: tries at one time per receiver (`lane`) and in all ([`PLACES_MAX`]), tries in a second (`pace`), the time and reply of a try
-//! (`client`). What waits is in the store, never in memory. [`Told`] wakes the lane when a change is committed.
+//! (`client`). What waits is in the store, never in memory. [`crate::announcer`] wakes the lane when a
+//! change is committed, [`Told`] when a dead letter is replayed.
 
 pub mod cli;
 pub mod client;

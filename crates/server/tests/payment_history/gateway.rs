@@ -9,14 +9,17 @@ use hushpad::payments::Acquirer;
 use hushpad_domain::attempt::{
     Attempt, AttemptState, Check, DeclineClass, GatewayAnswer, NotSent, Unknown, Verdict,
 };
+use hushpad_domain::challenge::Challenge;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, GatewayName, OperationId};
+use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::Money;
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, FollowUp, FollowUpKind, FollowUpSubmission, NotKnown, Order, Replay,
-    Reversal, Source, Submission,
+    Asked, AskedFollowUp, Caps, Challenges, Channel, FollowUp, FollowUpKind, FollowUpSubmission, NotKnown,
+    Order, Replay, Return, Reversal, Source, Step, Submission,
 };
 
+use super::bank::Visit;
 use super::dice::Dice;
 use super::memory::Disk;
 use super::world::VirtualWorld;
@@ -45,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) captured: i64,
     pub(crate) refunded: i64,
     operations: BTreeSet<OperationId>,
+    /// Where its payer is, when the gateway wanted to see one.
+    pub(super) visit: Option<Visit>,
 }
 
 impl Entry {
@@ -58,7 +63,7 @@ impl Entry {
         if self.is_booked(now) && !self.reversed { self.held - self.refunded } else { 0 }
     }
 
-    fn answer(&self, now: i64) -> GatewayAnswer {
+    pub(super) fn answer(&self, now: i64) -> GatewayAnswer {
         let verdict = match &self.verdict {
             Verdict::Pending if now >= self.final_at => Verdict::Approved,
             verdict => verdict.clone(),
@@ -72,10 +77,10 @@ impl Entry {
 #[derive(Clone)]
 pub(crate) struct SimGateways {
     pub(crate) ledger: Arc<Mutex<Ledger>>,
-    caps: Arc<BTreeMap<GatewayName, Caps>>,
-    disk: Disk,
+    pub(super) caps: Arc<BTreeMap<GatewayName, Caps>>,
+    pub(super) disk: Disk,
     world: VirtualWorld,
-    dice: Dice,
+    pub(super) dice: Dice,
     /// A broken build: a reset after the request is taken for a connection that never was.
     resets_are_not_sent: bool,
 }
@@ -93,6 +98,8 @@ impl SimGateways {
             ("reverses", false, true, Replay::NaturalKey, false),
             ("both", true, true, Replay::StoresFirst { window: Duration::from_secs(86_400) }, true),
             ("operator", false, false, Replay::None, true),
+            ("at-bank", true, false, Replay::None, true),
+            ("on-return", false, true, Replay::None, true),
         ];
         let caps = kinds.map(|(name, query_by_ref, reverse_by_ref, replay, query_follow_up)| {
             let follow_ups = &FollowUpKind::ALL;
@@ -103,6 +110,11 @@ impl SimGateways {
                 query_follow_up,
                 follow_ups,
                 settle_time: SETTLE,
+                challenge: match name {
+                    "at-bank" => Challenges::ChargedAtBank,
+                    "on-return" => Challenges::ChargedOnReturn,
+                    _ => Challenges::None,
+                },
                 ..model.clone()
             };
             (GatewayName(name.to_owned()), caps)
@@ -110,7 +122,7 @@ impl SimGateways {
         Self { ledger: Arc::default(), caps: Arc::new(caps.into()), disk, world, dice, resets_are_not_sent }
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut Ledger, i64) -> R) -> R {
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Ledger, i64) -> R) -> R {
         let now = self.world.micros();
         act(&mut self.ledger.lock().unwrap(), now)
     }
@@ -127,7 +139,7 @@ impl SimGateways {
         }
     }
 
-    fn verdict(&self, amount: Money) -> (Verdict, Check) {
+    pub(super) fn verdict(&self, amount: Money) -> (Verdict, Check) {
         let approved = || (Verdict::Approved, Check::Match);
         match self.dice.below(100) {
             0..50 => approved(),
@@ -144,7 +156,7 @@ impl SimGateways {
     }
 
     /// Books the attempt `after` from now.
-    fn book(&self, attempt: &Attempt, after: Duration, verdict: Verdict, security_code: Check) {
+    pub(super) fn book(&self, attempt: &Attempt, after: Duration, verdict: Verdict, security_code: Check) {
         let held = match &verdict {
             Verdict::Approved | Verdict::Review | Verdict::Pending => attempt.amount.minor(),
             Verdict::Partial { approved } => approved.minor(),
@@ -221,10 +233,16 @@ impl Acquirer for SimGateways {
                 captured: 0,
                 refunded: 0,
                 operations: BTreeSet::new(),
+                visit: None,
             });
             entry.requests += 1;
         });
         tokio::time::sleep(self.dice.millis(1_000)).await;
+        if let (Channel::Ecommerce(_), 50..) = (order.channel, fate)
+            && self.caps[&attempt.gateway].challenge != Challenges::None
+        {
+            return Submission::Challenged(self.send_to_the_bank(attempt));
+        }
         let (verdict, code) = self.verdict(attempt.amount);
         let lost = if self.resets_are_not_sent {
             Submission::NotSent(NotSent::Unreachable)
@@ -253,6 +271,15 @@ impl Acquirer for SimGateways {
         Submission::Answered(self.with(|ledger, now| ledger.entries[&attempt.id].answer(now)))
     }
 
+    fn read_return(&self, attempt: &Attempt, _: &Challenge, came_along: &[u8]) -> Option<Return> {
+        let back = Step { no: 0, ids: vec![attempt.id.to_string()] };
+        (came_along == super::bank::BACK).then(|| Return::from(back))
+    }
+
+    async fn go_on(&self, attempt: &Attempt, _: Option<&MaskedCard>, _: &Return) -> Submission {
+        self.go_on_after_the_bank(attempt).await
+    }
+
     async fn ask(&self, attempt: &Attempt) -> Asked {
         tokio::time::sleep(self.dice.millis(200)).await;
         if !self.caps[&attempt.gateway].query_by_ref
@@ -262,6 +289,9 @@ impl Acquirer for SimGateways {
         }
         if self.dice.percent(10) {
             return Asked::NotKnown(NotKnown::Unreachable);
+        }
+        if let Some(told) = self.ask_after_the_bank(attempt) {
+            return told;
         }
         self.with(|ledger, now| match ledger.entries.get(&attempt.id) {
             Some(entry) if entry.is_booked(now) && !entry.reversed => Asked::Found(entry.answer(now)),

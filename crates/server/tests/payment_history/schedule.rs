@@ -5,11 +5,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hushpad::metrics::Metrics;
-use hushpad::payments::{Books, Payments, PaymentsParts, Progress, StillThere, recovery};
+use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillThere, recovery};
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
 use hushpad_domain::attempt::{Attempt, AttemptState, Purpose};
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::field::Field;
 use hushpad_domain::field_map::FieldMap;
 use hushpad_domain::ids::{
@@ -92,13 +93,15 @@ static CAPS: LazyLock<Caps> = LazyLock::new(|| {
 });
 
 /// The ways that the configurations go, and how.
-const WAYS: [(&[&str], Purpose, bool); 6] = [
+const WAYS: [(&[&str], Purpose, bool); 8] = [
     (&["asks", "both"], Purpose::Sale, false),
     (&["reverses", "asks"], Purpose::Sale, false),
     (&["operator"], Purpose::Sale, false),
     (&["both"], Purpose::Authorise, false),
     (&["asks"], Purpose::Sale, true),
     (&["both", "reverses", "asks"], Purpose::Authorise, true),
+    (&["at-bank"], Purpose::Sale, false),
+    (&["on-return", "at-bank"], Purpose::Authorise, false),
 ];
 
 static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
@@ -235,16 +238,28 @@ impl Node {
     /// Presses Pay, sometimes twice, and waits for what comes of it.
     async fn pay(&self, payments: &Payments, session: Session, still_there: &StillThere) -> Session {
         let (sender, mut progress) = mpsc::channel(8);
-        payments.pay(session.clone(), card(), still_there.clone(), sender);
+        payments.pay(session.clone(), card(), came_by(&session), still_there.clone(), sender.clone());
         if self.dice.percent(15) {
             let (second, _unheard) = mpsc::channel(8);
-            payments.pay(session.clone(), card(), still_there.clone(), second);
+            payments.pay(session.clone(), card(), came_by(&session), still_there.clone(), second);
         }
+        let weak = sender.downgrade();
+        drop(sender);
         let mut known = session;
         while let Some(told) = progress.recv().await {
             match told {
                 Progress::Waiting(session) => known = *session,
-                Progress::NotBegun(session, _)
+                Progress::Challenged(session) => {
+                    known = *session;
+                    let Some(sender) = weak.upgrade() else { continue };
+                    let (gateways, payments) = (self.gateways.clone(), payments.clone());
+                    let (session, still_there) = (known.clone(), still_there.clone());
+                    tokio::spawn(async move {
+                        gateways.visit_the_bank(payments, session, still_there, sender).await;
+                    });
+                }
+                Progress::NotPaid(session)
+                | Progress::NotBegun(session, _)
                 | Progress::NotSent(session, _)
                 | Progress::Answered(session, _) => {
                     known = *session;
@@ -329,6 +344,14 @@ impl Node {
             settled_on: self.world.now(),
         }
     }
+}
+
+/// The last configurations are of digital sessions.
+fn came_by(session: &Session) -> CameBy {
+    if session.configuration.0 < 6 {
+        return CameBy::Phone;
+    }
+    CameBy::Page(Browser::returning_to("https://pay.example/pay/x/back".to_owned()))
 }
 
 static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new()));

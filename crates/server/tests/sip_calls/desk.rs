@@ -16,7 +16,7 @@ use hushpad_telephony::guard::GuardConfig;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everybody who dials `agent…` reaches one phone (`agent-tcp` over TCP), `agent-next` another, `agent-at-PORT`
-/// that port; everybody
+/// that port (or `agent-at-IP_PORT`); everybody
 /// else nobody. `agent-abroad` belongs to another account.
 struct Phones {
     agent: SocketAddr,
@@ -52,9 +52,13 @@ impl Routes for Phones {
         if !agent.starts_with("agent") {
             return Err(RouteRefused);
         }
-        let port = agent.strip_prefix("agent-at-").and_then(|port| port.parse().ok());
+        let at = agent.strip_prefix("agent-at-").map(|at| at.replace('_', ":"));
+        let port = at.and_then(|at| {
+            let alone = at.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
+            alone.or_else(|| at.parse().ok())
+        });
         let phone = match port {
-            Some(port) => SocketAddr::from(([127, 0, 0, 1], port)),
+            Some(phone) => phone,
             None if agent == "agent-next" => self.next,
             None => self.agent,
         };
@@ -68,6 +72,10 @@ impl Routes for Phones {
     fn agent_phone(&self, account: &str, agent: &str) -> Option<Route> {
         let uri = format!("sip:{agent}@{}", self.next);
         agent.starts_with("agent").then(|| Route::to_agent(account, agent, uri))
+    }
+
+    fn agent_calling(&self, _account: &str, agent_header: Option<&str>, _caller: &str) -> Option<String> {
+        agent_header.filter(|agent| agent.starts_with("agent")).map(str::to_owned)
     }
 
     fn credential(&self, _route: &Route) -> Option<Credential> {
@@ -102,7 +110,11 @@ impl Desk {
 
     /// A desk with media ports for one call.
     pub(crate) async fn start_for_one_call() -> Self {
-        Self::start_as(None, 4, |_| {}).await.unwrap()
+        Self::start_for_one_call_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_for_one_call_with(change: impl FnOnce(&mut CallsConfig)) -> Self {
+        Self::start_as(None, 4, change).await.unwrap()
     }
 
     async fn start_as(

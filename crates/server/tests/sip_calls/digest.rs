@@ -74,6 +74,40 @@ async fn a_challenge_we_cannot_answer_ends_the_call() {
     }
 }
 
+#[tokio::test]
+async fn a_proxy_and_the_phone_behind_it_may_both_ask() {
+    let desk = Desk::start_known("phone-user", "phone-password").await;
+    let mut customer = Phone::at("127.0.0.1:0", desk.sip()).await;
+    let agent = Phone::at(&desk.agent.to_string(), desk.sip()).await;
+    customer.invite("agent1", None).await;
+    let invite = agent.hears("INVITE").await;
+    agent.answers_with(&invite, "407 Proxy Authentication Required", PROXY_CHALLENGE, "").await;
+    let invite = agent.hears("INVITE").await;
+    assert!(invite.header("Proxy-Authorization").contains("proxy.example"), "{}", invite.0);
+    assert_eq!(invite.header("Authorization"), "");
+    agent.answers_with(&invite, "401 Unauthorized", CHALLENGE, "").await;
+    let invite = agent.hears("INVITE").await;
+    assert!(invite.header("Proxy-Authorization").contains("nc=00000002"), "{}", invite.0);
+    assert!(invite.header("Authorization").contains("phones.example"), "{}", invite.0);
+    agent.answers(&invite, "200 OK").await;
+    let answer = customer.hears("SIP/2.0 200").await;
+    customer.joins(&answer);
+    customer.request("ACK", "", "").await;
+    let number = invite.header("CSeq").replace("INVITE", "ACK");
+    let ack = agent.hears_of("ACK", &number).await;
+    for header in ["Proxy-Authorization", "Authorization"] {
+        assert_eq!(ack.header(header), invite.header(header));
+    }
+    customer.request("BYE", "", "").await;
+    // Both ask again, now of the BYE.
+    let bye = agent.hears("BYE").await;
+    agent.answers_with(&bye, "407 Proxy Authentication Required", PROXY_CHALLENGE, "").await;
+    let bye = agent.hears("BYE").await;
+    assert!(bye.header("Authorization").contains("phones.example"), "{}", bye.0);
+    agent.answers(&bye, "200 OK").await;
+    desk.is_quiet().await;
+}
+
 /// A hold in secure mode takes two re-INVITEs toward a phone that challenges; whatever the customer keys
 /// meanwhile, by whatever way, stays between us and the session.
 #[tokio::test]

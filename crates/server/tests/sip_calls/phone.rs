@@ -80,6 +80,19 @@ impl Phone {
         self.request("INVITE", &headers, &sdp).await;
     }
 
+    /// Sends an INVITE to a user, with more headers.
+    pub(crate) async fn invites_with(&mut self, user: &str, headers: &str) {
+        self.user = user.to_owned();
+        let headers = format!("{headers}Content-Type: application/sdp\r\n");
+        let sdp = self.sdp("sendrecv");
+        self.request("INVITE", &headers, &sdp).await;
+    }
+
+    /// Where it is.
+    pub(crate) fn socket_address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
     /// The ACK for the INVITE with this number.
     pub(crate) async fn acknowledges(&mut self, sequence: u32) {
         let now = std::mem::replace(&mut self.sequence, sequence);
@@ -148,6 +161,12 @@ impl Phone {
     /// Sends a request in the dialog that this INVITE began.
     pub(crate) async fn asks(&mut self, invite: &Message, method: &str, headers: &str) {
         self.asks_with(invite, method, headers, "").await;
+    }
+
+    /// A re-INVITE in the dialog that this INVITE of ours to it began.
+    pub(crate) async fn offers_in(&mut self, invite: &Message) {
+        let sdp = self.sdp("sendrecv");
+        self.asks_with(invite, "INVITE", "Content-Type: application/sdp\r\n", &sdp).await;
     }
 
     async fn asks_with(&mut self, invite: &Message, method: &str, headers: &str, body: &str) {

@@ -1,7 +1,9 @@
 //! One end of the audio: speaks a little, and keeps what it hears apart.
 
+use std::f64::consts::TAU;
 use std::net::SocketAddr;
 
+use hushpad_telephony::g711::Law;
 use tokio::net::UdpSocket;
 
 use crate::desk::PATIENCE;
@@ -38,8 +40,13 @@ impl Audio {
 
     /// One packet of silence.
     pub(crate) async fn says(&mut self) {
+        self.sounds(&[0xff; 160]).await;
+    }
+
+    /// One packet of this sound.
+    pub(crate) async fn sounds(&mut self, sound: &[u8]) {
         self.timestamp += 160;
-        self.send(ULAW, false, &[0xff; 160]).await;
+        self.send(ULAW, false, sound).await;
     }
 
     /// One key as telephone-events: begun, and ended three times.
@@ -106,4 +113,13 @@ impl Audio {
         packet.extend(payload);
         self.socket.send_to(&packet, self.to.expect("the call is answered")).await.unwrap();
     }
+}
+
+/// So many packets of the tone of `1` (ITU-T Q.23).
+pub(crate) fn tone(packets: u32) -> Vec<Vec<u8>> {
+    let sample = |n: u32| {
+        let at = f64::from(n) / 8000.0 * TAU;
+        Law::Mu.encode((((697.0 * at).sin() + (1209.0 * at).sin()) * 6000.0) as i16)
+    };
+    (0..packets).map(|packet| (packet * 160..(packet + 1) * 160).map(sample).collect()).collect()
 }

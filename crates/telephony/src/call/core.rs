@@ -62,7 +62,7 @@ impl Call {
     pub fn begin(now_ms: u64, plan: Plan, offer: Option<&[u8]>) -> Result<(Self, Vec<Output>), SdpError> {
         let Plan { limits, customer, addresses, session_ids, srtp, keys: mut source, timer } = plan;
         let caller = Side::new(addresses.caller, session_ids[0], srtp[0].with(&mut source));
-        let callee = Side::new(addresses.callee, session_ids[1], srtp[1].with(&mut source));
+        let callee = Side::new(addresses.callee, session_ids[1], srtp[1].with(&mut source)).opened_by_us();
         let offered = offer.map(|body| caller.parse(body)).transpose()?;
         let mut call = Self {
             limits,
@@ -108,6 +108,7 @@ impl Call {
             Input::Refer { leg, request, allowed } => self.refer(now_ms, leg, request, allowed),
             Input::TransferAnswered { sdp, timer } => self.transfer_answered(now_ms, sdp, &timer),
             Input::TransferRefused { code } => self.transfer_refused(code),
+            Input::Replace { leg, sdp, timer, srtp } => self.replace(now_ms, leg, sdp, timer, srtp),
             Input::Secure(on) => {
                 self.secure = on;
                 if on {
@@ -173,10 +174,11 @@ impl Call {
             }
             State::AckThenBye => self.bye_unless(Leg::Caller, gone),
             State::Answered { .. } | State::Talking { .. } => {
-                if self.has_callee() {
-                    self.bye_unless(Leg::Callee, gone);
+                for leg in [Leg::Callee, Leg::Caller] {
+                    if self.has(leg) {
+                        self.bye_unless(leg, gone);
+                    }
                 }
-                self.bye_unless(Leg::Caller, gone);
             }
         }
         match std::mem::replace(&mut self.exchange, Exchange::None) {
@@ -327,7 +329,7 @@ impl Call {
                 self.end(EndReason::Cancelled, Some(leg));
             }
             State::AckThenBye if leg == Leg::Callee => {}
-            State::Talking { .. } if leg == Leg::Callee && self.is_transferring() => self.left_for_transfer(),
+            State::Talking { .. } if self.is_transferred(leg) => self.left_for_transfer(leg),
             _ => self.end(reason, Some(leg)),
         }
     }

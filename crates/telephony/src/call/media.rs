@@ -23,6 +23,8 @@ pub(super) struct Side {
     theirs: Direction,
     agreed: Option<Negotiated>,
     pub(super) watch: Watch,
+    /// Whether the dialog is one that we opened: its Call-ID is ours.
+    ours: bool,
 }
 
 impl Side {
@@ -38,11 +40,27 @@ impl Side {
             theirs: Direction::SendRecv,
             agreed: None,
             watch: Watch::Off,
+            ours: false,
         }
     }
 
-    /// The same place in the relay for another far end, which must not know the key of this one.
+    /// In a dialog that we open.
+    pub(super) fn opened_by_us(self) -> Self {
+        Self { ours: true, ..self }
+    }
+
+    /// Whether the Call-ID is ours.
+    pub(super) fn is_ours(&self) -> bool {
+        self.ours
+    }
+
+    /// The same place in the relay for another far end that we call, which must not know the key of this one.
     pub(super) fn anew(&self, srtp: Srtp) -> Self {
+        self.anew_for_caller(srtp).opened_by_us()
+    }
+
+    /// The same for one that calls us.
+    pub(super) fn anew_for_caller(&self, srtp: Srtp) -> Self {
         // A dialog of its own has an `o=` line of its own.
         Self::new(self.local, self.session_id.wrapping_add(1) >> 1, srtp)
     }

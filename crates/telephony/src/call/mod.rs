@@ -12,7 +12,8 @@
 //! Usually the customer is the caller and an agent the callee; on a call that goes out it is the other way
 //! round. [`Call`] is told, since only the customer's keys count in secure mode.
 //!
-//! The callee's phone may have its leg transferred by REFER; in secure mode it may not.
+//! Either phone may have its leg transferred by REFER, and somebody may take over a leg by an INVITE with
+//! `Replaces`; in secure mode neither is done.
 //!
 //! In secure mode an INFO with a key becomes [`CallEvent::Key`] and goes nowhere else.
 
@@ -224,17 +225,28 @@ pub enum Input<'a> {
         /// What the target's side wants of SRTP; nothing when it is nobody that we may call.
         allowed: Option<Wish>,
     },
-    /// The next callee answered with 2xx. One that comes too late is hung up by the adapter.
+    /// The next one answered with 2xx. One that comes too late is hung up by the adapter.
     TransferAnswered {
         /// Its description.
         sdp: Option<&'a [u8]>,
         /// Its session timer.
         timer: TimerFields,
     },
-    /// The next callee cannot be had; 408 stands for no answer at all.
+    /// The next one cannot be had; 408 stands for no answer at all.
     TransferRefused {
         /// The status code, 300 to 699.
         code: u16,
+    },
+    /// Somebody calls to take the place of whoever is on a leg, and may (RFC 3891).
+    Replace {
+        /// Whose place.
+        leg: Leg,
+        /// The offer.
+        sdp: Option<&'a [u8]>,
+        /// What was agreed with [`agree_as_server`].
+        timer: Option<SessionTimer>,
+        /// What is wanted of SRTP with the one who calls.
+        srtp: Wish,
     },
     /// Secure mode begins or ends.
     Secure(bool),
@@ -309,24 +321,41 @@ pub enum Output {
         /// The key: written anew, not copied.
         dtmf: Dtmf,
     },
-    /// Tell the callee's phone how its REFER goes (RFC 3515 section 2.4.4).
+    /// Tell a phone how its REFER goes (RFC 3515 section 2.4.4).
     Notify {
-        /// The status code of the call to the next callee.
+        /// On which leg it is.
+        leg: Leg,
+        /// The status code of the call to the next one.
         code: u16,
         /// Whether nothing more is to be told.
         last: bool,
     },
-    /// Call the next callee, beside the callee leg.
+    /// Call the next one, beside the leg that is transferred.
     InviteNext {
         /// Our offer.
         sdp: Vec<u8>,
         /// `Session-Expires` to write.
         timer: SessionTimer,
     },
-    /// Give up calling the next callee; a 200 that crosses is ended with BYE.
+    /// Give up calling the next one; a 200 that crosses is ended with BYE.
     CancelNext,
-    /// The next callee's dialog is the callee leg from now on.
-    Adopt,
+    /// Answer the next one's INVITE with 200.
+    AnswerNext {
+        /// Our answer, or our offer when the INVITE held none.
+        sdp: Vec<u8>,
+        /// `Session-Expires` to write.
+        timer: Option<SessionTimer>,
+    },
+    /// Refuse the next one's INVITE.
+    RejectNext {
+        /// With which status code.
+        code: u16,
+    },
+    /// The next one's dialog is this leg from now on.
+    Adopt {
+        /// Which leg.
+        leg: Leg,
+    },
     /// Tell the media plane what a leg agreed.
     SetLeg {
         /// Which leg.
@@ -355,8 +384,11 @@ pub enum CallEvent {
         /// Who held.
         by: Leg,
     },
-    /// The callee leg leads to another callee now.
-    Transferred,
+    /// A leg leads to somebody else now.
+    Transferred {
+        /// Which leg.
+        leg: Leg,
+    },
     /// A key pressed by the customer, signalled by INFO in secure mode.
     Key(Key),
     /// The call is over: no output follows but the last words on the legs, given before this.

@@ -30,11 +30,12 @@ pub(super) enum Exchange {
     Refresh {
         leg: Leg,
     },
-    /// The callee who held the caller is gone: we offered the caller to speak again.
+    /// Whoever held this side is gone: we offered it to speak again.
     Resume {
+        leg: Leg,
         told: Direction,
     },
-    /// The callee leg is being transferred.
+    /// A leg is being transferred.
     Transfer(Box<Transfer>),
     /// We made an offer in a 200; its answer comes in the ACK.
     LateAnswer {
@@ -105,7 +106,7 @@ impl Call {
                 let told = self.side(leg).told();
                 self.refresh_answered(now_ms, leg, code, sdp, timer, told);
             }
-            Exchange::Resume { told } if leg == Leg::Caller => {
+            Exchange::Resume { leg: asked, told } if asked == leg => {
                 self.refresh_answered(now_ms, leg, code, sdp, timer, told);
             }
             other => self.exchange = other,
@@ -252,8 +253,8 @@ impl Call {
                 }
             }
             491 => {
-                // The owner of the Call-ID, which we are toward the callee, waits longer.
-                let base_ms = if leg == Leg::Callee { GLARE_OWNER_MS } else { 0 };
+                // The owner of the Call-ID waits longer.
+                let base_ms = if side.is_ours() { GLARE_OWNER_MS } else { 0 };
                 side.watch.put_off(now_ms + base_ms + now_ms % GLARE_SPREAD_MS);
             }
             _ => side.watch.put_off(now_ms + REFRESH_RETRY_MS),

@@ -84,6 +84,10 @@ impl Script {
         })
     }
 
+    fn replace(&mut self, leg: Leg, sdp: Option<&[u8]>) -> Vec<String> {
+        self.takes(Input::Replace { leg, sdp, timer: None, srtp: Wish::Off })
+    }
+
     fn next_answers(&mut self, direction: &str) -> Vec<String> {
         self.takes(Input::TransferAnswered { sdp: Some(&phone(direction)), timer: NO_TIMER })
     }
@@ -116,11 +120,16 @@ fn line(output: &Output) -> String {
             format!("respond {} #{} {code}{}{}", leg.name(), request.0, says(sdp), timer_of(timer))
         }
         Output::Info { from, request, .. } => format!("info from {} #{}", from.name(), request.0),
-        Output::Notify { code, last } => format!("notify {code}{}", if *last { " last" } else { "" }),
+        Output::Notify { leg, code, last } => {
+            format!("notify {} {code}{}", leg.name(), if *last { " last" } else { "" })
+        }
         Output::InviteNext { sdp, .. } => format!("invite next{}", direction(sdp)),
         Output::CancelNext => "cancel next".to_owned(),
-        Output::Adopt => "adopt".to_owned(),
+        Output::AnswerNext { sdp, timer } => format!("answer next{}{}", direction(sdp), timer_of(timer)),
+        Output::RejectNext { code } => format!("respond next {code}"),
+        Output::Adopt { leg } => format!("adopt {}", leg.name()),
         Output::SetLeg { leg, agreed } => format!("set {} {:?}", leg.name(), agreed.direction),
+        Output::Event(CallEvent::Transferred { leg }) => format!("transferred {}", leg.name()),
         Output::Event(event) => format!("{event:?}"),
     }
 }
@@ -552,6 +561,7 @@ fn random_walks_keep_the_rules() {
                 16 => {
                     Input::Refer { leg, request: id, allowed: rng.random_bool(0.8).then_some(Wish::Optional) }
                 }
+                14 => Input::Replace { leg, sdp, timer: None, srtp: Wish::Optional },
                 17 => Input::TransferAnswered { sdp, timer },
                 18 if rng.random_bool(0.5) => Input::TransferRefused { code: 486 },
                 13 => Input::Info { leg, request: id, content_type: "application/dtmf", body: b"5" },
@@ -563,7 +573,7 @@ fn random_walks_keep_the_rules() {
             let was_over = script.call.is_ended();
             let was_secure = secure && !matches!(input, Input::Secure(_));
             let out = script.takes(input);
-            let moved = |line: &String| line == "adopt" || line.starts_with("invite next");
+            let moved = |line: &String| line.starts_with("adopt") || line.starts_with("invite next");
             assert!(!was_secure || !out.iter().any(moved), "seed {seed}: {out:?}");
             ends += out.iter().filter(|line| line.starts_with("Ended")).count();
             assert!(!secure || !out.iter().any(|line| line.starts_with("info")), "seed {seed}: {out:?}");

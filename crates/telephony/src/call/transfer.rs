@@ -1,9 +1,11 @@
-//! A transfer of the callee leg: the callee's phone asks for it with REFER (RFC 3515), we call the next callee.
+//! A transfer of one leg: its phone asks for it with REFER (RFC 3515) and we call whom it names, or somebody
+//! calls us to take its place (INVITE with `Replaces`, RFC 3891).
 //!
-//! The caller's leg and all audio stay where they are; only the far end of the callee leg changes. While
-//! keys are hidden there is no transfer: whoever guards the session knows to whom the caller speaks.
+//! The other leg and all audio stay where they are; only the far end of this one changes. While keys are hidden
+//! there is no transfer: whoever guards the session knows to whom the customer speaks, and whose keys these are.
 
-use crate::sdp::Direction;
+use crate::g711::Law;
+use crate::sdp::{Direction, Negotiated};
 
 use super::core::{Call, State};
 use super::media::Side;
@@ -14,30 +16,41 @@ use super::{CallEvent, EndReason, Leg, Output, RequestId, Wish};
 /// A transfer under way; no other change is made meanwhile.
 #[derive(Debug)]
 pub(super) struct Transfer {
+    /// The leg that leads elsewhere afterwards.
+    leg: Leg,
     next: Side,
     told: Direction,
     pub(super) give_up_at_ms: u64,
-    /// The callee hung up after its REFER, as phones do: the caller waits for the next one alone.
-    pub(super) callee_gone: bool,
+    /// Whoever asked hung up after its REFER, as phones do: the other side waits for the next one alone.
+    gone: bool,
 }
 
 impl Call {
-    /// Whether the callee leg is being transferred.
+    /// Whether a leg is being transferred.
     #[must_use]
     pub fn is_transferring(&self) -> bool {
         matches!(self.exchange, Exchange::Transfer(_))
     }
 
-    /// Whether somebody is there to open a session: not while a transfer has nobody on the callee leg.
+    /// Whether somebody is on both legs: not while a transfer has nobody on one.
     #[must_use]
-    pub fn has_callee(&self) -> bool {
-        !matches!(&self.exchange, Exchange::Transfer(transfer) if transfer.callee_gone)
+    pub fn has_both(&self) -> bool {
+        self.has(Leg::Caller) && self.has(Leg::Callee)
+    }
+
+    /// Whether somebody is on this leg.
+    pub(super) fn has(&self, leg: Leg) -> bool {
+        !matches!(&self.exchange, Exchange::Transfer(transfer) if transfer.gone && transfer.leg == leg)
+    }
+
+    pub(super) fn is_transferred(&self, leg: Leg) -> bool {
+        matches!(&self.exchange, Exchange::Transfer(transfer) if transfer.leg == leg)
     }
 
     pub(super) fn refer(&mut self, now_ms: u64, leg: Leg, request: RequestId, allowed: Option<Wish>) {
         let code = match self.state {
             State::Ended | State::AckThenBye => 481,
-            _ if self.secure || leg == Leg::Caller || allowed.is_none() => 403,
+            _ if self.secure || allowed.is_none() => 403,
             State::Talking { .. } if matches!(self.exchange, Exchange::None) => 202,
             State::Ringing { .. } | State::Answered { .. } | State::Talking { .. } => 491,
         };
@@ -45,16 +58,15 @@ impl Call {
         if code != 202 {
             return;
         }
-        // What the callee held, the next one does not; what the caller holds stays held.
-        let told = if self.callee_holds() { Direction::SendRecv } else { self.caller.theirs() };
+        let (told, law, ptime_ms) = self.told_next(leg);
         let srtp = allowed.unwrap_or_default().with(&mut self.keys);
-        let mut next = self.callee.anew(srtp);
-        let sdp = next.offer(told, self.caller.law(), self.caller.ptime_ms());
+        let mut next = self.side(leg).anew(srtp);
+        let sdp = next.offer(told, law, ptime_ms);
         let give_up_at_ms = now_ms.saturating_add(self.limits.ring_time_out_ms);
-        let transfer = Transfer { next, told, give_up_at_ms, callee_gone: false };
+        let transfer = Transfer { leg, next, told, give_up_at_ms, gone: false };
         self.exchange = Exchange::Transfer(Box::new(transfer));
         let timer = SessionTimer { expires_s: self.limits.session_expires_s, refresher: None };
-        self.out.push(Output::Notify { code: 100, last: false });
+        self.out.push(Output::Notify { leg, code: 100, last: false });
         self.out.push(Output::InviteNext { sdp, timer });
     }
 
@@ -65,22 +77,79 @@ impl Call {
             self.out.push(Output::CancelNext);
             return self.not_transferred(&transfer, 488);
         };
-        let held = self.callee_holds();
-        if !transfer.callee_gone {
-            self.out.push(Output::Notify { code: 200, last: true });
-            self.out.push(Output::Bye { leg: Leg::Callee });
+        let leg = transfer.leg;
+        let held = self.holds(leg);
+        if !transfer.gone {
+            self.out.push(Output::Notify { leg, code: 200, last: true });
+            self.out.push(Output::Bye { leg });
         }
-        self.callee = transfer.next;
-        self.callee.watch = Watch::as_client(timer, now_ms);
-        self.out.push(Output::Adopt);
-        self.out.push(Output::SetLeg { leg: Leg::Callee, agreed });
-        self.out.push(Output::Event(CallEvent::Transferred));
+        *self.side(leg) = transfer.next;
+        self.side(leg).watch = Watch::as_client(timer, now_ms);
+        self.adopted(leg, Some(agreed), held);
+    }
+
+    /// Somebody who calls us is to take the place of whoever is on a leg.
+    pub(super) fn replace(
+        &mut self,
+        now_ms: u64,
+        leg: Leg,
+        sdp: Option<&[u8]>,
+        timer: Option<SessionTimer>,
+        srtp: Wish,
+    ) {
+        let refused = match self.state {
+            State::Ended | State::AckThenBye => Some(481),
+            _ if self.secure => Some(403),
+            State::Talking { .. } if matches!(self.exchange, Exchange::None) => None,
+            State::Ringing { .. } | State::Answered { .. } | State::Talking { .. } => Some(491),
+        };
+        if let Some(code) = refused {
+            return self.out.push(Output::RejectNext { code });
+        }
+        let (told, law, ptime_ms) = self.told_next(leg);
+        let held = self.holds(leg);
+        let srtp = srtp.with(&mut self.keys);
+        let mut next = self.side(leg).anew_for_caller(srtp);
+        let answer = match sdp {
+            Some(body) => {
+                next.parse(body).and_then(|offered| next.answer(&offered, told, law, ptime_ms)).ok()
+            }
+            // The other side would be asked to speak again at the same time.
+            None if held => None,
+            None => Some(next.offer(told, law, ptime_ms)),
+        };
+        let Some(answer) = answer else { return self.out.push(Output::RejectNext { code: 488 }) };
+        next.watch = Watch::as_server(timer, now_ms);
+        let agreed = next.agreed();
+        self.out.push(Output::AnswerNext { sdp: answer, timer });
+        self.out.push(Output::Bye { leg });
+        *self.side(leg) = next;
+        if agreed.is_none() {
+            self.exchange = Exchange::LateAnswer { leg };
+        }
+        self.adopted(leg, agreed, held);
+    }
+
+    /// What the next one on a leg is told: what the other side does, in its law. What the one before held, the
+    /// next one does not; what the other side holds stays held.
+    fn told_next(&mut self, leg: Leg) -> (Direction, Option<Law>, Option<u8>) {
+        let held = self.holds(leg);
+        let other = self.side(leg.other());
+        let told = if held { Direction::SendRecv } else { other.theirs() };
+        (told, other.law(), other.ptime_ms())
+    }
+
+    /// A leg leads to somebody else now; whom the one before `held` may speak again.
+    fn adopted(&mut self, leg: Leg, agreed: Option<Negotiated>, held: bool) {
+        self.out.push(Output::Adopt { leg });
+        self.out.extend(agreed.map(|agreed| Output::SetLeg { leg, agreed }));
+        self.out.push(Output::Event(CallEvent::Transferred { leg }));
         if held {
-            let told = self.callee.theirs();
-            let sdp = self.caller.offer(told, None, None);
-            let timer = self.caller.watch.asked();
-            self.exchange = Exchange::Resume { told };
-            self.out.push(Output::Modify { leg: Leg::Caller, sdp, timer });
+            let (told, other) = (self.side(leg).theirs(), leg.other());
+            let sdp = self.side(other).offer(told, None, None);
+            let timer = self.side(other).watch.asked();
+            self.exchange = Exchange::Resume { leg: other, told };
+            self.out.push(Output::Modify { leg: other, sdp, timer });
         }
     }
 
@@ -98,23 +167,25 @@ impl Call {
         }
     }
 
-    /// The callee hung up in the middle of a transfer: the call goes on without it.
-    pub(super) fn left_for_transfer(&mut self) {
+    /// Whoever asked for a transfer hung up in the middle of it: the call goes on without.
+    pub(super) fn left_for_transfer(&mut self, leg: Leg) {
         let Exchange::Transfer(transfer) = &mut self.exchange else { return };
-        transfer.callee_gone = true;
-        self.callee.watch = Watch::Off;
+        transfer.gone = true;
+        let side = self.side(leg);
+        side.watch = Watch::Off;
         // Nothing more goes to a phone that is not in the call.
-        if let Some(agreed) = self.callee.agreed() {
-            let agreed = crate::sdp::Negotiated { direction: Direction::Inactive, ..agreed };
-            self.out.push(Output::SetLeg { leg: Leg::Callee, agreed });
+        if let Some(agreed) = side.agreed() {
+            let agreed = Negotiated { direction: Direction::Inactive, ..agreed };
+            self.out.push(Output::SetLeg { leg, agreed });
         }
     }
 
     fn not_transferred(&mut self, transfer: &Transfer, code: u16) {
-        if transfer.callee_gone {
-            self.end(EndReason::HungUpBy(Leg::Callee), Some(Leg::Callee));
+        let leg = transfer.leg;
+        if transfer.gone {
+            self.end(EndReason::HungUpBy(leg), Some(leg));
         } else {
-            self.out.push(Output::Notify { code, last: true });
+            self.out.push(Output::Notify { leg, code, last: true });
         }
     }
 
@@ -128,7 +199,7 @@ impl Call {
         }
     }
 
-    fn callee_holds(&self) -> bool {
-        matches!(self.callee.theirs(), Direction::SendOnly | Direction::Inactive)
+    fn holds(&mut self, leg: Leg) -> bool {
+        matches!(self.side(leg).theirs(), Direction::SendOnly | Direction::Inactive)
     }
 }

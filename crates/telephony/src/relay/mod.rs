@@ -8,6 +8,7 @@
 //! It fails closed: when the reader of the keys is gone the agent gets silence, and after
 //! [`Bridge::fault`] too, until secure mode is left.
 
+mod fork;
 mod leg;
 mod listener;
 mod outgoing;
@@ -19,6 +20,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use fork::{Fork, ForkFlow, ForkSink, ForkTo, Sealing};
 pub use leg::{Flow, LegParams};
 pub use listener::KeyListener;
 pub use outgoing::StreamSeed;
@@ -74,6 +76,7 @@ pub struct Bridge {
     agent: Leg,
     mode: Mode,
     listener: Option<Box<KeyListener>>,
+    fork: Option<Box<Fork>>,
     keys_before: u64,
     faults: u64,
     scratch: [u8; SCRATCH_BYTES],
@@ -95,6 +98,7 @@ impl Bridge {
             agent: Leg::new(to_agent),
             mode: Mode::Plain,
             listener: None,
+            fork: None,
             keys_before: 0,
             faults: 0,
             scratch: [0; SCRATCH_BYTES],
@@ -114,6 +118,18 @@ impl Bridge {
     /// Hears the agent's keys from now on, or no more. Gives back who listened before, to be freed elsewhere.
     pub fn listen(&mut self, listener: Option<Box<KeyListener>>) -> Option<Box<KeyListener>> {
         std::mem::replace(&mut self.listener, listener)
+    }
+
+    /// Copies both directions for a recorder from now on, or no more. Gives back the fork before.
+    pub fn fork(&mut self, fork: Option<Box<Fork>>) -> Option<Box<Fork>> {
+        std::mem::replace(&mut self.fork, fork)
+    }
+
+    /// The copies go here from now on.
+    pub fn flow(&mut self, to: ForkFlow) {
+        if let Some(fork) = &mut self.fork {
+            fork.flow(to);
+        }
     }
 
     /// Enters secure mode from the next packet on. Gives back what is left over of an earlier one, so that
@@ -328,6 +344,10 @@ impl Bridge {
         };
         let sound = from_law.map(|law| (law, to.law));
         let length = write(&mut self.scratch, header, packet.payload, sound).map(|bytes| bytes.len());
+        if let (Some(fork), Some(length)) = (&mut self.fork, length) {
+            let law = from_law.map(|_| to.law);
+            fork.sent(now_us, side, &header, law, &self.scratch[HEADER_BYTES..length]);
+        }
         if let Some(bytes) = length.and_then(|length| other.seal(&mut self.scratch, length)) {
             other.stats.sent += 1;
             other.reporting.sent(packet.payload.len());
@@ -383,6 +403,9 @@ impl Bridge {
                 bytes[HEADER_BYTES..].fill(agent.params.law.silence());
             }
             let length = bytes.len();
+            if let Some(fork) = &mut self.fork {
+                fork.sent(now_us, Side::Customer, &header, Some(agent.params.law), &bytes[HEADER_BYTES..]);
+            }
             if let Some(bytes) = agent.seal(&mut self.scratch, length) {
                 agent.stats.sent += 1;
                 agent.reporting.sent(length - HEADER_BYTES);
@@ -406,6 +429,9 @@ impl Bridge {
         if let Some(bytes) = write(&mut self.scratch, header, packet.payload, None) {
             bytes[HEADER_BYTES..].fill(agent.params.law.silence());
             let length = bytes.len();
+            if let Some(fork) = &mut self.fork {
+                fork.sent(now_us, Side::Customer, &header, Some(agent.params.law), &bytes[HEADER_BYTES..]);
+            }
             if let Some(bytes) = agent.seal(&mut self.scratch, length) {
                 agent.stats.sent += 1;
                 agent.reporting.sent(length - HEADER_BYTES);

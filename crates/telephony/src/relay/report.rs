@@ -82,8 +82,27 @@ impl Reporting {
         self.sent_since = true;
     }
 
+    /// Writes a report on a stream that only goes out: its name, and the timestamp of now if something was sent.
+    pub(super) fn write(
+        &mut self,
+        scratch: &mut [u8],
+        (ssrc, timestamp): (u32, Option<u32>),
+        unix_us: u64,
+        goodbye: bool,
+    ) -> Option<usize> {
+        let sent = self.sent_by(timestamp);
+        let reporter = Reporter { ssrc, name: self.name };
+        reporter.write(scratch, Ntp::from_unix_us(unix_us), sent, None, goodbye)
+    }
+
+    /// What was sent, if there was anything since the last report.
+    fn sent_by(&mut self, timestamp: Option<u32>) -> Option<Sent> {
+        let timestamp = timestamp.filter(|_| std::mem::take(&mut self.sent_since))?;
+        Some(Sent { timestamp, packets: self.packets, bytes: self.bytes })
+    }
+
     /// Whether a report is due; then the next one is between a half and one and a half intervals away.
-    fn is_due(&mut self, now_us: u64) -> bool {
+    pub(super) fn is_due(&mut self, now_us: u64) -> bool {
         let due = self.due_us.is_some_and(|due_us| now_us >= due_us);
         if due || self.due_us.is_none() {
             self.chance = self.chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -163,12 +182,18 @@ impl Bridge {
                 self.send_report(side, now_us, unix_us, false, emit);
             }
         }
+        if let Some(fork) = &mut self.fork {
+            fork.report(now_us, unix_us, false);
+        }
     }
 
     /// Says goodbye on both legs.
     pub fn goodbye(&mut self, now_us: u64, unix_us: u64, emit: EmitReport<'_>) {
         for side in [Side::Customer, Side::Agent] {
             self.send_report(side, now_us, unix_us, true, emit);
+        }
+        if let Some(fork) = &mut self.fork {
+            fork.report(now_us, unix_us, true);
         }
     }
 
@@ -178,9 +203,7 @@ impl Bridge {
         let reporting = &mut leg.reporting;
         let block = reporting.reception.as_mut().map(|reception| reception.report(now_us));
         let jitter_us = reporting.reception.map_or(0, |reception| reception.stats().jitter_us);
-        let sent = timestamp.filter(|_| std::mem::take(&mut reporting.sent_since));
-        let sent =
-            sent.map(|timestamp| Sent { timestamp, packets: reporting.packets, bytes: reporting.bytes });
+        let sent = reporting.sent_by(timestamp);
         let reporter = Reporter { ssrc, name: reporting.name };
         let poor = block.is_some_and(|block| block.fraction_lost >= POOR_FRACTION_LOST);
         if let (Side::Customer, true, Mode::Secured(secure)) =

@@ -9,6 +9,7 @@
 
 mod crypto;
 mod parse;
+pub mod recording;
 mod write;
 
 use std::net::SocketAddr;

@@ -106,14 +106,14 @@ impl Described {
 }
 
 /// The payload types of a media line that we can use.
-struct Formats {
-    laws: Vec<(Law, u8)>,
+pub(super) struct Formats {
+    pub(super) laws: Vec<(Law, u8)>,
     event: Option<u8>,
     comfort_noise: bool,
 }
 
 impl Formats {
-    fn of(media: &Media) -> Result<Self, SdpError> {
+    pub(super) fn of(media: &Media) -> Result<Self, SdpError> {
         let mut found = Self { laws: Vec::new(), event: None, comfort_noise: false };
         for (count, format) in media.fmt.split_ascii_whitespace().enumerate() {
             if count >= MAX_FORMATS {
@@ -163,10 +163,10 @@ fn chosen(medias: &[Media], srtp: Srtp) -> Option<usize> {
     }
 }
 
-const AVP: &str = "RTP/AVP";
-const SAVP: &str = "RTP/SAVP";
+pub(super) const AVP: &str = "RTP/AVP";
+pub(super) const SAVP: &str = "RTP/SAVP";
 
-fn is_audio(media: &Media, proto: &str) -> bool {
+pub(super) fn is_audio(media: &Media, proto: &str) -> bool {
     media.media.eq_ignore_ascii_case("audio") && media.proto.eq_ignore_ascii_case(proto) && media.port != 0
 }
 
@@ -184,7 +184,7 @@ fn rtpmap(media: &Media, payload_type: u8) -> Option<(&str, u32)> {
     })
 }
 
-fn address(session: &Session, media: &Media) -> Result<IpAddr, SdpError> {
+pub(super) fn address(session: &Session, media: &Media) -> Result<IpAddr, SdpError> {
     let connection = media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::Address)?;
     let text = connection.connection_address.split('/').next().unwrap_or_default();
     let ip: IpAddr = text.parse().map_err(|_| SdpError::Address)?;
@@ -193,7 +193,7 @@ fn address(session: &Session, media: &Media) -> Result<IpAddr, SdpError> {
 }
 
 /// RFC 3605 and RFC 5761. An address in `a=rtcp` is not followed: RTCP goes where the audio goes.
-fn rtcp_address(ip: IpAddr, media: &Media) -> Option<SocketAddr> {
+pub(super) fn rtcp_address(ip: IpAddr, media: &Media) -> Option<SocketAddr> {
     let stated = media.get_first_attribute_value("rtcp").flatten();
     let port = match stated.and_then(|value| value.split_ascii_whitespace().next()) {
         _ if media.has_attribute("rtcp-mux") => Some(media.port),
@@ -203,7 +203,7 @@ fn rtcp_address(ip: IpAddr, media: &Media) -> Option<SocketAddr> {
     port.map(|port| SocketAddr::new(ip, port))
 }
 
-fn direction(session: &Session, media: &Media) -> Direction {
+pub(super) fn direction(session: &Session, media: &Media) -> Direction {
     let stated = |attributes: &[sdp_types::Attribute]| {
         attributes.iter().find_map(|a| match a.attribute.as_str() {
             "sendrecv" => Some(Direction::SendRecv),

@@ -55,7 +55,7 @@ enum Sealing {
 }
 
 /// The crypto lines of an offer, the better one first.
-const OFFERED: [(u32, Suite); 2] = [(1, Suite::Sha1_80), (2, Suite::Sha1_32)];
+pub(super) const OFFERED: [(u32, Suite); 2] = [(1, Suite::Sha1_80), (2, Suite::Sha1_32)];
 
 impl Default for Layout {
     fn default() -> Self {
@@ -208,7 +208,7 @@ impl Described {
 
 // Writing to a `String` cannot fail, so the results below are dropped.
 
-fn head(ours: &Ours) -> String {
+pub(super) fn head(ours: &Ours) -> String {
     let ip = ours.address.ip();
     let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
     let mut text = String::with_capacity(320);
@@ -222,16 +222,16 @@ fn head(ours: &Ours) -> String {
 }
 
 /// What stands on the audio line and below it.
-struct Line<'a> {
-    savp: bool,
-    rtcp_mux: bool,
-    crypto: &'a [(u32, Suite)],
-    laws: &'a [(Law, u8)],
-    event: Option<u8>,
-    comfort_noise: bool,
+pub(super) struct Line<'a> {
+    pub(super) savp: bool,
+    pub(super) rtcp_mux: bool,
+    pub(super) crypto: &'a [(u32, Suite)],
+    pub(super) laws: &'a [(Law, u8)],
+    pub(super) event: Option<u8>,
+    pub(super) comfort_noise: bool,
 }
 
-fn audio(text: &mut String, ours: &Ours, line: &Line<'_>) {
+pub(super) fn audio(text: &mut String, ours: &Ours, line: &Line<'_>) {
     let Line { savp, rtcp_mux, crypto, laws, event, comfort_noise } = *line;
     let profile = if savp { "RTP/SAVP" } else { "RTP/AVP" };
     let _ = write!(text, "m=audio {} {profile}", ours.address.port());
@@ -271,7 +271,7 @@ fn refuse(text: &mut String, line: &Refused) {
 }
 
 /// The static payload types (RFC 3551 section 6).
-fn payload_type(law: Law) -> u8 {
+pub(super) fn payload_type(law: Law) -> u8 {
     match law {
         Law::Mu => 0,
         Law::A => 8,

@@ -51,7 +51,7 @@ pub struct MasterKey([u8; MASTER_KEY_BYTES]);
 impl MasterKey {
     /// From the bytes that SDES carries.
     #[must_use]
-    pub fn new(bytes: [u8; MASTER_KEY_BYTES]) -> Self {
+    pub const fn new(bytes: [u8; MASTER_KEY_BYTES]) -> Self {
         Self(bytes)
     }
 

@@ -196,7 +196,7 @@ fn attempt() -> Value {
             "attempt": {"type": "integer", "minimum": 1},
             "state": {
                 "enum": [
-                    "processing", "notSent", "unknown", "notCharged", "approved", "partial", "review", "pending",
+                    "processing", "challenged", "notSent", "unknown", "notCharged", "approved", "partial", "review", "pending",
                     "declined", "reversing", "reversed",
                 ],
             },

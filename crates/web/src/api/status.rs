@@ -195,7 +195,8 @@ fn attempt_word(attempt: &Attempt) -> &'static str {
     match &attempt.state {
         AttemptState::Answered { .. } if attempt.is_reversing() => "reversing",
         AttemptState::Answered { .. } if attempt.was_turned_back() => "reversed",
-        AttemptState::Intent => "processing",
+        AttemptState::Intent | AttemptState::Confirming { .. } => "processing",
+        AttemptState::Challenged { .. } => "challenged",
         AttemptState::NotSent { .. } => "notSent",
         AttemptState::Unknown { .. } => "unknown",
         AttemptState::NotCharged => "notCharged",

@@ -7,17 +7,19 @@ use serde_json::{Value, json};
 
 use super::notices::Event;
 use super::{DECIMALS, error};
+use crate::sandbox::acs;
 use crate::sandbox::format::Format;
 use crate::sandbox::http::{Reply, at, text_at};
 use crate::sandbox::ids;
 use crate::sandbox::issuer::{CardAsked, CardFacts, Check, Reason, Standing};
 use crate::sandbox::ledger::books::{Entry, Token};
-use crate::sandbox::ledger::payment::Payment;
+use crate::sandbox::ledger::payment::{Payment, Said};
 use crate::sandbox::magic::Ruling;
 use crate::sandbox::turn::{NewPayment, Stop, Taking, Turn};
 
 /// "Maximum length: 80 characters".
 const REFERENCE_CHARS_MAX: usize = 80;
+const RESULT_PREFIX: &str = "result.";
 
 pub(super) fn pay(turn: &mut Turn<'_>, body: &Value) -> Result<Reply, Stop> {
     let reference = text_at(body, &["reference"]).unwrap_or_default().into_owned();
@@ -55,6 +57,7 @@ pub(super) fn pay(turn: &mut Turn<'_>, body: &Value) -> Result<Reply, Stop> {
         taking: if waits_for_capture(body) { Taking::Later } else { Taking::Now },
         takes_parts: true,
         kept: BTreeMap::from([("channel".to_owned(), interaction.to_owned())]),
+        return_url: returns_to(body, interaction),
     })?;
     let mut reply = told(turn, &payment);
     if body["storePaymentMethod"] == true && payment.is_approved() {
@@ -63,8 +66,38 @@ pub(super) fn pay(turn: &mut Turn<'_>, body: &Value) -> Result<Reply, Stop> {
         reply["additionalData"]["tokenization.storedPaymentMethodId"] = json!(id);
         reply["additionalData"]["recurring.shopperReference"] = body["shopperReference"].clone();
     }
-    turn.note(Event::authorisation(&payment));
+    if !payment.waits_for_payer() {
+        turn.note(Event::authorisation(&payment));
+    }
     Ok(Reply::json(200, &reply))
+}
+
+/// Adyen sends a payer to the bank only from a page that it was told of.
+fn returns_to(body: &Value, interaction: &str) -> Option<String> {
+    let browser =
+        ["acceptHeader", "userAgent"].iter().all(|name| text_at(body, &["browserInfo", name]).is_some());
+    let is_page = interaction == "Ecommerce" && body["channel"] == "Web" && body["origin"].is_string();
+    (is_page && browser).then(|| body["returnUrl"].as_str().map(str::to_owned))?
+}
+
+/// `POST /payments/details`: the payer is back.
+pub(super) fn details(turn: &mut Turn<'_>, body: &Value) -> Result<Reply, Stop> {
+    let result = text_at(body, &["details", "redirectResult"]).unwrap_or_default();
+    let psp = result.strip_prefix(RESULT_PREFIX).unwrap_or_default();
+    let found = turn.books.payment(psp).filter(|payment| payment.format == Format::Adyen).cloned();
+    let Some((mut payment, visit)) = found.and_then(|payment| Some((payment.clone(), payment.visit?))) else {
+        return Ok(error(422, "14_030", "validation", "Return URL parameter redirectResult is invalid"));
+    };
+    if visit.said == Said::Confirmed && payment.waits_for_payer() {
+        turn.confirmed(&mut payment, visit.taking)?;
+        turn.note(Event::authorisation(&payment));
+    }
+    Ok(Reply::json(200, &told(turn, &payment)))
+}
+
+/// What the payer brings back from the bank's page.
+pub(in crate::sandbox) fn redirect_result(payment: &Payment) -> String {
+    format!("{RESULT_PREFIX}{}", payment.id)
 }
 
 /// Case matters. A kept card may also be used while the customer is away.
@@ -142,7 +175,12 @@ fn told(turn: &Turn<'_>, payment: &Payment) -> Value {
         reply["refusalReasonCode"] = json!(code);
     }
     if code == "RedirectShopper" {
-        reply["action"] = json!({ "type": "redirect", "method": "GET", "paymentMethodType": "scheme", "url": "https://sandbox.invalid/" });
+        let url = match payment.visit {
+            Some(_) => acs::url(turn, payment),
+            None => "https://sandbox.invalid/".to_owned(),
+        };
+        reply["action"] =
+            json!({ "type": "redirect", "method": "GET", "paymentMethodType": "scheme", "url": url });
     }
     reply
 }
@@ -154,6 +192,9 @@ fn result(payment: &Payment) -> (&'static str, Option<(&'static str, &'static st
         Ruling::Approved | Ruling::Review => ("Authorised", None),
         Ruling::Partial => ("PartiallyAuthorised", None),
         Ruling::Pending => ("Pending", None),
+        Ruling::WantsAuthentication if payment.said() == Some(Said::Refused) => {
+            ("Refused", Some(("11", "3D Not Authenticated")))
+        }
         Ruling::WantsAuthentication if payment.card.standing == Standing::WantsAuthentication => {
             ("RedirectShopper", None)
         }

@@ -46,6 +46,7 @@ pub(super) fn pay(turn: &mut Turn<'_>) -> Result<Reply, Stop> {
         taking: order.taking,
         takes_parts: true,
         kept,
+        return_url: None,
     })?;
     if let Some(failed) = order.failed(&payment) {
         payment.kept.insert("failed".to_owned(), failed.to_owned());
@@ -93,7 +94,8 @@ impl Order {
             .is_some_and(|actions| actions.iter().any(|action| action == "TOKEN_CREATE"));
         let (card, is_keyed) = card_of(turn, body)?;
         let indicator = processing["commerceIndicator"].as_str().unwrap_or_default();
-        if is_keyed && !indicator.eq_ignore_ascii_case("moto") {
+        let is_page = indicator == "internet" && turn.books.takes_ecommerce;
+        if is_keyed && !is_page && !indicator.eq_ignore_ascii_case("moto") {
             return Err((INVALID, "processingInformation.commerceIndicator"));
         }
         let ignores = |name: &str| {

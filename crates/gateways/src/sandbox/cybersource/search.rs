@@ -108,7 +108,7 @@ fn followed_summary(payment: &Payment, movement: &Movement, code: &str) -> Value
             "ics_auth_reversal"
         }
         Kind::Void => "ics_void",
-        Kind::Authorise | Kind::Decline => "ics_auth",
+        Kind::Authorise | Kind::Challenge | Kind::Decline => "ics_auth",
     };
     let applications = vec![application(name, 100, None)];
     base(payment, &movement.id, code, movement.amount_minor, movement.on, applications)

@@ -273,6 +273,7 @@ mod tests {
             questions: 0,
             on: ledger.now(),
             kept: std::collections::BTreeMap::new(),
+            visit: None,
         };
         ledger.with(|books| {
             books.count_request(reference).unwrap();

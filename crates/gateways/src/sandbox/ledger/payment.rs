@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::sandbox::format::Format;
 use crate::sandbox::issuer::{CardFacts, Check};
 use crate::sandbox::magic::{Quirk, Ruling, quirk};
+use crate::sandbox::turn::Taking;
 
 /// More movements than this are refused: nobody captures one payment in more parts.
 const MOVEMENTS_MAX: usize = 100;
@@ -36,6 +37,9 @@ pub(in crate::sandbox) struct Payment {
     /// What the gateway gives back later: the merchant's other texts.
     #[serde(default)]
     pub(in crate::sandbox) kept: BTreeMap<String, String>,
+    /// The payer's visit to the bank, where one was asked for.
+    #[serde(default)]
+    pub(in crate::sandbox) visit: Option<Visit>,
 }
 
 /// A movement of money, or of a claim to it.
@@ -62,12 +66,35 @@ pub enum Kind {
     Decline,
     /// Money was reserved.
     Authorise,
+    /// The payer was sent to the bank.
+    Challenge,
     /// Reserved money was taken.
     Capture,
     /// Taken money was given back.
     Refund,
     /// What stood was undone, as if it had not been.
     Void,
+}
+
+/// A payer at the bank.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Visit {
+    pub(in crate::sandbox) return_url: String,
+    /// What is done once the payer has confirmed.
+    pub(in crate::sandbox) taking: Taking,
+    pub(in crate::sandbox) said: Said,
+}
+
+/// What the payer said at the bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::sandbox) enum Said {
+    /// Nothing yet.
+    Nothing,
+    /// That it is the cardholder.
+    Confirmed,
+    /// That it is not, or does not want to pay.
+    Refused,
 }
 
 /// Why what follows a payment is refused.
@@ -100,6 +127,28 @@ impl Payment {
                 }
             }
         }
+    }
+
+    /// Nothing is decided before the payer has been at the bank.
+    pub(in crate::sandbox) fn send_to_the_bank(&mut self, return_url: String, taking: Taking, on: Timestamp) {
+        self.visit = Some(Visit { return_url, taking, said: Said::Nothing });
+        self.push(self.id.clone(), Kind::Challenge, self.amount_minor, on);
+    }
+
+    /// What the payer said at the bank; `None` where nobody was sent there.
+    pub(in crate::sandbox) fn said(&self) -> Option<Said> {
+        self.visit.as_ref().map(|visit| visit.said)
+    }
+
+    /// Whether it waits for a payer who is at the bank, or who has confirmed there and was not gone on with.
+    pub(in crate::sandbox) fn waits_for_payer(&self) -> bool {
+        let refused = self.said().is_none_or(|said| said == Said::Refused);
+        self.ruling == Ruling::WantsAuthentication && !refused
+    }
+
+    /// The payer said no at the bank.
+    pub(in crate::sandbox) fn refused_at_the_bank(&mut self, on: Timestamp) {
+        self.push(self.id.clone(), Kind::Decline, self.amount_minor, on);
     }
 
     /// How much the issuer grants.
@@ -300,6 +349,7 @@ mod tests {
             questions: 0,
             on: now(),
             kept: BTreeMap::new(),
+            visit: None,
         };
         payment.open(is_sale, now());
         payment

@@ -85,6 +85,7 @@ fn pay(turn: &mut Turn<'_>, body: &Value, order: &str, id: &str, taking: Taking)
         taking,
         takes_parts: true,
         kept,
+        return_url: None,
     })?;
     Ok(Ok(payment))
 }

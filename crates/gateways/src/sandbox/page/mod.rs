@@ -124,7 +124,7 @@ fn row(html: &mut String, charge: &Charge) -> std::fmt::Result {
 }
 
 /// References are the client's: they may hold anything.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

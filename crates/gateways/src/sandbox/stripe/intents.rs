@@ -128,7 +128,9 @@ fn confirm_with(turn: &mut Turn<'_>, mut intent: Intent, form: &Form) -> Result<
         return Ok(invalid("customer", "The payment method belongs to a customer: name that customer."));
     }
     let is_moto = form.get("payment_method_options[card][moto]").is_some_and(|flag| flag == "true");
-    if token.is_keyed && !is_moto {
+    let return_url = form.get("return_url").filter(|_| !is_moto).cloned();
+    let is_page = return_url.is_some() && turn.books.takes_ecommerce;
+    if token.is_keyed && !is_moto && !is_page {
         return Ok(invalid("payment_method_options[card][moto]", "A keyed card must be flagged as MOTO."));
     }
     let Some(amount) =
@@ -146,6 +148,7 @@ fn confirm_with(turn: &mut Turn<'_>, mut intent: Intent, form: &Form) -> Result<
         taking: if intent.is_manual { Taking::Later } else { Taking::Always },
         takes_parts: false,
         kept: BTreeMap::from([("intent".to_owned(), intent.id.clone())]),
+        return_url,
     })?;
     if let (true, true, Some(owner)) = (intent.keeps_card, payment.is_approved(), &intent.customer) {
         let token = Token { owner: owner.clone(), is_keyed: false, ..token };

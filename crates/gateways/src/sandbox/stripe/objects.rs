@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::DECIMALS;
+use crate::sandbox::acs;
 use crate::sandbox::issuer::{CardFacts, Check, Reason, Standing};
-use crate::sandbox::ledger::payment::Payment;
+use crate::sandbox::ledger::payment::{Payment, Said};
 use crate::sandbox::magic::Ruling;
 use crate::sandbox::turn::Turn;
 
@@ -48,6 +49,11 @@ impl Intent {
     /// What the merchant calls it: the id of the attempt, which our connector puts into `metadata[ref]`.
     pub(super) fn reference(&self) -> &str {
         self.metadata.get("ref").or_else(|| self.metadata.get("order_id")).unwrap_or(&self.id)
+    }
+
+    /// Whether the payer may still confirm at the bank.
+    pub(in crate::sandbox) fn waits_for_payer(&self, turn: &Turn<'_>) -> bool {
+        self.status(self.payment(turn)) == "requires_action"
     }
 
     /// The last charge that was tried.
@@ -106,7 +112,14 @@ impl Intent {
             "status": status,
         });
         if status == "requires_action" {
-            shown["next_action"] = json!({ "type": "use_stripe_sdk", "use_stripe_sdk": {} });
+            shown["next_action"] = match payment.and_then(|payment| Some((payment, payment.visit.as_ref()?)))
+            {
+                Some((payment, visit)) => json!({
+                    "type": "redirect_to_url",
+                    "redirect_to_url": { "url": acs::url(turn, payment), "return_url": visit.return_url },
+                }),
+                None => json!({ "type": "use_stripe_sdk", "use_stripe_sdk": {} }),
+            };
         }
         shown
     }
@@ -114,13 +127,19 @@ impl Intent {
 
 /// Whether the card asks for a challenge; otherwise its issuer declines for the want of one.
 fn is_challenge(payment: Option<&Payment>) -> bool {
-    payment.is_some_and(|payment| payment.card.standing == Standing::WantsAuthentication)
+    payment.is_some_and(|payment| {
+        payment.card.standing == Standing::WantsAuthentication && payment.said() != Some(Said::Refused)
+    })
 }
 
 /// The error of a charge that was declined.
 pub(super) fn last_error(payment: &Payment) -> Option<Value> {
     match payment.ruling {
         Ruling::Declined(reason) => Some(card_error(reason)),
+        Ruling::WantsAuthentication if payment.said() == Some(Said::Refused) => Some(json!({
+            "type": "card_error", "code": "payment_intent_authentication_failure",
+            "message": "We are unable to authenticate your payment method.",
+        })),
         Ruling::WantsAuthentication if !is_challenge(Some(payment)) => Some(json!({
             "type": "card_error", "code": "authentication_required",
             "decline_code": "authentication_required",

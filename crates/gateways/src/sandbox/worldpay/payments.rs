@@ -37,6 +37,7 @@ pub(super) fn pay(turn: &mut Turn<'_>, by_customer: bool) -> Result<Reply, Stop>
         taking: if order.settles { Taking::Now } else { Taking::Later },
         takes_parts: false,
         kept: BTreeMap::new(),
+        return_url: None,
     })?;
     let mut reply = told(turn, &payment);
     if payment.is_approved() && text_at(&body, &["instruction", "tokenCreation", "type"]).is_some() {

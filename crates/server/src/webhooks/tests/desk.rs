@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::announcer::Announcer;
 use crate::metrics::Metrics;
 use crate::webhooks::guard::Reach;
 use crate::webhooks::signature::SigningSecret;
@@ -57,6 +58,7 @@ pub(crate) struct Desk {
     pub(crate) world: MovedWorld,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) told: Told<Store>,
+    pub(crate) announcer: Announcer,
     _directory: tempfile::TempDir,
 }
 
@@ -85,7 +87,8 @@ impl Desk {
         let world = MovedWorld(Arc::new(AtomicI64::new(1_800_000_000_000_001)));
         let dispatcher = Self::dispatcher(webhooks, store.clone(), &world);
         let told = Told::new(Arc::clone(&store), dispatcher.clone());
-        Self { store, world, dispatcher, told, _directory: directory }
+        let announcer = Announcer::new(store.clone(), dispatcher.clone());
+        Self { store, world, dispatcher, told, announcer, _directory: directory }
     }
 
     pub(crate) fn dispatcher(
@@ -98,7 +101,7 @@ impl Desk {
 
     /// A session that ends without the gateway, on this configuration.
     pub(crate) async fn session_ends(&self, configuration: u32) -> Session {
-        self.session_ends_at(&self.told, configuration).await
+        self.session_ends_at(&self.announcer, configuration).await
     }
 
     /// The same, and whom this store tells is told.

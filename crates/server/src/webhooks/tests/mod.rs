@@ -79,7 +79,7 @@ async fn a_receiver_that_is_down_for_eleven_hours_gets_it() {
     let came = door.came();
     assert!(std::str::from_utf8(&came[came.len() - 1].body).unwrap().contains("ORDER-7"));
     // From here on the result is kept as long as without a webhook.
-    desk.told.purge(desk.world.now().plus(HOUR)).await.unwrap();
+    desk.announcer.purge(desk.world.now().plus(HOUR)).await.unwrap();
     let kept = desk.store.session(&session.account, session.guid).await.unwrap().unwrap();
     assert!(kept.payment_data.values().is_empty());
     desk.ends().await;
@@ -95,7 +95,7 @@ async fn after_twelve_hours_it_is_a_dead_letter_that_can_be_sent_again_without_i
     desk.until("it is given up", async || desk.backlog().await.dead == 1).await;
     assert_eq!(door.came().len(), DELAYS_S.len());
     door.now(Manner::Answers(200));
-    desk.told.purge(desk.world.now()).await.unwrap();
+    desk.announcer.purge(desk.world.now()).await.unwrap();
     let dead = desk.listed(Listed::Dead).await.remove(0);
     assert_eq!(dead.last, Some(TryAnswer::Status(410)));
     desk.told.replay(&dead.receiver.account, dead.id, desk.world.now()).await.unwrap();

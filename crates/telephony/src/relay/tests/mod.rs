@@ -1,5 +1,6 @@
 //! The bridge, by script: a phone on either side, and what each of them hears.
 
+mod forks;
 mod joined;
 mod reports;
 mod sealed;
