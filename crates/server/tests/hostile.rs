@@ -2,11 +2,13 @@
 //! closed connection, nobody else notices, and no second request is ever read out of a first.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod minimal;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hushpad::clients;
-use hushpad::config::{Config, SAMPLE_MASTER_KEY};
+use hushpad::config::Config;
 use hushpad::log::Redactor;
 use hushpad::serve::{self, Running};
 use hushpad_domain::ids::AccountId;
@@ -41,45 +43,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (api, page, admin) = (free(), free(), free());
-        let key = folder.path().join("master.key");
-        std::fs::write(&key, SAMPLE_MASTER_KEY).unwrap();
-        let text = format!(
-            r#"
-test_mode = true
-secrets.master_key = {{ file = "{key}" }}
-api = {{ listen = "{api}", public_url = "http://{api}" }}
-page = {{ listen = "{page}", public_url = "http://{page}" }}
-admin.listen = "{admin}"
-store.path = "{store}"
-[sip]
-listen = ["udp:127.0.0.1:0"]
-advertised_address = "127.0.0.1"
-[media]
-bind_address = "127.0.0.1"
-advertised_address = "127.0.0.1"
-port_min = 47000
-port_max = 47019
-[[gateways]]
-name = "sandbox"
-kind = "generic"
-url = "http://127.0.0.1:9/charges"
-query_url = "http://127.0.0.1:9/charges"
-user = "sandbox"
-password = {{ file = "{key}" }}
-[[accounts]]
-id = "shop"
-default_configuration = 0
-[[accounts.agents]]
-id = "agent1"
-phone = "sip:agent1@127.0.0.1:9"
-[[accounts.configurations]]
-id = 0
-test = true
-gateway = "sandbox"
-"#,
-            key = key.display(),
-            store = folder.path().join("hushpad.db").display(),
-        );
+        let text = minimal::config(folder.path(), [api, page, admin]);
         let config = Config::parse(&text).map_err(|mistakes| mistakes.to_string()).unwrap();
         let store = hushpad_store::open(&config.store_url, Ownership::Guest).await.unwrap();
         let account = AccountId("shop".to_owned());

@@ -191,10 +191,10 @@ mod tests {
         CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
     }
 
-    fn pem(der: &CertificateDer<'_>) -> String {
+    fn pem(label: &str, der: &[u8]) -> String {
         use base64::Engine;
         let text = base64::engine::general_purpose::STANDARD.encode(der);
-        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
     }
 
     struct Served {
@@ -208,9 +208,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (own, _) = self_signed("localhost");
         let path = |name: &str| folder.path().join(name);
-        std::fs::write(path("own.pem"), pem(own.cert.der())).unwrap();
-        std::fs::write(path("own.key"), own.signing_key.serialize_pem()).unwrap();
-        std::fs::write(path("ca.pem"), pem(authority.der())).unwrap();
+        std::fs::write(path("own.pem"), pem("CERTIFICATE", own.cert.der())).unwrap();
+        std::fs::write(path("own.key"), pem("PRIVATE KEY", &own.signing_key.serialize_der())).unwrap();
+        std::fs::write(path("ca.pem"), pem("CERTIFICATE", authority.der())).unwrap();
         let (own_pem, key, ca) = (path("own.pem"), path("own.key"), path("ca.pem"));
         let certificates = ClientCertificates::load(&own_pem, &key, Some(&ca)).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
