@@ -11,7 +11,7 @@ use crate::account::AccountConfiguration;
 use crate::attempt::{Initiator, StoredCard};
 use crate::change::Change;
 use crate::client::ApiClient;
-use crate::credentials::{ClientProof, SigningKeyNumber, Spent};
+use crate::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use crate::event::Event;
 use crate::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, GatewayName,
@@ -175,6 +175,16 @@ pub trait Credentials: Send + Sync {
     async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable>;
     /// Adds one; false when there is one with this number.
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable>;
+    /// Sets how an agent signs in, in the place of what was there.
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable>;
+    /// How this agent signs in, also when revoked.
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable>;
+    /// How all agents sign in, by account and agent.
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable>;
 }
 
 /// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a

@@ -29,9 +29,9 @@ use links::{
     of_two_moves_at_once_one_is_made,
 };
 use lists::{
-    pages_of_a_list_neither_skip_nor_repeat, sessions_are_listed_newest_first_by_what_is_asked,
-    signing_keys_are_numbered_once, two_secrets_are_kept_while_one_is_changed,
-    what_is_spent_stays_spent_until_it_has_expired,
+    agents_sign_in_by_what_was_put_last, pages_of_a_list_neither_skip_nor_repeat,
+    sessions_are_listed_newest_first_by_what_is_asked, signing_keys_are_numbered_once,
+    two_secrets_are_kept_while_one_is_changed, what_is_spent_stays_spent_until_it_has_expired,
 };
 use notifications::{
     a_replaced_owner_keeps_and_takes_up_nothing, a_session_is_found_by_its_attempt_and_by_its_operation,
@@ -414,6 +414,8 @@ async fn clients_are_added_listed_found_and_revoked<E: Engine>() {
         secret_hash: [7; 32],
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label: "the shop".to_owned(),
         created_on: minute(at),
         revoked_on: None,
@@ -473,6 +475,7 @@ macro_rules! contract_of {
             every_state_of_a_link_reads_back,
             a_call_is_free_while_its_session_is_paid_by_a_link,
             of_two_moves_at_once_one_is_made,
+            agents_sign_in_by_what_was_put_last,
             every_operation_reads_back,
             of_two_refunds_at_once_one_is_begun,
             ended_sessions_with_something_to_see_to_are_found,
@@ -535,15 +538,17 @@ contract_of!(Sqlite in sqlite);
 
 struct Postgres {
     database: cluster::Database,
+    keys: tempfile::TempDir,
 }
 
 impl Engine for Postgres {
     async fn new() -> Self {
-        Self { database: cluster::Database::new().await }
+        Self { database: cluster::Database::new().await, keys: tempfile::tempdir().unwrap() }
     }
 
     async fn open(&self) -> Ports {
-        let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
+        let (url, keys) = (self.database.url(), self.keys.path().join("keys"));
+        let store = PostgresStore::open_with_keys(&url, Ownership::TakeOver, Some(&keys)).await.unwrap();
         let store = Arc::new(store);
         Ports {
             sessions: store.clone(),

@@ -162,7 +162,8 @@ fn store(database: Option<&Database>, directory: &Path) -> String {
     let Some(database) = database else { return format!("path = \"{}\"", data.join("hushpad.db").display()) };
     let url = directory.join("postgres.url");
     fs::write(&url, database.url()).unwrap();
-    format!("postgres_url = {{ file = \"{}\" }}", url.display())
+    let keys = data.join("result-keys");
+    format!("postgres_url = {{ file = \"{}\" }}\nresult_keys = \"{}\"", url.display(), keys.display())
 }
 
 /// One more agent: id, and the phone's SIP address.

@@ -14,7 +14,8 @@ mod webhooks;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hushpad_domain::account::Directory;
 use hushpad_gateways::GatewayConfig;
@@ -23,6 +24,7 @@ use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
 use crate::calls::CallsConfig;
+use crate::http::ClientCertificates;
 use crate::media::MediaConfig;
 use crate::recorder::RecorderConfig;
 use crate::senders::SendersConfig;
@@ -39,6 +41,8 @@ pub struct Config {
     pub master_key: MasterKey,
     /// The Payment API and OAuth.
     pub api: HttpListener,
+    /// The same on a listener that asks clients for a certificate.
+    pub api_certificates: Option<CertificateListener>,
     /// The agent page.
     pub page: HttpListener,
     /// The payer page, where payment links lead to.
@@ -49,6 +53,8 @@ pub struct Config {
     pub notifications: Option<SocketAddr>,
     /// Where sessions are kept: `sqlite:PATH` or `postgres://…`, which may hold a password.
     pub store_url: Zeroizing<String>,
+    /// The file with the keys of results, which no backup may take.
+    pub result_keys: PathBuf,
     /// SIP and calls.
     pub calls: CallsConfig,
     /// RTP.
@@ -78,6 +84,14 @@ pub struct HttpListener {
     pub listen: SocketAddr,
     /// `scheme://host[:port]`, no path, no slash at the end.
     pub public_url: String,
+}
+
+/// The Payment API for clients that show a certificate (RFC 8705).
+pub struct CertificateListener {
+    /// Where it listens, and how others reach it.
+    pub http: HttpListener,
+    /// Our certificate, and what clients' are worth.
+    pub certificates: Arc<ClientCertificates>,
 }
 
 impl Config {

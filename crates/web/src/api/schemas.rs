@@ -88,7 +88,13 @@ pub(super) fn schemas() -> Value {
 fn token() -> Value {
     object(
         &["access_token", "expires_in", "token_type"],
-        json!({"access_token": text(), "expires_in": {"const": 7200}, "token_type": {"const": "Bearer"}}),
+        json!({
+            "access_token": text(),
+            "expires_in": {"enum": [7200, 900], "description": "900 for a browser's token."},
+            "token_type": {"const": "Bearer"},
+            "refresh_token": {"type": "string", "description": "Only for a browser; good once."},
+            "scope": text(),
+        }),
     )
 }
 
