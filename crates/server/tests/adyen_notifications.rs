@@ -130,7 +130,9 @@ impl Town {
             Progress::Waiting(session) | Progress::Challenged(session) | Progress::Answered(session, _) => {
                 *session
             }
-            Progress::NotBegun(..) | Progress::NotSent(..) => panic!("nothing was sent"),
+            Progress::NotPaid(_) | Progress::NotBegun(..) | Progress::NotSent(..) => {
+                panic!("nothing was sent")
+            }
         }
     }
 

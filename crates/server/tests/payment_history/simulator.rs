@@ -266,6 +266,7 @@ impl Town {
             match told {
                 Progress::Waiting(session) | Progress::Challenged(session) => known = *session,
                 Progress::NotBegun(session, _)
+                | Progress::NotPaid(session)
                 | Progress::NotSent(session, _)
                 | Progress::Answered(session, _) => {
                     known = *session;
