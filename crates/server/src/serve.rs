@@ -69,11 +69,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
     let recorders = Recorders::new(config.recorders, world.clone(), metrics.clone());
     let (counted, most) = (Arc::clone(&metrics), config.max_sessions);
-    tokio::spawn({
-        let payments = payments.clone();
-        async move { payments.take_up_notifications().await }
-    });
-    let inbox = Arc::new(payments.clone());
+    let inbox = payments.clone();
     let secure_side =
         SecureDesk::new(calls.clone(), payments.clone(), world.clone(), counted, recorders, most);
     let web = Arc::new(WebParts {
@@ -114,11 +110,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
-    if let Some(address) = config.notifications {
-        let router = hushpad_web::notification_router(inbox);
-        tasks.push(serve_on(address, "gateways' notifications", router, &stop).await?);
-        info!(listen = %address, "gateways' notifications");
-    }
+    tasks.extend(serve_notifications(config.notifications, inbox, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
@@ -187,6 +179,20 @@ async fn serve_on(
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("{what}: cannot listen on {address}"))?;
     Ok(tokio::spawn(http::serve(listener, router, stop.clone())))
+}
+
+/// What gateways tell: it is taken up from the store in any case, and heard where there is a listener for it.
+async fn serve_notifications(
+    listen: Option<SocketAddr>,
+    payments: Payments,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let taking = payments.clone();
+    tokio::spawn(async move { taking.take_up_notifications().await });
+    let Some(address) = listen else { return Ok(None) };
+    info!(listen = %address, "gateways' notifications");
+    let router = hushpad_web::notification_router(Arc::new(payments));
+    serve_on(address, "gateways' notifications", router, stop).await.map(Some)
 }
 
 async fn purge_now_and_then(sessions: Arc<dyn Sessions>, world: RealWorld, stop: CancellationToken) {

@@ -122,7 +122,7 @@ impl TakenIf {
         let found = reply.pointer(&self.pointer);
         found.is_some_and(|value| match value {
             serde_json::Value::String(text) => *text == self.equals,
-            other => other.to_string() == self.equals,
+            other => *other.to_string() == *self.equals,
         })
     }
 }
