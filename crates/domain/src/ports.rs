@@ -11,12 +11,13 @@ use crate::account::AccountConfiguration;
 use crate::attempt::{Initiator, StoredCard};
 use crate::change::Change;
 use crate::client::ApiClient;
-use crate::credentials::{ClientProof, SigningKeyNumber, Spent};
+use crate::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use crate::event::Event;
 use crate::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, GatewayName,
     ProviderSessionGuid, SessionGuid,
 };
+use crate::link::PaymentLinkUrl;
 use crate::listing::SessionQuery;
 use crate::message::{Contact, Message, SendRefused};
 use crate::notification::{Notification, Waiting};
@@ -174,6 +175,16 @@ pub trait Credentials: Send + Sync {
     async fn signing_keys(&self) -> Result<Vec<SigningKeyNumber>, StoreUnavailable>;
     /// Adds one; false when there is one with this number.
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable>;
+    /// Sets how an agent signs in, in the place of what was there.
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable>;
+    /// How this agent signs in, also when revoked.
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable>;
+    /// How all agents sign in, by account and agent.
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable>;
 }
 
 /// Where the first answers to requests with an `Idempotency-Key` are kept. What is written is durable once a
@@ -307,11 +318,11 @@ pub enum BindError {
     OtherAgents,
 }
 
-/// The secure side: where card data is keyed. The API side knows it by `providerSessionGuid` only.
+/// The secure side: where card data is keyed or typed. The API side knows it by `providerSessionGuid` only.
 #[async_trait]
 pub trait SecureSide: Send + Sync {
     /// Starts the provider session and puts its call under the guard. When this returns, the call IS ready
-    /// for capture.
+    /// for capture; one that is paid by a link can be opened by it.
     async fn launch(&self, launch: Launch) -> Result<(), LaunchError>;
 
     /// Does what the agent asks.
@@ -319,7 +330,10 @@ pub trait SecureSide: Send + Sync {
 
     /// The page now and at every change. Slow readers skip to the newest. `None` when there is no such
     /// session here.
-    fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream>;
+    async fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream>;
+
+    /// The address of the session's payment link, while it is good. A secret: for the one who passes it on.
+    fn payment_link(&self, session: &Session) -> Option<PaymentLinkUrl>;
 }
 
 /// Pages, newest wins.
@@ -462,4 +476,16 @@ pub enum ActError {
     /// Not now: the page shows what is possible.
     #[error("this is not possible now")]
     NotNow,
+    /// To take it by keypad, the agent needs a call.
+    #[error(transparent)]
+    NoLiveCall(#[from] NoLiveCall),
+    /// The agent's call has another open session.
+    #[error("the call already has an open session")]
+    CallTaken,
+    /// No payer page is configured, or the session has had all its links.
+    #[error("there can be no payment link, or no further one")]
+    NoLink,
+    /// Nothing can be written just now, or too many sessions are live.
+    #[error("unavailable just now")]
+    Unavailable,
 }

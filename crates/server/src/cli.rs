@@ -31,12 +31,16 @@ impl Cli {
     pub fn log(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(log), _) => log,
-            (None, Command::Demo(_) | Command::Bench(_) | Command::AudioCheck(_)) => "warn",
+            (None, Command::Demo(_) | Command::Bench(_) | Command::AudioCheck(_) | Command::PageWatch(_)) => {
+                "warn"
+            }
             (
                 None,
                 Command::Serve(_)
                 | Command::CheckConfig(_)
                 | Command::Client(_)
+                | Command::Agent(_)
+                | Command::Migrate(_)
                 | Command::Webhooks(_)
                 | Command::Attempts(_)
                 | Command::GatewaySim(_),
@@ -55,6 +59,13 @@ pub enum Command {
     /// API clients: who may call the Payment API.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Agents who sign in by themselves, for browser applications.
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Brings the store's schema up to date. The server does so too when it starts.
+    ///
+    /// Copies nothing from SQLite to PostgreSQL: a new database begins empty.
+    Migrate(MigrateArgs),
     /// Webhooks: dead letters, replays, and a receiver to try with.
     #[command(subcommand, alias = "webhook")]
     Webhooks(WebhooksCommand),
@@ -69,6 +80,11 @@ pub enum Command {
     ///
     /// Ends with 0 when none was audible, 1 when one was, 2 when something could not be read.
     AudioCheck(AudioCheckArgs),
+    /// Looks at a running payer page from outside and tells whether it is the one of this release: headers, form, script,
+    /// style (PCI DSS 11.6.1). Let it run at least once a week, from a machine that payers' browsers could be.
+    ///
+    /// Ends with 0 when it is, 1 when something differs, 2 when it could not be looked at.
+    PageWatch(PageWatchArgs),
     /// Measures this build on this machine: sessions, key presses and webhooks. Calls: `./bench calls`.
     Bench(BenchArgs),
 }
@@ -79,6 +95,20 @@ pub struct ConfigArgs {
     /// The config file.
     #[arg(short, long, default_value = "hushpad.toml", env = "HUSHPAD_CONFIG")]
     pub config: PathBuf,
+}
+
+/// Which payer page.
+#[derive(Args, Clone)]
+pub struct PageWatchArgs {
+    /// `payer.public_url`.
+    #[arg(long)]
+    pub url: String,
+    /// A payment link whose page is to be looked at too; any number of them. Its secret is printed nowhere.
+    #[arg(long)]
+    pub link: Vec<String>,
+    /// PEM file of certificate authorities to trust besides the public ones.
+    #[arg(long)]
+    pub authorities: Option<PathBuf>,
 }
 
 /// What to do with API clients.
@@ -95,6 +125,10 @@ pub enum ClientCommand {
         /// Binds it to one agent: a browser-side caller.
         #[arg(long)]
         agent: Option<String>,
+        /// Makes a public client, without a secret: a page in a browser, which comes back to this address with a code
+        /// after an agent has signed in. May be there several times; each is compared whole.
+        #[arg(long, conflicts_with = "agent")]
+        redirect_uri: Vec<String>,
         /// What you call it.
         #[arg(long, default_value = "")]
         label: String,
@@ -132,6 +166,21 @@ pub enum ClientCommand {
         #[arg(long)]
         public_key: Option<String>,
     },
+    /// Says by which certificate the client may prove itself, on the listener for certificates; without one, by none.
+    #[command(group(clap::ArgGroup::new("known_by").args(["file", "name"])))]
+    SetCertificate {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+        /// This very certificate, self-signed or not: a PEM file.
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Any certificate for this DNS name that one of `api.certificates.authorities` has signed.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Adds a key that signs access tokens from a minute on. Those before verify until their tokens have ended.
     RotateSigningKey {
         #[command(flatten)]
@@ -146,6 +195,53 @@ pub enum ClientCommand {
         /// Its client id.
         client_id: String,
     },
+}
+
+/// What to do with agents.
+#[derive(Subcommand)]
+pub enum AgentCommand {
+    /// Lets an agent sign in, or gives a new password: what was signed in before is over. Shows the password, this once.
+    Create {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// The account.
+        #[arg(long)]
+        account: String,
+        /// Reads the password from standard input, one line, in place of making one.
+        #[arg(long)]
+        password_stdin: bool,
+        /// The agent's id.
+        agent: String,
+    },
+    /// Lists the agents who may sign in.
+    List {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+    },
+    /// Lets an agent sign in no more, and ends what was signed in.
+    Revoke {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// The account.
+        #[arg(long)]
+        account: String,
+        /// The agent's id.
+        agent: String,
+    },
+}
+
+/// How to migrate.
+#[derive(Args)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "shown by clap")]
+    pub config: ConfigArgs,
+    /// Changes nothing: ends with 0 when the schema is up to date, with 1 when it is behind.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// What to do with attempts.

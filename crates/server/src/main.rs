@@ -9,7 +9,10 @@ use hushpad::allocator::WipingAllocator;
 use hushpad::cli::{Cli, Command, ConfigArgs};
 use hushpad::config::Config;
 use hushpad::log::{self, Redactor};
-use hushpad::{attempts, audio_check, bench, clients, demo, gateway_sim, hardening, serve, webhooks};
+use hushpad::{
+    agents, attempts, audio_check, bench, clients, demo, gateway_sim, hardening, migrate, page_watch, serve,
+    webhooks,
+};
 use tracing::info;
 
 #[global_allocator]
@@ -37,6 +40,10 @@ fn run() -> anyhow::Result<ExitCode> {
             Command::Client(command) => {
                 clients::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
             }
+            Command::Agent(command) => agents::run(command, &mut io::stdin().lock(), &mut io::stdout())
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Migrate(arguments) => migrate::run(&arguments, &mut io::stdout()).await,
             Command::Attempts(command) => {
                 attempts::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
             }
@@ -46,6 +53,7 @@ fn run() -> anyhow::Result<ExitCode> {
             }
             Command::Demo(arguments) => demo::run(arguments, redactor).await,
             Command::AudioCheck(arguments) => audio_check::run(&arguments, &mut io::stdout()),
+            Command::PageWatch(arguments) => page_watch::run(&arguments, &mut io::stdout()).await,
             Command::GatewaySim(arguments) => {
                 gateway_sim::run(&arguments, wait_for_stop()).await.map(|()| ExitCode::SUCCESS)
             }

@@ -14,7 +14,7 @@ use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillT
 use hushpad::world::RealWorld;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
 use hushpad_domain::attempt::{AttemptState, NotCharged, Purpose, Undoing};
 use hushpad_domain::event::EventKind;
 use hushpad_domain::field::Field;
@@ -23,6 +23,7 @@ use hushpad_domain::ids::{
     AccountId, AgentId, AttemptNo, ConfigurationId, GatewayName, OperationId, ProviderSessionGuid,
     SessionGuid,
 };
+use hushpad_domain::link::LINK_LIFE_MAX;
 use hushpad_domain::masked_card::Brand;
 use hushpad_domain::operation::{Asked, OperationNo, OperationState};
 use hushpad_domain::payment_data::PaymentData;
@@ -130,7 +131,7 @@ impl Town {
             Progress::Waiting(session) | Progress::Challenged(session) | Progress::Answered(session, _) => {
                 *session
             }
-            Progress::NotPaid(_) | Progress::NotBegun(..) | Progress::NotSent(..) => {
+            Progress::NotBegun(..) | Progress::NotSent(..) | Progress::NotPaid(_) => {
                 panic!("nothing was sent")
             }
         }
@@ -200,10 +201,13 @@ fn account() -> AccountId {
 fn directory_of_accounts() -> Directory {
     Directory::new(vec![Account {
         id: account(),
+        payee: "A shop".to_owned(),
         default_configuration: SALE,
         configurations: [(SALE, Purpose::Sale), (AUTHORISE, Purpose::Authorise)]
             .map(|(id, purpose)| AccountConfiguration {
                 id,
+                kind: Kind::AgentAssist,
+                link_life: LINK_LIFE_MAX,
                 test: true,
                 flow: PaymentFlow {
                     fields: Field::ALL.to_vec(),

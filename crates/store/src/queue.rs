@@ -2,7 +2,7 @@
 
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::ids::{AccountId, ClientId, DeliveryId, GatewayName};
 use hushpad_domain::notification::Notification;
 use hushpad_domain::operation::Settlement;
@@ -50,6 +50,7 @@ pub(super) enum Credential {
     Prove(ClientProof),
     Spend(Spent),
     AddSigningKey(SigningKeyNumber),
+    PutLogin(AgentLogin),
 }
 
 /// A question, and the way back for its answer.

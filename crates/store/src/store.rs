@@ -5,10 +5,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
-    AccountId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::notification::{Notification, Waiting};
@@ -35,14 +35,33 @@ pub enum Store {
 
 /// Opens the store at `url`: `sqlite:PATH` for a file, `postgres://…` for a database.
 ///
+/// The keys of results are beside a file, and end with the process over a database: see [`open_with_keys`].
+///
 /// # Errors
 /// [`OpenError`]: what the operator must mend.
 pub async fn open(url: &str, ownership: Ownership) -> Result<Store, OpenError> {
+    open_at(url, ownership, None).await
+}
+
+/// The same with the keys of results in the file `keys`, which no backup may take.
+///
+/// # Errors
+/// [`OpenError`]: what the operator must mend.
+pub async fn open_with_keys(url: &str, ownership: Ownership, keys: &Path) -> Result<Store, OpenError> {
+    open_at(url, ownership, Some(keys)).await
+}
+
+async fn open_at(url: &str, ownership: Ownership, keys: Option<&Path>) -> Result<Store, OpenError> {
     if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
         let options = SqliteOptions { ownership, ..SqliteOptions::default() };
-        SqliteStore::open(Path::new(path), options).await.map(Store::Sqlite)
+        let path = Path::new(path);
+        match keys {
+            Some(keys) => SqliteStore::open_with_keys(path, options, keys).await,
+            None => SqliteStore::open(path, options).await,
+        }
+        .map(Store::Sqlite)
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        PostgresStore::open(url, ownership).await.map(Store::Postgres)
+        PostgresStore::open_with_keys(url, ownership, keys).await.map(Store::Postgres)
     } else {
         Err(OpenError::NotAUrl)
     }
@@ -238,6 +257,22 @@ impl Credentials for Store {
 
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
         self.credentials().add_signing_key(key).await
+    }
+
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable> {
+        self.credentials().put_login(login).await
+    }
+
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable> {
+        self.credentials().login(account, agent).await
+    }
+
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable> {
+        self.credentials().logins().await
     }
 }
 

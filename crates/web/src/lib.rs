@@ -39,7 +39,9 @@ mod keys;
 mod mistakes;
 mod notifications;
 mod page;
+mod passwords;
 mod rate;
+mod sign_in;
 mod tokens;
 mod verified;
 
@@ -47,6 +49,7 @@ pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document,
 pub use keys::{TokenKeys, hash_client_secret};
 pub use notifications::notification_router;
 pub use page::page_router;
+pub use passwords::{PASSWORD_CHARS, hash_password};
 
 /// Everything that the web room needs. Both routers share it.
 #[expect(missing_docs, reason = "the fields are the ports of `domain`")]
@@ -75,6 +78,8 @@ pub struct WebSettings {
     pub issuer: String,
     /// The Payment API's public base URL, without a slash at its end; `aud` of access tokens.
     pub api_base_url: String,
+    /// The same API on the listener that asks clients for a certificate, if there is one.
+    pub certificates_base_url: Option<String>,
     /// The payment host's public base URL, without a slash at its end; `iframeUrl` begins with it.
     pub page_base_url: String,
     /// The limits.
@@ -124,3 +129,13 @@ pub trait Observer: Send + Sync {
 /// one allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(pub IpAddr);
+
+/// The certificate of a client that has proved to hold its key, on a listener that asks for one: `server` puts it into
+/// the request's extensions. Never made of a header.
+#[derive(Clone)]
+pub struct PeerCertificate {
+    /// SHA-256 of the whole certificate (`x5t#S256`, RFC 8705, 3.1).
+    pub thumbprint: [u8; 32],
+    /// Whether it is for this dNSName, and signed by an authority of ours.
+    pub is_named: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::database::Database;
 use crate::receiver::SECRET;
 
-use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
+use super::{AGENT, Addresses, CONFIGURATION, DIGITAL_CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
 /// What not every desk has.
 #[derive(Default)]
@@ -29,13 +29,24 @@ pub(super) fn write(
     extras: &Extras<'_>,
     directory: &Path,
 ) {
-    let Addresses { api, page, admin, gateway, sip, shop, receiver } = at;
+    let Addresses { api, page, payer, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
     let (more_gateways, more_configurations) =
         (more_gateways(gateway, directory), more_configurations(shop, &webhook));
     let nat = extras.nat;
+    let shops =
+        format!("gateway = \"sandbox\"\nallowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n");
+    let configurations: String = [
+        (CONFIGURATION, "agent_assist", false),
+        (TEST_CONFIGURATION, "agent_assist", true),
+        (DIGITAL_CONFIGURATION, "digital", false),
+    ]
+    .map(|(id, kind, test)| {
+        format!("[[accounts.configurations]]\nid = {id}\nkind = \"{kind}\"\ntest = {test}\n{shops}")
+    })
+    .concat();
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
         r#"
@@ -48,6 +59,9 @@ public_url = "http://{api}"
 [page]
 listen = "{page}"
 public_url = "http://{page}"
+[payer]
+listen = "{payer}"
+public_url = "http://{payer}"
 [admin]
 listen = "{admin}"
 [store]
@@ -73,6 +87,8 @@ user = "sandbox"
 password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
 {more_gateways}[[accounts]]
 id = "shop"
+payee = "The Lovelace Shop"
+sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true, json = '{{"sessionGuid":"sms","to":{{to}},"text":{{text}}}}' }}
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
 id = "{AGENT}"
@@ -82,18 +98,7 @@ phone = "{agent_phone}"
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-{more_agents}[[accounts.configurations]]
-id = {CONFIGURATION}
-gateway = "sandbox"
-allowed_origins = ["http://localhost:{shop}"]
-{webhook}
-[[accounts.configurations]]
-id = {TEST_CONFIGURATION}
-gateway = "sandbox"
-test = true
-allowed_origins = ["http://localhost:{shop}"]
-{webhook}
-{more_configurations}"#
+{more_agents}{configurations}{more_configurations}"#
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
 }
@@ -157,7 +162,8 @@ fn store(database: Option<&Database>, directory: &Path) -> String {
     let Some(database) = database else { return format!("path = \"{}\"", data.join("hushpad.db").display()) };
     let url = directory.join("postgres.url");
     fs::write(&url, database.url()).unwrap();
-    format!("postgres_url = {{ file = \"{}\" }}", url.display())
+    let keys = data.join("result-keys");
+    format!("postgres_url = {{ file = \"{}\" }}\nresult_keys = \"{}\"", url.display(), keys.display())
 }
 
 /// One more agent: id, and the phone's SIP address.

@@ -12,8 +12,9 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) test_mode: bool,
     pub(super) secrets: Secrets,
-    pub(super) api: Listener,
+    pub(super) api: ApiListener,
     pub(super) page: Listener,
+    pub(super) payer: Option<Listener>,
     pub(super) admin: Admin,
     /// Where gateways tell unasked.
     pub(super) notifications: Option<Admin>,
@@ -44,6 +45,25 @@ pub(super) struct SecretRef {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct ApiListener {
+    pub(super) listen: SocketAddr,
+    pub(super) public_url: String,
+    pub(super) certificates: Option<CertificateListener>,
+}
+
+/// The same API for clients that show a certificate. PEM files.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateListener {
+    pub(super) listen: SocketAddr,
+    pub(super) public_url: String,
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Listener {
     pub(super) listen: SocketAddr,
     pub(super) public_url: String,
@@ -60,6 +80,7 @@ pub(super) struct Admin {
 pub(super) struct Store {
     pub(super) path: Option<PathBuf>,
     pub(super) postgres_url: Option<SecretRef>,
+    pub(super) result_keys: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -246,6 +267,7 @@ pub(super) enum GatewayKind {
 #[serde(deny_unknown_fields)]
 pub(super) struct Account {
     pub(super) id: String,
+    pub(super) payee: Option<String>,
     #[serde(default)]
     pub(super) default_configuration: u32,
     pub(super) default_phone: Option<String>,
@@ -271,6 +293,15 @@ pub(super) struct Agent {
     pub(super) credential: Option<Credential>,
 }
 
+/// What sessions a configuration is for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    #[default]
+    AgentAssist,
+    Digital,
+}
+
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Purpose {
@@ -291,6 +322,10 @@ pub(super) enum OnMismatch {
 #[serde(deny_unknown_fields)]
 pub(super) struct Configuration {
     pub(super) id: u32,
+    #[serde(default)]
+    pub(super) kind: Kind,
+    #[serde(default = "link_life_h")]
+    pub(super) link_life_h: u64,
     pub(super) gateway: Option<String>,
     #[serde(default)]
     pub(super) gateways: Vec<String>,
@@ -445,6 +480,10 @@ pub(super) struct Oauth {
     pub(super) scope: Option<String>,
 }
 
+/// As long as a link may live at all.
+fn link_life_h() -> u64 {
+    72
+}
 fn link_text() -> String {
     "{payee} asks you to pay {amount}. Pay here: {link}".into()
 }

@@ -87,7 +87,7 @@ impl Payments {
         let reversing = session.reversing_attempt().is_some();
         if session.open_attempt().is_some() || reversing {
             let (payments, session) = (self.clone(), session.clone());
-            tokio::spawn(async move { payments.see_to_open_attempt(session, attempt.no).await });
+            tokio::spawn(async move { payments.see_to_open_attempt(session, attempt.no, &nobody).await });
         }
         Ok(session)
     }

@@ -11,7 +11,7 @@ use hushpad::http;
 use hushpad::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere, recovery};
 use hushpad_card::Card;
 use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
 use hushpad_domain::attempt::{Attempt, NotSent, Purpose, Unknown};
 use hushpad_domain::challenge::Challenge;
 use hushpad_domain::event::EventKind;
@@ -20,6 +20,7 @@ use hushpad_domain::field_map::FieldMap;
 use hushpad_domain::ids::{
     AccountId, AgentId, ConfigurationId, GatewayName, OperationId, ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::link::LINK_LIFE_MAX;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::notification::Notification;
@@ -37,7 +38,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dice::Dice;
-use super::memory::{Disk, MemoryStore, Rows};
+use super::memory::{Disk, Late, MemoryStore, Rows};
 use super::schedule::{Build, METRICS, card_of};
 use super::world::VirtualWorld;
 
@@ -175,7 +176,7 @@ impl Town {
     }
 
     async fn start(&self) -> Payments {
-        let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), false));
+        let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), Late::Nothing));
         let sessions: Arc<dyn Sessions> = store.clone();
         let world: Arc<dyn World> = Arc::new(self.world.clone());
         let clock = self.world.clone();
@@ -268,6 +269,7 @@ impl Town {
                 Progress::NotBegun(session, _)
                 | Progress::NotPaid(session)
                 | Progress::NotSent(session, _)
+                | Progress::NotPaid(session)
                 | Progress::Answered(session, _) => {
                     known = *session;
                     break;
@@ -544,6 +546,8 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
         let mut ways = ways.iter().map(|way| GatewayName((*way).to_owned()));
         AccountConfiguration {
             id: ConfigurationId(id),
+            kind: Kind::AgentAssist,
+            link_life: LINK_LIFE_MAX,
             test: true,
             flow: PaymentFlow {
                 fields: Field::ALL.to_vec(),
@@ -564,6 +568,7 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
     });
     Arc::new(Directory::new(vec![Account {
         id: account(),
+        payee: "A shop".to_owned(),
         default_configuration: ConfigurationId(0),
         configurations: configurations.collect(),
         agents: Vec::new(),

@@ -14,9 +14,10 @@ use sqlx::SqliteConnection;
 use sqlx::error::ErrorKind;
 use sqlx::sqlite::SqliteArguments;
 
+use crate::keys::Keys;
 use crate::rows::{
-    OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
-    changed_operations, payment_data_text, purpose_word,
+    OperationColumns, Rewrite, StateColumns, StoredAnswer, WayColumns, attempt_state_text, changed_attempt,
+    changed_operations, changes_way, purpose_word, reference_tag, sealed_payment_data,
 };
 
 /// One kind of change in its two settings.
@@ -46,9 +47,9 @@ macro_rules! open_session {
         "INSERT INTO held (data) VALUES ($20);
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
                               state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
-                              held)
+                              held, reference_tag)
          VALUES ($1, $13, $2, $14, $15, $16, $17, $18,
-                 $5, $6, $7, $8, $19, $9, $4, $10, $21, last_insert_rowid());"
+                 $5, $6, $7, $8, $19, $9, $4, $10, $21, last_insert_rowid(), $22);"
     };
 }
 
@@ -61,6 +62,27 @@ macro_rules! alter_session {
                 kept_until = coalesce(kept_until, $13)
           WHERE guid = $1 AND account = $2 AND version = $3
          RETURNING 1;"
+    };
+}
+
+/// How the payer gives the card from now on.
+macro_rules! set_way {
+    ($agent:literal, $call:literal, $links:literal, $link:literal, $state:literal, $expires_on:literal) => {
+        concat!(
+            "UPDATE session SET agent = ",
+            $agent,
+            ", call = ",
+            $call,
+            ", links = ",
+            $links,
+            ", link = ",
+            $link,
+            ", link_state = ",
+            $state,
+            ", link_expires_on = ",
+            $expires_on,
+            " WHERE guid = $1 AND version = $4 AND changes() > 0;"
+        )
     };
 }
 
@@ -140,7 +162,17 @@ macro_rules! add_delivery {
 
 /// A new session.
 const OPEN: Sql = sql!(open_session!(), add_events!());
-/// A session that has changed; its amount, call and agent never do.
+/// A new session with a payment link.
+const OPEN_BY_LINK: Sql =
+    sql!(open_session!(), set_way!("$23", "$24", "$25", "$26", "$27", "$28"), add_events!());
+/// A session that has changed, and how its payer gives the card.
+const ALTER_WAY: Sql = sql!(
+    alter_session!(),
+    set_way!("$14", "$15", "$16", "$17", "$18", "$19"),
+    add_events!(),
+    add_delivery!()
+);
+/// A session that has changed; its amount never does.
 const ALTER: Sql = sql!(alter_session!(), add_events!(), add_delivery!());
 /// The same with operations.
 const ALTER_OPERATIONS: Sql = sql!(alter_session!(), put_operations!("$14"), add_events!(), add_delivery!());
@@ -194,9 +226,10 @@ const ALTER_ANSWERED_OPERATIONS: Sql = sql!(
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
     change: &Change,
+    keys: &Keys,
 ) -> Result<Result<(), CommitError>, sqlx::Error> {
     // Who owns the store was asked when the transaction began.
-    match statement(change, None) {
+    match statement(change, None, keys) {
         Ok(Statement { sql, arguments }) => {
             run(connection, change, sql.grouped, arguments, "ROLLBACK TO change; RELEASE change").await
         }
@@ -212,8 +245,9 @@ pub(super) async fn apply_alone(
     connection: &mut SqliteConnection,
     change: &Change,
     epoch: i64,
+    keys: &Keys,
 ) -> Result<Result<(), CommitError>, sqlx::Error> {
-    match statement(change, Some(epoch)) {
+    match statement(change, Some(epoch), keys) {
         Ok(Statement { sql, arguments }) => run(connection, change, sql.alone, arguments, "ROLLBACK").await,
         Err(refused) => Ok(Err(CommitError::Unavailable(refused))),
     }
@@ -245,7 +279,7 @@ struct Statement {
     arguments: SqliteArguments,
 }
 
-fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnavailable> {
+fn statement(change: &Change, epoch: Option<i64>, keys: &Keys) -> Result<Statement, StoreUnavailable> {
     let attempt = changed_attempt(change)?;
     let operations = changed_operations(change)?;
     let mut query = Arguments::default();
@@ -254,10 +288,21 @@ fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnav
         if attempt.is_some() {
             return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
-        bind_new_session(&mut query, &change.after)?;
-        return Ok(Statement { sql: OPEN, arguments: query.0 });
+        bind_new_session(&mut query, &change.after, keys)?;
+        if !changes_way(change) {
+            return Ok(Statement { sql: OPEN, arguments: query.0 });
+        }
+        bind_way(&mut query, &change.after)?;
+        return Ok(Statement { sql: OPEN_BY_LINK, arguments: query.0 });
     }
     query.add(StateColumns::of(&change.after.state).kept_until)?;
+    if changes_way(change) {
+        if attempt.is_some() || !operations.is_empty() {
+            return Err(StoreUnavailable("a change of the way to pay touches no attempt".to_owned()));
+        }
+        bind_way(&mut query, &change.after)?;
+        return Ok(Statement { sql: ALTER_WAY, arguments: query.0 });
+    }
     let held = match attempt {
         Some(attempt) => {
             bind_attempt(&mut query, attempt)?;
@@ -266,7 +311,7 @@ fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnav
         None => None,
     };
     if let Some(held) = &held {
-        query.add(held.text()?.into_bytes())?;
+        query.add(held.sealed(keys)?)?;
     }
     if !operations.is_empty() {
         query.add(operations_text(&operations)?)?;
@@ -302,8 +347,8 @@ fn bind_session(query: &mut Arguments, change: &Change, epoch: Option<i64>) -> R
     query.add(epoch)
 }
 
-/// Parameters 13 to 21 of [`OPEN`].
-fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+/// Parameters 13 to 22 of [`OPEN`].
+fn bind_new_session(query: &mut Arguments, session: &Session, keys: &Keys) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0.as_bytes().as_slice())?;
     query.add(session.configuration.0)?;
@@ -312,8 +357,20 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
-    query.add(session.webhook)
+    query.add(sealed_payment_data(&session.payment_data, keys)?)?;
+    query.add(session.webhook)?;
+    query.add(reference_tag(session, keys)?)
+}
+
+/// Parameters 23 to 28 of [`OPEN_BY_LINK`], 14 to 19 of [`ALTER_WAY`].
+fn bind_way(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+    let way = WayColumns::of(session);
+    query.add(session.agent.as_str())?;
+    query.add(session.call.as_ref().map(|call| call.0.as_bytes().as_slice()))?;
+    query.add(session.links)?;
+    query.add(way.link)?;
+    query.add(way.state)?;
+    query.add(way.expires_on)
 }
 
 /// Parameters 14 to 22 of the statements with an attempt.

@@ -30,6 +30,7 @@ mod endpoint;
 mod events;
 mod idempotency;
 mod json;
+mod links;
 mod list;
 mod oauth;
 mod openapi;
@@ -112,6 +113,7 @@ fn endpoints() -> Vec<Endpoint> {
         list::endpoints(),
         status::endpoints(),
         operations::endpoints(),
+        links::endpoints(),
         events::endpoints(),
         calls::endpoints(),
         webhooks::endpoints(),

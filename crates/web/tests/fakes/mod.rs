@@ -15,7 +15,7 @@ use axum::body::Body;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::field::Field;
@@ -42,7 +42,11 @@ pub(crate) use webhooks::FakeWebhooks;
 /// The schemes' published test cards: they must never come back out.
 pub(crate) const PANS: [&str; 3] = ["4111111111111111", "5555555555554444", "378282246310005"];
 pub(crate) const SHOP: &str = "https://shop.example:8443";
+/// Where the public client "crm" of acme takes codes.
+pub(crate) const CRM_BACK: &str = "https://crm.example/back?tab=1";
 pub(crate) const PAGE_HOST: &str = "https://pay.example";
+/// The configuration for digital sessions.
+pub(crate) const DIGITAL: u32 = 1;
 const MASTER: [u8; 32] = [42; 32];
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -96,6 +100,8 @@ impl Desk {
         {
             clients.put(client(id, account, agent, hash_client_secret(&keys, &secret_of(id))));
         }
+        let crm = client("crm", "acme", None, [0; 32]);
+        clients.put(ApiClient { redirect_uris: vec![CRM_BACK.to_owned()], ..crm });
         let store = Arc::new(FakeStore::default());
         let replays = Arc::new(FakeReplays::new(store.clone()));
         let webhooks = Arc::new(FakeWebhooks::default());
@@ -122,6 +128,7 @@ impl Desk {
             settings: WebSettings {
                 issuer: "https://api.example".to_owned(),
                 api_base_url: api_base_url.to_owned(),
+                certificates_base_url: Some("https://certificates.example".to_owned()),
                 page_base_url: PAGE_HOST.to_owned(),
                 limits,
             },
@@ -147,6 +154,12 @@ impl Desk {
     /// Starts the process anew over the same store: what was in memory is gone, the secure side's sessions too.
     pub(crate) fn restart(&mut self) {
         self.secure_side.forget_all();
+        self.api = api_router(self.parts.clone());
+        self.pages = page_router(self.parts.clone());
+    }
+
+    /// The same, and the secure side goes on with its sessions, as with those that are paid by a link.
+    pub(crate) fn restart_by_link(&mut self) {
         self.api = api_router(self.parts.clone());
         self.pages = page_router(self.parts.clone());
     }
@@ -361,6 +374,17 @@ pub(crate) fn good_body() -> Value {
     })
 }
 
+/// A body that opens a digital session.
+pub(crate) fn digital_body() -> Value {
+    json!({
+        "accountConfigurationId": DIGITAL,
+        "paymentData": {
+            "Amount": "12.40", "Currency": "GBP", "MerchantReferenceCode": "A-1",
+            "CustomerPhoneNumber": "+442079460958",
+        },
+    })
+}
+
 /// A page with the card number valid and the expiry being typed.
 pub(crate) fn page_state() -> PageState {
     let view = |field, status, typed, length, brand| FieldView { field, status, typed, length, brand };
@@ -381,6 +405,8 @@ pub(crate) fn page_state() -> PageState {
         phase: Phase::Entry { active: Some(Field::Expiry) },
         notice: None,
         test_keypad: false,
+        link: None,
+        may_move: false,
     }
 }
 
@@ -396,6 +422,8 @@ fn client(id: &str, account: &str, agent: Option<&str>, secret_hash: [u8; 32]) -
         secret_hash,
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label: id.to_owned(),
         created_on: FakeWorld::default().now(),
         revoked_on: None,
@@ -422,6 +450,8 @@ fn field_map(number: u32) -> FieldMap {
 fn account(id: &str) -> Account {
     let configuration = |number, test| AccountConfiguration {
         id: ConfigurationId(number),
+        kind: if number == DIGITAL { Kind::Digital } else { Kind::AgentAssist },
+        link_life: hushpad_domain::link::LINK_LIFE_MAX,
         test,
         flow: PaymentFlow {
             fields: Field::ALL.to_vec(),
@@ -441,8 +471,14 @@ fn account(id: &str) -> Account {
     };
     Account {
         id: AccountId(id.to_owned()),
+        payee: format!("{id} shop"),
         default_configuration: ConfigurationId(0),
-        configurations: vec![configuration(0, false), configuration(7, true), configuration(8, true)],
+        configurations: vec![
+            configuration(0, false),
+            configuration(DIGITAL, false),
+            configuration(7, true),
+            configuration(8, true),
+        ],
         agents: ["agent1234", "1234", "idle", "busy"].map(|agent| AgentId(agent.to_owned())).to_vec(),
         any_agent: false,
     }

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use futures_util::stream;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::link::{LINK_LIFE_MAX, LinkState, PaymentLinkUrl};
 use hushpad_domain::listing::{Place, SessionQuery};
-use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
+use hushpad_domain::page::{AgentAction, EndView, LinkView, PageState, Phase};
 use hushpad_domain::ports::{
     ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Credentials, Launch, LaunchError,
     LinkCode, LiveCall, NoLiveCall, PageStream, SecureSide, Sessions, StoreUnavailable, World,
@@ -151,14 +152,17 @@ pub(crate) struct FakeClients(
     Mutex<BTreeMap<ClientId, ApiClient>>,
     Mutex<Vec<[u8; 32]>>,
     Mutex<Vec<SigningKeyNumber>>,
+    Mutex<BTreeMap<(AccountId, AgentId), AgentLogin>>,
 );
 
 #[async_trait]
 impl Credentials for FakeClients {
     async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
         let mut clients = self.0.lock().unwrap();
-        let (ClientProof::NewSecret(id, _) | ClientProof::DropOldSecret(id) | ClientProof::PublicKey(id, _)) =
-            &proof;
+        let (ClientProof::NewSecret(id, _)
+        | ClientProof::DropOldSecret(id)
+        | ClientProof::PublicKey(id, _)
+        | ClientProof::Certificate(id, _)) = &proof;
         let Some(client) = clients.get_mut(id) else { return Ok(false) };
         match proof {
             ClientProof::NewSecret(_, hash) => {
@@ -166,6 +170,7 @@ impl Credentials for FakeClients {
             }
             ClientProof::DropOldSecret(_) => client.old_secret_hash = None,
             ClientProof::PublicKey(_, key) => client.public_key = key,
+            ClientProof::Certificate(_, certificate) => client.certificate = certificate,
         }
         Ok(true)
     }
@@ -188,6 +193,23 @@ impl Credentials for FakeClients {
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
         self.2.lock().unwrap().push(key);
         Ok(true)
+    }
+
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable> {
+        self.3.lock().unwrap().insert((login.account.clone(), login.agent.clone()), login);
+        Ok(())
+    }
+
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable> {
+        Ok(self.3.lock().unwrap().get(&(account.clone(), agent.clone())).cloned())
+    }
+
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable> {
+        Ok(self.3.lock().unwrap().values().cloned().collect())
     }
 }
 
@@ -357,7 +379,12 @@ impl SecureSide for FakeSecureSide {
         }
         let mut page = page_state();
         page.reference = launch.session.payment_data.reference().map(str::to_owned);
-        page.test_keypad = launch.session.call.is_none();
+        page.test_keypad = launch.session.call.is_none() && launch.session.link().is_none();
+        page.link = launch.session.link().map(|link| LinkView {
+            url: self.payment_link(&launch.session),
+            state: link.state,
+            expires_on: link.expires_on,
+        });
         self.pages.lock().unwrap().insert(launch.session.provider, watch::Sender::new(page));
         Ok(())
     }
@@ -366,16 +393,35 @@ impl SecureSide for FakeSecureSide {
         if let Some(error) = *self.act_fails.lock().unwrap() {
             return Err(error);
         }
-        self.acts.lock().unwrap().push(action);
-        if action == AgentAction::Cancel {
-            let found = self.store.provider_session(session).await.unwrap().ok_or(ActError::Gone)?;
-            let change = found.cancel(FakeWorld::default().now()).map_err(|_| ActError::NotNow)?;
-            self.store.commit(change).await.map_err(|_| ActError::NotNow)?;
-        }
-        Ok(())
+        self.acts.lock().unwrap().push(action.clone());
+        let now = FakeWorld::default().now();
+        let found = self.store.provider_session(session).await.unwrap().ok_or(ActError::Gone)?;
+        let change = match action {
+            AgentAction::Cancel => found.cancel(now),
+            AgentAction::IssueLink => found.issue_link(now.plus(LINK_LIFE_MAX), now),
+            AgentAction::RevokeLink => found.revoke_link(now),
+            AgentAction::TakeByKeypad(agent) => {
+                let agent = agent.unwrap_or_else(|| found.agent.clone());
+                let call = CallGuid(Uuid::from_u128(0xca11));
+                found.take_by_keypad(agent, Some(call), now)
+            }
+            AgentAction::Start(_) | AgentAction::Redo(_) | AgentAction::Pay | AgentAction::TestKey(_) => {
+                return Ok(());
+            }
+        };
+        let change = change.map_err(|_| ActError::NotNow)?;
+        self.store.commit(change).await.map_err(|error| match error {
+            CommitError::CallTaken => ActError::CallTaken,
+            _ => ActError::NotNow,
+        })
     }
 
-    fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream> {
+    fn payment_link(&self, session: &Session) -> Option<PaymentLinkUrl> {
+        let link = session.link().filter(|link| link.state != LinkState::Revoked)?;
+        Some(PaymentLinkUrl(format!("https://payer.example/pay/{}-{}", session.provider, link.no)))
+    }
+
+    async fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream> {
         let mut page = self.pages.lock().unwrap().get(&session)?.subscribe();
         page.mark_changed();
         Some(Box::pin(stream::unfold(page, async |mut page| {
