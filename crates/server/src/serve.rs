@@ -59,20 +59,14 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways = start_gateways(config.gateways, &world).context("gateways")?;
-    let dispatcher =
-        Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
-            .context("webhooks")?;
+    let (clock, counted) = (Arc::new(world.clone()), Arc::clone(&metrics));
+    let dispatcher = Dispatcher::start(config.webhooks, store.clone(), clock, counted).context("webhooks")?;
     let webhooks: Arc<dyn Webhooks> = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
     let announcer = Arc::new(Announcer::new(store.clone(), dispatcher.clone()));
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
-    let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
-    recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    tokio::spawn({
-        let payments = payments.clone();
-        async move { payments.take_up_notifications().await }
-    });
-    let inbox = Arc::new(payments.clone());
+    let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics).await?;
+    let inbox = payments.clone();
     let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
@@ -123,14 +117,8 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
     tasks.extend(serve_payer(payer, &stop).await?);
-    if let Some(address) = config.notifications {
-        let router = hushpad_web::notification_router(inbox);
-        tasks.push(serve_on(address, "gateways' notifications", router, &stop).await?);
-        info!(listen = %address, "gateways' notifications");
-    }
-    if let Some(listener) = &config.api_certificates {
-        tasks.push(serve_certificates(listener, api, &stop).await?);
-    }
+    tasks.extend(serve_notifications(config.notifications, inbox, &stop).await?);
+    tasks.extend(serve_certificates(config.api_certificates.as_ref(), api, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
@@ -190,15 +178,16 @@ fn start_gateways(
     Ok(gateways)
 }
 
-fn payments(
+/// The payments, with those from before the start taken up.
+async fn payments(
     store: &Arc<Store>,
     sessions: &Arc<dyn Sessions>,
     gateways: Arc<Gateways>,
     directory: &Arc<Directory>,
     world: &RealWorld,
     metrics: &Arc<Metrics>,
-) -> Payments {
-    Payments::new(PaymentsParts {
+) -> anyhow::Result<Payments> {
+    let payments = Payments::new(PaymentsParts {
         books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
         settlements: store.clone(),
         notifications: store.clone(),
@@ -206,7 +195,9 @@ fn payments(
         directory: Arc::clone(directory),
         world: Arc::new(world.clone()),
         metrics: Arc::clone(metrics),
-    })
+    });
+    recovery::recover(&payments).await.context("recovery of earlier sessions")?;
+    Ok(payments)
 }
 
 impl Running {
@@ -236,16 +227,17 @@ async fn serve(
 }
 
 async fn serve_certificates(
-    listener: &CertificateListener,
+    listener: Option<&CertificateListener>,
     router: axum::Router,
     stop: &CancellationToken,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(listener) = listener else { return Ok(None) };
     let CertificateListener { http: HttpListener { listen, public_url }, certificates } = listener;
     info!(%listen, url = %public_url, "Payment API for clients with certificates");
     let socket = TcpListener::bind(listen);
     let socket = socket.await.with_context(|| format!("api.certificates: cannot listen on {listen}"))?;
     let certificates = Arc::clone(certificates);
-    Ok(tokio::spawn(http::serve_with_certificates(socket, certificates, router, stop.clone())))
+    Ok(Some(tokio::spawn(http::serve_with_certificates(socket, certificates, router, stop.clone()))))
 }
 
 async fn serve_on(
@@ -257,6 +249,20 @@ async fn serve_on(
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("{what}: cannot listen on {address}"))?;
     Ok(tokio::spawn(http::serve(listener, router, stop.clone())))
+}
+
+/// What gateways tell: it is taken up from the store in any case, and heard where there is a listener for it.
+async fn serve_notifications(
+    listen: Option<SocketAddr>,
+    payments: Payments,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let taking = payments.clone();
+    tokio::spawn(async move { taking.take_up_notifications().await });
+    let Some(address) = listen else { return Ok(None) };
+    info!(listen = %address, "gateways' notifications");
+    let router = hushpad_web::notification_router(Arc::new(payments));
+    serve_on(address, "gateways' notifications", router, stop).await.map(Some)
 }
 
 async fn purge_now_and_then(sessions: Arc<dyn Sessions>, world: RealWorld, stop: CancellationToken) {
