@@ -21,12 +21,34 @@ pub struct ApiClient {
     pub old_secret_hash: Option<[u8; 32]>,
     /// The public half of its Ed25519 key, when it proves itself by `private_key_jwt` (RFC 7523).
     pub public_key: Option<[u8; 32]>,
+    /// The certificate that it proves itself by on the listener for certificates (RFC 8705).
+    pub certificate: Option<ClientCertificate>,
+    /// Where a browser is sent back to after an agent has signed in, each compared whole (RFC 9700, 2.1). Only a public
+    /// client has any: it has no secret.
+    pub redirect_uris: Vec<String>,
     /// What the operator called it.
     pub label: String,
     /// When it was made.
     pub created_on: Timestamp,
     /// When it was revoked; a revoked client gets no token.
     pub revoked_on: Option<Timestamp>,
+}
+
+/// By what a client's certificate is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// A name of the certificate (dNSName), which an authority of ours has signed: `tls_client_auth`.
+    Name(String),
+    /// SHA-256 of the very certificate: `self_signed_tls_client_auth`.
+    Thumbprint([u8; 32]),
+}
+
+impl ApiClient {
+    /// Whether it is a page in a browser: it can keep no secret, and gets tokens only for an agent who has signed in.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        !self.redirect_uris.is_empty()
+    }
 }
 
 /// Who is calling, as the access token says.

@@ -1,7 +1,8 @@
 //! What clients prove themselves with, beside their row: keys that sign tokens, and what can be used once or not any
 //! more.
 
-use crate::ids::ClientId;
+use crate::client::ClientCertificate;
+use crate::ids::{AccountId, AgentId, ClientId};
 use crate::time::Timestamp;
 
 /// A key that signs access tokens. It is derived from the master key by its number; what is stored is when it counts.
@@ -32,4 +33,21 @@ pub enum ClientProof {
     DropOldSecret(ClientId),
     /// The public half of an Ed25519 key for `private_key_jwt`; `None` takes it away.
     PublicKey(ClientId, Option<[u8; 32]>),
+    /// What its certificate is known by; `None` takes it away.
+    Certificate(ClientId, Option<ClientCertificate>),
+}
+
+/// How an agent signs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentLogin {
+    /// The account.
+    pub account: AccountId,
+    /// The agent of it.
+    pub agent: AgentId,
+    /// The password's hash: Argon2id as a PHC string, over a keyed hash of it. Never the password.
+    pub password_hash: String,
+    /// What was signed in before this moment is over.
+    pub since: Timestamp,
+    /// When it was revoked; then the agent cannot sign in, and tokens that the sign-in gave open nothing.
+    pub revoked_on: Option<Timestamp>,
 }

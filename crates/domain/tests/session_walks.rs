@@ -1,31 +1,42 @@
 //! Random walks through the life of a session: whatever happens in whatever order, the rules hold.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::attempt::{
-    Attempt, AttemptState, Check, DeclineClass, GatewayAnswer, NotSent, Purpose, Unknown, Verdict,
+    Attempt, AttemptState, Check, Checks, DeclineClass, GatewayAnswer, NotCharged, NotSent, Purpose, Undoing,
+    Unknown, Verdict,
 };
 use hushpad_domain::challenge::{Challenge, VISITS_MAX};
 use hushpad_domain::change::Change;
-use hushpad_domain::event::EventKind;
+use hushpad_domain::event::{Event, EventKind};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, DeliveryId, GatewayName,
-    OperationId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, OperationId,
+    ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::link::{LINKS_MAX, LinkState};
 use hushpad_domain::money::{Currency, Money};
-use hushpad_domain::operation::{Asked, OperationKind, OperationRefused, OperationState};
+use hushpad_domain::notification::{Notification, Told, UndoingEnd};
+use hushpad_domain::operation::{
+    Asked, Operation, OperationKind, OperationNo, OperationRefused, OperationState,
+};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::session::{
-    Finding, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
+    Finding, Heard, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
 };
 use hushpad_domain::time::Timestamp;
-use hushpad_domain::webhook::TRIES_WINDOW;
 use proptest::prelude::*;
 use uuid::Uuid;
+
+#[path = "session_walks/accepted.rs"]
+mod accepted;
+#[path = "session_walks/links.rs"]
+mod links;
+#[path = "session_walks/webhooks.rs"]
+mod webhooks;
+
+use accepted::{ToldAttempt, hears, nothing_accepted_counts_as_done, notification, told_of};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -45,6 +56,11 @@ enum Step {
     Operate(Asked, Option<i64>, Option<u16>),
     OperationEnds(OperationEnd, Retry),
     ReverseAgain(u16),
+    Undoing(Undoing),
+    /// About an attempt.
+    Told(u16, ToldAttempt, Retry),
+    /// About an operation: whether it was done, failed at once, or failed later.
+    ToldOperation(u16, u16, Option<bool>, Retry),
     Cancel,
     TimeOut,
     Fail,
@@ -80,8 +96,19 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(OperationEnd::Refused("no".to_owned())),
         1 => Just(OperationEnd::NotSent(NotSent::Unreachable)),
         1 => Just(OperationEnd::Unknown(Unknown::TimedOut)),
+        2 => Just(OperationEnd::Accepted("op-1".to_owned())),
     ];
     let no = || 1_u16..4;
+    let undoing = prop_oneof![Just(Undoing::Asked), Just(Undoing::Accepted), Just(Undoing::Failed)];
+    let told = prop_oneof![
+        Just(ToldAttempt::Approved(1_240)),
+        (1_i64..1_500).prop_map(ToldAttempt::Approved),
+        Just(ToldAttempt::Declined),
+        Just(ToldAttempt::Undoing(UndoingEnd::Done)),
+        Just(ToldAttempt::Undoing(UndoingEnd::NothingThere)),
+        Just(ToldAttempt::Undoing(UndoingEnd::Failed)),
+    ];
+    let of_operation = prop::option::of(prop::bool::ANY);
     prop_oneof![
         1 => Just(Step::Begin),
         6 => Just(Step::Intend),
@@ -99,6 +126,10 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(asked, amount, attempt)| Step::Operate(asked, amount, attempt)),
         8 => (ends, retry()).prop_map(|(end, retry)| Step::OperationEnds(end, retry)),
         1 => no().prop_map(Step::ReverseAgain),
+        3 => undoing.prop_map(Step::Undoing),
+        4 => (no(), told, retry()).prop_map(|(no, told, retry)| Step::Told(no, told, retry)),
+        4 => (no(), no(), of_operation, retry())
+            .prop_map(|(attempt, no, done, retry)| Step::ToldOperation(attempt, no, done, retry)),
         1 => Just(Step::Cancel),
         1 => Just(Step::TimeOut),
         1 => Just(Step::Fail),
@@ -180,6 +211,20 @@ fn take_for(purpose: Purpose, session: Session, step: Step, at: Timestamp) -> Op
             session.operation_ended(attempt, no, end, retry, at).ok()
         }
         Step::ReverseAgain(no) => session.reverse_again(AttemptNo(no), at).ok(),
+        Step::Undoing(undoing) => session.undoing(undoing, at).ok(),
+        Step::Told(no, told, retry) => {
+            let id = session.attempt(AttemptNo(no))?.id.0;
+            hears(session, &notification(id, told_of(told)), retry, at)
+        }
+        Step::ToldOperation(no, operation, done, retry) => {
+            let attempt = session.attempt(AttemptNo(no))?;
+            let id = attempt.operation(OperationNo(operation))?.id.0;
+            let what = match done {
+                Some(done) => Told::FollowUp { done, reason: "no".to_owned() },
+                None => Told::FailedLater { event: "REFUND_FAILED".to_owned() },
+            };
+            hears(session, &notification(id, (None, what)), retry, at)
+        }
         Step::Cancel => session.cancel(at).ok(),
         Step::TimeOut => session.time_out(at).ok(),
         Step::Fail => session.fail(at).ok(),
@@ -232,6 +277,7 @@ proptest! {
                     prop_assert!(told || old.operation(operation.no) == Some(operation));
                 }
             }
+            let told_before = events.len();
             events.extend(change.events);
             session = change.after;
             let open = session.attempts.iter().filter(|attempt| attempt.is_open()).count();
@@ -245,6 +291,7 @@ proptest! {
             let waits = open == 1 || session.reversing_attempt().is_some();
             prop_assert_eq!(waits, session.state_name() == "Processing");
             prop_assert!(amounts_are_kept(&session));
+            prop_assert!(nothing_accepted_counts_as_done(&before, &session, &events[told_before..]));
         }
         for (index, event) in events.iter().enumerate() {
             prop_assert_eq!(event.seq as usize, index + 1);
@@ -294,7 +341,12 @@ fn amounts_are_kept(session: &Session) -> bool {
             matches!(operation.kind, OperationKind::Void | OperationKind::Reverse { .. })
                 && matches!(operation.state, OperationState::Done { .. })
         });
-        attempt.refunded_minor() <= taken
+        // A capture that was called done, and fails when its money was given back already, is the gateway's own.
+        let capture_failed = attempt.operations.iter().any(|operation| {
+            operation.kind == OperationKind::Capture
+                && matches!(operation.state, OperationState::Failed { .. })
+        });
+        (attempt.refunded_minor() <= taken || capture_failed)
             && taken <= attempt.authorised().map_or(0, Money::minor)
             && attempt.operations.iter().filter(|operation| operation.state.is_open()).count() <= 1
             && (whole.count() == 0 || attempt.refunded_minor() == 0)
@@ -390,47 +442,6 @@ fn a_session_that_never_began_expires_on_the_provider_side() {
     assert_eq!(expired.state_name(), "ExpiredOnProviderSide");
     let begun = take(open().after, Step::Begin, Timestamp::from_micros(1)).unwrap().after;
     assert_eq!(take(begun, Step::TimeOut, Timestamp::from_micros(2)).unwrap().after.state_name(), "TimeOut");
-}
-
-#[test]
-fn a_link_that_nobody_opened_expires_and_one_that_was_opened_times_out() {
-    let expired = take(open_by_link().after, Step::TimeOut, Timestamp::from_micros(1)).unwrap().after;
-    assert_eq!(expired.state_name(), "ExpiredOnProviderSide");
-    let opened = walk(open_by_link().after, [Step::OpenLink, Step::TimeOut]);
-    assert_eq!(opened.state_name(), "TimeOut");
-}
-
-#[test]
-fn a_revoked_link_pays_nothing_and_a_new_one_does() {
-    let revoked = walk(open_by_link().after, [Step::OpenLink, Step::RevokeLink]);
-    for step in [Step::Intend, Step::OpenLink, Step::RevokeLink] {
-        assert_eq!(take(revoked.clone(), step, Timestamp::from_micros(20)), None);
-    }
-    let renewed = walk(revoked, [Step::IssueLink]);
-    assert_eq!((renewed.links, renewed.state_name()), (2, "InProgress"));
-    assert!(take(renewed, Step::Intend, Timestamp::from_micros(20)).is_some());
-}
-
-#[test]
-fn a_session_moves_to_a_link_and_back_and_is_the_same() {
-    let call = CallGuid(Uuid::from_u128(3));
-    let begun = walk(
-        Session::open(NewSession { call: Some(call), ..new() }, Timestamp::from_micros(0)).after,
-        [Step::Begin],
-    );
-    let by_link = walk(begun.clone(), [Step::IssueLink, Step::OpenLink]);
-    assert_eq!((by_link.call, by_link.link().map(|link| link.state)), (None, Some(LinkState::Opened)));
-    let back = walk(by_link, [Step::TakeByKeypad(Some(call))]);
-    assert_eq!((back.guid, back.amount(), back.call), (begun.guid, begun.amount(), Some(call)));
-    assert_eq!((back.link(), back.links), (None, 1));
-}
-
-#[test]
-fn while_an_attempt_is_open_nothing_moves() {
-    let paying = walk(open_by_link().after, [Step::OpenLink, Step::Intend]);
-    for step in [Step::IssueLink, Step::RevokeLink, Step::TakeByKeypad(None)] {
-        assert_eq!(take(paying.clone(), step, Timestamp::from_micros(20)), None);
-    }
 }
 
 #[test]
@@ -549,77 +560,4 @@ fn a_late_success_is_given_back_and_never_becomes_paid() {
     let session = walk(session, [done()]);
     assert!(session.attempts[0].is_given_back());
     assert_eq!((session.state_name(), session.outcome()), seen);
-}
-
-fn open_with_webhook() -> Session {
-    let mut session = open().after;
-    session.webhook = true;
-    session
-}
-
-#[test]
-fn a_webhook_is_told_once_for_each_answer_and_for_an_end_without_one() {
-    let declined = Verdict::Declined { class: DeclineClass::OtherCard };
-    for (walk, told) in [
-        (
-            vec![
-                Step::Begin,
-                Step::Intend,
-                Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),
-            ],
-            vec![5],
-        ),
-        (
-            vec![
-                Step::Intend,
-                Step::Answer(declined.clone(), Check::Match, Retry::Possible.into()),
-                Step::Intend,
-                Step::Answer(declined, Check::Match, Retry::Over.into()),
-            ],
-            vec![3, 6],
-        ),
-        (
-            vec![Step::Intend, Step::Unknown, Step::Resolve(Some(Verdict::Review), Retry::Over.into())],
-            vec![5],
-        ),
-        (vec![Step::Intend, Step::Unknown, Step::Resolve(None, Retry::Possible.into())], vec![4]),
-        (vec![Step::Intend, Step::NotSent(Retry::Possible), Step::Cancel], vec![4]),
-        (vec![Step::TimeOut], vec![2]),
-        // What comes after the end is told too, as something new.
-        (
-            vec![
-                Step::Intend,
-                Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),
-                Step::Operate(Asked::Refund, None, None),
-                done(),
-            ],
-            vec![4, 6],
-        ),
-    ] {
-        let mut session = open_with_webhook();
-        let mut deliveries = Vec::new();
-        for (moment, step) in walk.into_iter().enumerate() {
-            let change = take(session, step, Timestamp::from_micros(moment as i64)).unwrap();
-            session = change.after;
-            deliveries.extend(change.delivery.map(|id| (id, session.events)));
-        }
-        let events: Vec<u32> = deliveries.iter().map(|(_, event)| *event).collect();
-        assert_eq!(events, told, "it tells of the last event of its change");
-        for (id, event) in deliveries {
-            assert_eq!(id, DeliveryId::of(session.guid, event));
-        }
-    }
-}
-
-#[test]
-fn without_a_webhook_nobody_is_told() {
-    let change = take(open().after, Step::Cancel, Timestamp::from_micros(0)).unwrap();
-    assert_eq!(change.delivery, None);
-}
-
-#[test]
-fn with_a_webhook_the_result_is_kept_as_long_as_it_is_tried() {
-    let ended = take(open_with_webhook(), Step::Cancel, Timestamp::from_micros(0)).unwrap().after;
-    assert!(ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW - Duration::from_micros(1))));
-    assert!(!ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW)));
 }

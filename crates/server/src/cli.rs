@@ -39,6 +39,8 @@ impl Cli {
                 Command::Serve(_)
                 | Command::CheckConfig(_)
                 | Command::Client(_)
+                | Command::Agent(_)
+                | Command::Migrate(_)
                 | Command::Webhooks(_)
                 | Command::Attempts(_)
                 | Command::GatewaySim(_),
@@ -57,6 +59,13 @@ pub enum Command {
     /// API clients: who may call the Payment API.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Agents who sign in by themselves, for browser applications.
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Brings the store's schema up to date. The server does so too when it starts.
+    ///
+    /// Copies nothing from SQLite to PostgreSQL: a new database begins empty.
+    Migrate(MigrateArgs),
     /// Webhooks: dead letters, replays, and a receiver to try with.
     #[command(subcommand, alias = "webhook")]
     Webhooks(WebhooksCommand),
@@ -116,6 +125,10 @@ pub enum ClientCommand {
         /// Binds it to one agent: a browser-side caller.
         #[arg(long)]
         agent: Option<String>,
+        /// Makes a public client, without a secret: a page in a browser, which comes back to this address with a code
+        /// after an agent has signed in. May be there several times; each is compared whole.
+        #[arg(long, conflicts_with = "agent")]
+        redirect_uri: Vec<String>,
         /// What you call it.
         #[arg(long, default_value = "")]
         label: String,
@@ -153,6 +166,21 @@ pub enum ClientCommand {
         #[arg(long)]
         public_key: Option<String>,
     },
+    /// Says by which certificate the client may prove itself, on the listener for certificates; without one, by none.
+    #[command(group(clap::ArgGroup::new("known_by").args(["file", "name"])))]
+    SetCertificate {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// Its client id.
+        client_id: String,
+        /// This very certificate, self-signed or not: a PEM file.
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Any certificate for this DNS name that one of `api.certificates.authorities` has signed.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Adds a key that signs access tokens from a minute on. Those before verify until their tokens have ended.
     RotateSigningKey {
         #[command(flatten)]
@@ -169,10 +197,57 @@ pub enum ClientCommand {
     },
 }
 
+/// What to do with agents.
+#[derive(Subcommand)]
+pub enum AgentCommand {
+    /// Lets an agent sign in, or gives a new password: what was signed in before is over. Shows the password, this once.
+    Create {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// The account.
+        #[arg(long)]
+        account: String,
+        /// Reads the password from standard input, one line, in place of making one.
+        #[arg(long)]
+        password_stdin: bool,
+        /// The agent's id.
+        agent: String,
+    },
+    /// Lists the agents who may sign in.
+    List {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+    },
+    /// Lets an agent sign in no more, and ends what was signed in.
+    Revoke {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "shown by clap")]
+        config: ConfigArgs,
+        /// The account.
+        #[arg(long)]
+        account: String,
+        /// The agent's id.
+        agent: String,
+    },
+}
+
+/// How to migrate.
+#[derive(Args)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "shown by clap")]
+    pub config: ConfigArgs,
+    /// Changes nothing: ends with 0 when the schema is up to date, with 1 when it is behind.
+    #[arg(long)]
+    pub check: bool,
+}
+
 /// What to do with attempts.
 #[derive(Subcommand)]
 pub enum AttemptsCommand {
-    /// Lists the attempts that are open or whose reversal is.
+    /// Lists the attempts that are open or whose reversal is, and other operations that are open.
     List {
         #[command(flatten)]
         #[expect(missing_docs, reason = "shown by clap")]
@@ -181,21 +256,27 @@ pub enum AttemptsCommand {
         #[arg(long)]
         unknown: bool,
     },
-    /// Says what became of an attempt, as it stands written at the gateway. The server takes it up within a minute, or
-    /// at its next start, and tells it in the session's events.
-    #[command(group(clap::ArgGroup::new("found").required(true).args(["charged", "not_charged"])))]
+    /// Says what became of an attempt or of an operation, as it stands written at the gateway. The server takes it up
+    /// within a minute, or at its next start, and tells it in the session's events.
+    #[command(group(clap::ArgGroup::new("found").required(true).args(["charged", "not_charged", "done", "failed"])))]
     Settle {
         #[command(flatten)]
         #[expect(missing_docs, reason = "shown by clap")]
         config: ConfigArgs,
-        /// The attempt's id: our reference at the gateway.
-        attempt: uuid::Uuid,
+        /// The id of the attempt or of the operation: our reference at the gateway.
+        id: uuid::Uuid,
         /// The whole amount is held or was taken.
         #[arg(long)]
         charged: bool,
         /// Nothing is held: it never was, or it was given back.
         #[arg(long)]
         not_charged: bool,
+        /// The operation was done.
+        #[arg(long)]
+        done: bool,
+        /// The operation was not done, or has failed.
+        #[arg(long)]
+        failed: bool,
         /// Where that stands written, such as the gateway's reference.
         #[arg(long)]
         reference: String,

@@ -1,17 +1,21 @@
 //! `hushpad client`: makes, lists and revokes API clients.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hushpad_domain::client::ApiClient;
+use hushpad_domain::client::{ApiClient, ClientCertificate};
 use hushpad_domain::credentials::{ClientProof, SigningKeyNumber};
 use hushpad_domain::ids::{AccountId, AgentId, ClientId};
 use hushpad_domain::ports::{Clients, Credentials, World};
 use hushpad_store::{Ownership, Store};
 use hushpad_web::{TokenKeys, hash_client_secret};
+use ring::digest;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::cli::ClientCommand;
 use crate::config::{Config, MasterKey};
@@ -23,13 +27,19 @@ use crate::world::RealWorld;
 /// What was wrong, for the person at the terminal.
 pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<()> {
     match command {
-        ClientCommand::Create { config, account, agent, label } => {
+        ClientCommand::Create { config, account, agent, redirect_uri, label } => {
             let config = Config::load(&config.config)?;
             let account = AccountId(account);
             if config.directory.account(&account).is_none() {
                 bail!("there is no account {account} in the config file");
             }
             let store = open_store(&config).await?;
+            if !redirect_uri.is_empty() {
+                let id = create_public(&store, account, redirect_uri, label).await?;
+                writeln!(out, "client_id:     {id}")?;
+                writeln!(out, "It has no secret. Agents sign in at {}/sign-in.", config.page.public_url)?;
+                return Ok(());
+            }
             let new = create(&store, &config.master_key, account, agent.map(AgentId), label).await?;
             writeln!(out, "client_id:     {}", new.id)?;
             writeln!(out, "client_secret: {}", new.secret)?;
@@ -56,6 +66,14 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
             }
             writeln!(out, "revoked. Tokens that it has open nothing any more within five seconds.")?;
         }
+        change => prove_otherwise(change, out).await?,
+    }
+    Ok(())
+}
+
+/// What changes by what clients, or we, prove themselves.
+async fn prove_otherwise(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<()> {
+    match command {
         ClientCommand::RotateSecret { config, client_id } => {
             let config = Config::load(&config.config)?;
             let store = open_store(&config).await?;
@@ -83,11 +101,24 @@ pub async fn run(command: ClientCommand, out: &mut dyn Write) -> anyhow::Result<
                 if key.is_some() { "The key is good now." } else { "It has no key any more." }
             )?;
         }
+        ClientCommand::SetCertificate { config, client_id, file, name } => {
+            let store = open_store(&Config::load(&config.config)?).await?;
+            let certificate = match (file, name) {
+                (Some(file), _) => Some(ClientCertificate::Thumbprint(thumbprint(&file)?)),
+                (None, Some(name)) => Some(ClientCertificate::Name(name)),
+                (None, None) => None,
+            };
+            let told =
+                if certificate.is_some() { "The certificate is good now." } else { "It has none any more." };
+            prove(&store, ClientProof::Certificate(ClientId(client_id), certificate)).await?;
+            writeln!(out, "{told}")?;
+        }
         ClientCommand::RotateSigningKey { config } => {
             let store = open_store(&Config::load(&config.config)?).await?;
             let key = rotate_signing_key(&store).await?;
             writeln!(out, "key {} signs from {} on", key.number, key.active_from)?;
         }
+        ClientCommand::Create { .. } | ClientCommand::List { .. } | ClientCommand::Revoke { .. } => {}
     }
     Ok(())
 }
@@ -121,6 +152,49 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
     Ok(hushpad_store::open(&config.store_url, Ownership::Guest).await?)
 }
 
+/// A client without a secret, whose tokens are for the agents who sign in.
+async fn create_public(
+    store: &Store,
+    account: AccountId,
+    redirect_uris: Vec<String>,
+    label: String,
+) -> anyhow::Result<ClientId> {
+    for uri in &redirect_uris {
+        check_redirect_uri(uri)?;
+    }
+    let world = RealWorld::new();
+    let id = ClientId(format!("hp_{}", world.guid().simple()));
+    // No secret has this hash.
+    let client = ApiClient { redirect_uris, ..new_client(&world, id.clone(), account, [0; 32], label) };
+    store.add(client).await.context("the client could not be stored")?;
+    Ok(id)
+}
+
+/// https, or this machine itself; no fragment (RFC 6749, 3.1.2; RFC 9700, 2.6).
+fn check_redirect_uri(uri: &str) -> anyhow::Result<()> {
+    let parsed: http::Uri = uri.parse().with_context(|| format!("{uri} is no address"))?;
+    let here = matches!(parsed.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    let safe = match parsed.scheme_str() {
+        Some("https") => parsed.host().is_some(),
+        Some("http") => here,
+        Some(_) | None => false,
+    };
+    // What goes into the page's policy must be one word of it.
+    let plain = uri.bytes().all(|byte| byte.is_ascii_graphic() && !b"#;,'\"<>\\".contains(&byte));
+    if !safe || !plain || parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        bail!("{uri}: a redirect URI begins with https:// (or http:// on this machine) and has no #");
+    }
+    Ok(())
+}
+
+/// SHA-256 of the certificate in a PEM file.
+fn thumbprint(file: &Path) -> anyhow::Result<[u8; 32]> {
+    let certificate = CertificateDer::from_pem_file(file).with_context(|| file.display().to_string())?;
+    let mut thumbprint = [0; 32];
+    thumbprint.copy_from_slice(digest::digest(&digest::SHA256, &certificate).as_ref());
+    Ok(thumbprint)
+}
+
 /// A client that was just made.
 pub struct NewClient {
     /// Its id.
@@ -144,18 +218,59 @@ pub async fn create(
     let id = ClientId(format!("hp_{}", world.guid().simple()));
     let secret = URL_SAFE_NO_PAD.encode(world.secret());
     let secret_hash = hash_client_secret(&TokenKeys::from_master(master_key), &secret);
-    let created_on = world.now();
-    let client = ApiClient {
-        id: id.clone(),
+    let client = ApiClient { agent, ..new_client(&world, id.clone(), account, secret_hash, label) };
+    store.add(client).await.context("the client could not be stored")?;
+    Ok(NewClient { id, secret })
+}
+
+fn new_client(
+    world: &RealWorld,
+    id: ClientId,
+    account: AccountId,
+    secret_hash: [u8; 32],
+    label: String,
+) -> ApiClient {
+    ApiClient {
+        id,
         account,
-        agent,
+        agent: None,
         secret_hash,
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label,
-        created_on,
+        created_on: world.now(),
         revoked_on: None,
-    };
-    store.add(client).await.context("the client could not be stored")?;
-    Ok(NewClient { id, secret })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_are_sent_back_to_safe_addresses_only() {
+        for good in [
+            "https://crm.example/back",
+            "https://crm.example:8443/back?tab=1&x=%20",
+            "http://127.0.0.1:9000/back",
+            "http://localhost/back",
+        ] {
+            assert!(check_redirect_uri(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://crm.example/back",
+            "https://crm.example/back#x",
+            "https://user@crm.example/back",
+            "https://crm.example;script-src/back",
+            "javascript:alert(1)",
+            "crm.example/back",
+            "/back",
+            "https://crm.example/ba ck",
+            "",
+        ] {
+            assert!(check_redirect_uri(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! [`world`] is time and chance, [`demo`] plays the main job on one machine, `bench` measures it.
 
 pub mod admin;
+pub mod agents;
 pub mod allocator;
 pub mod announcer;
 pub mod attempts;
@@ -23,6 +24,7 @@ pub mod http;
 pub mod log;
 pub mod media;
 pub mod metrics;
+pub mod migrate;
 pub mod page_watch;
 pub mod payments;
 pub mod recorder;

@@ -10,7 +10,8 @@ use hushpad::cli::{Cli, Command, ConfigArgs};
 use hushpad::config::Config;
 use hushpad::log::{self, Redactor};
 use hushpad::{
-    attempts, audio_check, bench, clients, demo, gateway_sim, hardening, page_watch, serve, webhooks,
+    agents, attempts, audio_check, bench, clients, demo, gateway_sim, hardening, migrate, page_watch, serve,
+    webhooks,
 };
 use tracing::info;
 
@@ -39,6 +40,10 @@ fn run() -> anyhow::Result<ExitCode> {
             Command::Client(command) => {
                 clients::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
             }
+            Command::Agent(command) => agents::run(command, &mut io::stdin().lock(), &mut io::stdout())
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Migrate(arguments) => migrate::run(&arguments, &mut io::stdout()).await,
             Command::Attempts(command) => {
                 attempts::run(command, &mut io::stdout()).await.map(|()| ExitCode::SUCCESS)
             }

@@ -12,7 +12,7 @@ use hushpad_domain::time::Timestamp;
 use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
 use hushpad_payer::{PayerParts, PaymentLinks};
 use hushpad_store::{Ownership, Store};
-use hushpad_web::{Observer, Source, TokenKeys, WebLimits, WebParts, WebSettings};
+use hushpad_web::{Observer, Source, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::announcer::Announcer;
 use crate::calls::{CallTable, Calls, RecorderEar};
 use crate::capture::codes::LinkCodes;
 use crate::capture::{PayerDesk, SecureDesk, SecureParts};
-use crate::config::{Config, HttpListener, MasterKey};
+use crate::config::{CertificateListener, Config, HttpListener, MasterKey};
 use crate::http;
 use crate::log::Redactor;
 use crate::media::MediaPlane;
@@ -51,9 +51,9 @@ pub struct Running {
 /// # Errors
 /// What could not be started, and why.
 pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
-    let world = RealWorld::new();
+    let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
-    let store = open_store(&config.store_url).await?;
+    let store = open_store(&config).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
     let told = Arc::clone(&metrics);
     config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
@@ -68,6 +68,11 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
+    tokio::spawn({
+        let payments = payments.clone();
+        async move { payments.take_up_notifications().await }
+    });
+    let inbox = Arc::new(payments.clone());
     let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
@@ -92,10 +97,11 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         changes: announcer,
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
-        operations: Arc::new(payments),
+        operations: Arc::new(payments.clone()),
+        stored_cards: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
-        settings: web_settings(&config.api, &config.page, config.web_limits),
+        settings,
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
     let payer = config.payer.zip(codes.map(|codes| PayerDesk::new(secure_side.clone(), codes)));
@@ -109,26 +115,42 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         redactor,
     });
     let stop = CancellationToken::new();
+    let api = hushpad_web::api_router(Arc::clone(&web));
     let mut tasks = vec![
-        serve(&config.api, "Payment API", hushpad_web::api_router(Arc::clone(&web)), &stop).await?,
+        serve(&config.api, "Payment API", api.clone(), &stop).await?,
         serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
     tasks.extend(serve_payer(payer, &stop).await?);
+    if let Some(address) = config.notifications {
+        let router = hushpad_web::notification_router(inbox);
+        tasks.push(serve_on(address, "gateways' notifications", router, &stop).await?);
+        info!(listen = %address, "gateways' notifications");
+    }
+    if let Some(listener) = &config.api_certificates {
+        tasks.push(serve_certificates(listener, api, &stop).await?);
+    }
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
-async fn open_store(url: &str) -> anyhow::Result<Arc<Store>> {
-    hushpad_store::open(url, Ownership::Exclusive).await.map(Arc::new).context("the store")
+async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys)
+        .await
+        .map(Arc::new)
+        .context("the store")
 }
 
-fn web_settings(api: &HttpListener, page: &HttpListener, limits: WebLimits) -> WebSettings {
+fn web_settings(config: &Config) -> WebSettings {
     WebSettings {
-        issuer: api.public_url.clone(),
-        api_base_url: api.public_url.clone(),
-        page_base_url: page.public_url.clone(),
-        limits,
+        issuer: config.api.public_url.clone(),
+        api_base_url: config.api.public_url.clone(),
+        certificates_base_url: config
+            .api_certificates
+            .as_ref()
+            .map(|listener| listener.http.public_url.clone()),
+        page_base_url: config.page.public_url.clone(),
+        limits: config.web_limits,
     }
 }
 
@@ -179,6 +201,7 @@ fn payments(
     Payments::new(PaymentsParts {
         books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
         settlements: store.clone(),
+        notifications: store.clone(),
         acquirer: gateways,
         directory: Arc::clone(directory),
         world: Arc::new(world.clone()),
@@ -210,6 +233,19 @@ async fn serve(
 ) -> anyhow::Result<JoinHandle<()>> {
     info!(listen = %listener.listen, url = %listener.public_url, "{what}");
     serve_on(listener.listen, what, router, stop).await
+}
+
+async fn serve_certificates(
+    listener: &CertificateListener,
+    router: axum::Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let CertificateListener { http: HttpListener { listen, public_url }, certificates } = listener;
+    info!(%listen, url = %public_url, "Payment API for clients with certificates");
+    let socket = TcpListener::bind(listen);
+    let socket = socket.await.with_context(|| format!("api.certificates: cannot listen on {listen}"))?;
+    let certificates = Arc::clone(certificates);
+    Ok(tokio::spawn(http::serve_with_certificates(socket, certificates, router, stop.clone())))
 }
 
 async fn serve_on(

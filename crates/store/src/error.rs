@@ -71,6 +71,16 @@ pub enum OpenError {
         /// The setting.
         setting: &'static str,
     },
+    /// The file with the keys of results.
+    #[error(
+        "{path} cannot be written: {source}. It holds the keys of results, so its directory must be writable"
+    )]
+    ResultKeys {
+        /// The file that was tried.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The URL of the store names none. It is not quoted, as it may hold a password.
     #[error("the store's URL must be sqlite:PATH or postgres://user:password@host:port/database")]
     NotAUrl,

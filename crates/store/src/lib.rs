@@ -18,7 +18,8 @@
 //! What is forgotten: `purge` wipes payment data and gateway results when their time is over (15 minutes after the end,
 //! or after a webhook's delivery), and whole sessions
 //! after 90 days. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
-//! deleted rows until their place is written over: its disk must be encrypted.
+//! deleted rows until their place is written over. In both they are sealed under keys that are gone by then, so that no
+//! backup tells them either; see `keys`.
 //! Answers kept under an `Idempotency-Key` go after 24 hours; they are sealed before they come here, and hold
 //! nothing that must go earlier.
 //!
@@ -28,12 +29,15 @@
 //!
 //! Card data never comes here: this crate does not know the `card` room.
 
+mod client_rows;
 mod deliveries;
 mod error;
+mod keys;
 mod postgres;
 mod queue;
 mod retention;
 mod rows;
+mod schema;
 mod sqlite;
 mod store;
 mod writer;
@@ -42,8 +46,9 @@ use hushpad_domain::ports::StoreUnavailable;
 
 pub use error::OpenError;
 pub use postgres::PostgresStore;
+pub use schema::{SchemaVersions, migrate, schema_versions};
 pub use sqlite::{FileSizes, SqliteOptions, SqliteStore};
-pub use store::{Store, open};
+pub use store::{Store, open, open_with_keys};
 
 /// As what a store is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

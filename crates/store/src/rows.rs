@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Purpose, StoredCard};
 use hushpad_domain::change::Change;
-use hushpad_domain::client::ApiClient;
 use hushpad_domain::event::EventKind;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, ConfigurationId, GatewayName, OperationId,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, OperationId,
     ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::link::{Link, LinkNo, LinkState, Way};
 use hushpad_domain::listing::StateName;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::{Operation, OperationNo, Settlement};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::StoreUnavailable;
@@ -24,6 +24,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
+
+use crate::keys::Keys;
 
 /// A session as it is read: one row, with its attempts as JSON. Numbers are of the width that every engine has.
 #[derive(FromRow)]
@@ -55,19 +57,20 @@ pub(super) struct SessionRow {
 }
 
 impl SessionRow {
-    /// The session that the row means.
+    /// The session that the row means. What is sealed under a key that is gone is as what was wiped.
     ///
     /// # Errors
     /// The row was not written by us; the text names the column, never a value.
-    pub(super) fn read(self) -> Result<Session, StoreUnavailable> {
+    pub(super) fn read(self, keys: &Keys) -> Result<Session, StoreUnavailable> {
         let amount = money(self.amount_minor, &self.currency)?;
         // Wiped after its retention: then only the amount is known, which has its own columns.
-        let values = match &self.payment_data {
-            Some(data) => json("payment data", data)?,
+        let values = match self.payment_data.and_then(|data| keys.open_sealed(&data)) {
+            Some(data) => json("payment data", &data)?,
             None => BTreeMap::new(),
         };
         let attempts: Vec<AttemptRow> = json("the attempts", self.attempts.as_bytes())?;
-        let mut attempts = attempts.into_iter().map(AttemptRow::read).collect::<Result<Vec<_>, _>>()?;
+        let mut attempts =
+            attempts.into_iter().map(|attempt| attempt.read(keys)).collect::<Result<Vec<_>, _>>()?;
         attempts.sort_by_key(|attempt| attempt.no);
         let attempt = self.attempt.map(|no| number("an attempt", no)).transpose()?;
         Ok(Session {
@@ -92,46 +95,6 @@ impl SessionRow {
             updated_on: Timestamp::from_micros(self.updated_on),
             version: self.version.cast_unsigned(),
             events: number("the events", self.events)?,
-        })
-    }
-}
-
-/// An API client as it is read.
-#[derive(FromRow)]
-pub(super) struct ClientRow {
-    id: String,
-    account: String,
-    agent: Option<String>,
-    secret_hash: Vec<u8>,
-    old_secret_hash: Option<Vec<u8>>,
-    public_key: Option<Vec<u8>>,
-    label: String,
-    created_on: i64,
-    revoked_on: Option<i64>,
-}
-
-impl ClientRow {
-    /// The client that the row means.
-    ///
-    /// # Errors
-    /// The row was not written by us.
-    pub(super) fn read(self) -> Result<ApiClient, StoreUnavailable> {
-        let bytes = |bytes: Vec<u8>| {
-            bytes
-                .try_into()
-                .map_err(|_| StoreUnavailable("a client's hash or key is not 32 bytes".to_owned()))
-        };
-        let secret_hash = bytes(self.secret_hash)?;
-        Ok(ApiClient {
-            id: ClientId(self.id),
-            account: AccountId(self.account),
-            agent: self.agent.map(AgentId),
-            secret_hash,
-            old_secret_hash: self.old_secret_hash.map(bytes).transpose()?,
-            public_key: self.public_key.map(bytes).transpose()?,
-            label: self.label,
-            created_on: Timestamp::from_micros(self.created_on),
-            revoked_on: self.revoked_on.map(Timestamp::from_micros),
         })
     }
 }
@@ -260,8 +223,8 @@ impl StoredAnswer {
         (!nothing).then_some(Self { result, card, stored })
     }
 
-    pub(super) fn text(&self) -> Result<String, StoreUnavailable> {
-        text("a gateway's result", self)
+    pub(super) fn sealed(&self, keys: &Keys) -> Result<Vec<u8>, StoreUnavailable> {
+        keys.seal(text("a gateway's result", self)?.into_bytes())
     }
 }
 
@@ -278,13 +241,19 @@ pub(super) fn attempt_state_text(state: &AttemptState) -> Result<String, StoreUn
         | AttemptState::Confirming { .. }
         | AttemptState::NotSent { .. }
         | AttemptState::Unknown { .. }
-        | AttemptState::NotCharged => text("an attempt", state),
+        | AttemptState::NotCharged { .. } => text("an attempt", state),
     }
 }
 
 /// Payment data as it is stored.
-pub(super) fn payment_data_text(data: &PaymentData) -> Result<String, StoreUnavailable> {
-    text("payment data", data.values())
+pub(super) fn sealed_payment_data(data: &PaymentData, keys: &Keys) -> Result<Vec<u8>, StoreUnavailable> {
+    keys.seal(text("payment data", data.values())?.into_bytes())
+}
+
+/// By what a session is found that was opened with a reference.
+pub(super) fn reference_tag(session: &Session, keys: &Keys) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+    let reference = session.payment_data.reference();
+    reference.map(|reference| keys.reference_tag(&session.account, reference)).transpose()
 }
 
 /// The attempt that a change touches: the one that its events name. A transition touches at most one.
@@ -356,7 +325,7 @@ impl Rewrite {
     /// What an attempt needs. An answer that came by asking again may follow another.
     pub(super) fn of(attempt: &Attempt) -> Self {
         match &attempt.state {
-            AttemptState::Answered { resolved: true, .. } | AttemptState::NotCharged => Self::Again,
+            AttemptState::Answered { resolved: true, .. } | AttemptState::NotCharged { .. } => Self::Again,
             AttemptState::Answered { resolved: false, .. }
             | AttemptState::Intent
             | AttemptState::Challenged { .. }
@@ -396,6 +365,33 @@ impl SettlementRow {
     }
 }
 
+/// A notification that waits, as it is read.
+#[derive(FromRow)]
+pub(super) struct NotificationRow {
+    number: i64,
+    gateway: String,
+    told: String,
+}
+
+impl NotificationRow {
+    /// The notification that the row means.
+    ///
+    /// # Errors
+    /// The row was not written by us.
+    pub(super) fn read(self) -> Result<Waiting, StoreUnavailable> {
+        Ok(Waiting {
+            number: self.number,
+            gateway: GatewayName(self.gateway),
+            notification: json("a notification", self.told.as_bytes())?,
+        })
+    }
+}
+
+/// A notification as it is stored.
+pub(super) fn notification_text(told: &Notification) -> Result<String, StoreUnavailable> {
+    text("a notification", told)
+}
+
 /// An event's kind as it is stored.
 pub(super) fn event_kind_text(kind: &EventKind) -> Result<String, StoreUnavailable> {
     text("an event", kind)
@@ -421,7 +417,7 @@ struct AttemptRow {
     updated_on: Timestamp,
     /// JSON within JSON: no engine looks into it.
     state: String,
-    /// A [`StoredAnswer`].
+    /// A [`StoredAnswer`], sealed, in hexadecimal digits.
     held: Option<String>,
     operations: Vec<OperationRow>,
 }
@@ -453,10 +449,12 @@ impl OperationRow {
 }
 
 impl AttemptRow {
-    fn read(self) -> Result<Attempt, StoreUnavailable> {
+    fn read(self, keys: &Keys) -> Result<Attempt, StoreUnavailable> {
         let mut state = json("an attempt", self.state.as_bytes())?;
-        if let (AttemptState::Answered { answer, .. }, Some(held)) = (&mut state, self.held) {
-            let held: StoredAnswer = json("a gateway's result", held.as_bytes())?;
+        let held = self.held.as_deref().map(bytes_of).transpose()?;
+        let held = held.and_then(|held| keys.open_sealed(&held));
+        if let (AttemptState::Answered { answer, .. }, Some(held)) = (&mut state, held) {
+            let held: StoredAnswer = json("a gateway's result", &held)?;
             answer.result = held.result;
             answer.card = held.card;
             answer.stored = held.stored;
@@ -536,10 +534,26 @@ pub(super) fn number<T: TryFrom<i64>>(what: &str, stored: i64) -> Result<T, Stor
     T::try_from(stored).map_err(|_| unreadable(what))
 }
 
+/// Byte strings as a JSON list of hexadecimal digits, for SQLite, which has no lists.
+pub(super) fn hex_list<B: AsRef<[u8]>>(list: &[B]) -> String {
+    let hex = |bytes: &B| bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let items: Vec<String> = list.iter().map(|bytes| format!("\"{}\"", hex(bytes))).collect();
+    format!("[{}]", items.join(","))
+}
+
+/// The bytes of hexadecimal digits.
+pub(super) fn bytes_of(digits: &str) -> Result<Vec<u8>, StoreUnavailable> {
+    let digit = |ascii: u8| char::from(ascii).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let bytes: Option<Vec<u8>> =
+        pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    bytes.filter(|_| rest.is_empty()).ok_or_else(|| unreadable("a gateway's result"))
+}
+
 fn text<T: Serialize>(what: &str, value: &T) -> Result<String, StoreUnavailable> {
     serde_json::to_string(value).map_err(|error| StoreUnavailable(format!("{what}: {error}")))
 }
 
-fn unreadable(what: &str) -> StoreUnavailable {
+pub(super) fn unreadable(what: &str) -> StoreUnavailable {
     StoreUnavailable(format!("{what} cannot be read: it was changed by another program"))
 }

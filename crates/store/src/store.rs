@@ -5,18 +5,23 @@ use std::path::Path;
 use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ids::{
+    AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
+};
 use hushpad_domain::listing::SessionQuery;
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
+    Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
+use uuid::Uuid;
 
 use crate::{OpenError, Ownership, PostgresStore, SqliteOptions, SqliteStore};
 
@@ -30,14 +35,33 @@ pub enum Store {
 
 /// Opens the store at `url`: `sqlite:PATH` for a file, `postgres://…` for a database.
 ///
+/// The keys of results are beside a file, and end with the process over a database: see [`open_with_keys`].
+///
 /// # Errors
 /// [`OpenError`]: what the operator must mend.
 pub async fn open(url: &str, ownership: Ownership) -> Result<Store, OpenError> {
+    open_at(url, ownership, None).await
+}
+
+/// The same with the keys of results in the file `keys`, which no backup may take.
+///
+/// # Errors
+/// [`OpenError`]: what the operator must mend.
+pub async fn open_with_keys(url: &str, ownership: Ownership, keys: &Path) -> Result<Store, OpenError> {
+    open_at(url, ownership, Some(keys)).await
+}
+
+async fn open_at(url: &str, ownership: Ownership, keys: Option<&Path>) -> Result<Store, OpenError> {
     if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
         let options = SqliteOptions { ownership, ..SqliteOptions::default() };
-        SqliteStore::open(Path::new(path), options).await.map(Store::Sqlite)
+        let path = Path::new(path);
+        match keys {
+            Some(keys) => SqliteStore::open_with_keys(path, options, keys).await,
+            None => SqliteStore::open(path, options).await,
+        }
+        .map(Store::Sqlite)
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        PostgresStore::open(url, ownership).await.map(Store::Postgres)
+        PostgresStore::open_with_keys(url, ownership, keys).await.map(Store::Postgres)
     } else {
         Err(OpenError::NotAUrl)
     }
@@ -90,6 +114,13 @@ impl Store {
     }
 
     fn credentials(&self) -> &dyn Credentials {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
+    fn notifications(&self) -> &dyn Notifications {
         match self {
             Self::Sqlite(store) => store,
             Self::Postgres(store) => store,
@@ -183,6 +214,30 @@ impl Settlements for Store {
 }
 
 #[async_trait]
+impl Notifications for Store {
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<usize, StoreUnavailable> {
+        self.notifications().keep(gateway, told, now).await
+    }
+
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
+        self.notifications().waiting(after, limit).await
+    }
+
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
+        self.notifications().taken_up(number).await
+    }
+
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable> {
+        self.notifications().session_of(reference).await
+    }
+}
+
+#[async_trait]
 impl Credentials for Store {
     async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
         self.credentials().prove(proof).await
@@ -202,6 +257,22 @@ impl Credentials for Store {
 
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
         self.credentials().add_signing_key(key).await
+    }
+
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable> {
+        self.credentials().put_login(login).await
+    }
+
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable> {
+        self.credentials().login(account, agent).await
+    }
+
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable> {
+        self.credentials().logins().await
     }
 }
 

@@ -4,6 +4,7 @@
 mod cluster;
 mod links;
 mod lists;
+mod notifications;
 mod operations;
 mod replays;
 mod story;
@@ -13,10 +14,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hushpad_domain::attempt::Unknown;
+use hushpad_domain::challenge::{Challenge, FIELD_BYTES_MAX, FIELDS_MAX};
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::ports::{Clients, CommitError, Credentials, Replays, Sessions, Settlements, Webhooks};
+use hushpad_domain::masked_card::{Brand, MaskedCard};
+use hushpad_domain::ports::{
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, Webhooks,
+};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
 use links::{
@@ -24,9 +29,14 @@ use links::{
     of_two_moves_at_once_one_is_made,
 };
 use lists::{
-    pages_of_a_list_neither_skip_nor_repeat, sessions_are_listed_newest_first_by_what_is_asked,
-    signing_keys_are_numbered_once, two_secrets_are_kept_while_one_is_changed,
-    what_is_spent_stays_spent_until_it_has_expired,
+    agents_sign_in_by_what_was_put_last, pages_of_a_list_neither_skip_nor_repeat,
+    sessions_are_listed_newest_first_by_what_is_asked, signing_keys_are_numbered_once,
+    two_secrets_are_kept_while_one_is_changed, what_is_spent_stays_spent_until_it_has_expired,
+};
+use notifications::{
+    a_replaced_owner_keeps_and_takes_up_nothing, a_session_is_found_by_its_attempt_and_by_its_operation,
+    what_was_told_before_is_known_also_after_it_was_taken_up,
+    what_was_told_waits_in_order_and_survives_its_owner,
 };
 use operations::{
     a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
@@ -66,6 +76,7 @@ struct Ports {
     replays: Arc<dyn Replays>,
     credentials: Arc<dyn Credentials>,
     settlements: Arc<dyn Settlements>,
+    notifications: Arc<dyn Notifications>,
     webhooks: Arc<dyn Webhooks>,
 }
 
@@ -100,6 +111,31 @@ async fn every_state_reads_back_as_it_was_written<E: Engine>() {
     assert_eq!(ports.sessions.provider_session(paid.provider).await.unwrap(), Some(paid.clone()));
     // Another connection, the same truth.
     assert_eq!(engine.open().await.read(&paid).await, paid);
+}
+
+async fn a_payer_at_the_bank_is_there_after_opening_again<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let opened = ports.commit(opened_on(None, "acme", "A1", minute(0))).await;
+    let paying = ports.commit(intended(opened, minute(1))).await;
+    let fields = vec![("creq".to_owned(), "x".repeat(FIELD_BYTES_MAX)); FIELDS_MAX];
+    let ids = vec!["pi_1".to_owned(), "pm_1".to_owned()];
+    let challenge = Challenge::new("https://acs.example/3ds?x=1".to_owned(), fields, ids).unwrap();
+    let card = Some(MaskedCard::new(Some(Brand::Visa), 400_000, 3220));
+    let challenged = paying.challenged(challenge, card, minute(17), minute(2)).unwrap();
+    let challenged = ports.commit(challenged).await;
+    let ports = engine.open().await;
+    assert_eq!(ports.read(&challenged).await, challenged);
+    assert_eq!(ports.sessions.unfinished().await.unwrap(), std::slice::from_ref(&challenged));
+    let no = challenged.attempts[0].no;
+    let back = challenged.clone().challenge_returned(no, minute(3)).unwrap();
+    let again = challenged.challenge_returned(no, minute(3)).unwrap();
+    let confirming = ports.commit(back).await;
+    // Of two returns one goes on.
+    assert!(matches!(ports.sessions.commit(again).await, Err(CommitError::Conflict)));
+    assert_eq!(ports.read(&confirming).await, confirming);
+    let paid = ports.commit(approved(confirming, "A1", minute(4))).await;
+    assert_eq!(ports.read(&paid).await, paid);
 }
 
 async fn every_ending_reads_back<E: Engine>() {
@@ -378,6 +414,8 @@ async fn clients_are_added_listed_found_and_revoked<E: Engine>() {
         secret_hash: [7; 32],
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label: "the shop".to_owned(),
         created_on: minute(at),
         revoked_on: None,
@@ -414,6 +452,7 @@ macro_rules! contract_of {
     ($engine:ident in $module:ident) => {
         contract! { $engine in $module:
             every_state_reads_back_as_it_was_written,
+            a_payer_at_the_bank_is_there_after_opening_again,
             every_ending_reads_back,
             events_are_told_in_order_after_a_number,
             accounts_do_not_see_or_touch_each_other,
@@ -436,6 +475,7 @@ macro_rules! contract_of {
             every_state_of_a_link_reads_back,
             a_call_is_free_while_its_session_is_paid_by_a_link,
             of_two_moves_at_once_one_is_made,
+            agents_sign_in_by_what_was_put_last,
             every_operation_reads_back,
             of_two_refunds_at_once_one_is_begun,
             ended_sessions_with_something_to_see_to_are_found,
@@ -461,6 +501,10 @@ macro_rules! contract_of {
             dead_letters_are_listed_and_replayed_within_their_account,
             deliveries_go_with_their_session,
             a_replaced_owner_settles_nothing,
+            what_was_told_waits_in_order_and_survives_its_owner,
+            what_was_told_before_is_known_also_after_it_was_taken_up,
+            a_session_is_found_by_its_attempt_and_by_its_operation,
+            a_replaced_owner_keeps_and_takes_up_nothing,
         }
     };
 }
@@ -484,6 +528,7 @@ impl Engine for Sqlite {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            notifications: store.clone(),
             webhooks: store,
         }
     }
@@ -493,15 +538,17 @@ contract_of!(Sqlite in sqlite);
 
 struct Postgres {
     database: cluster::Database,
+    keys: tempfile::TempDir,
 }
 
 impl Engine for Postgres {
     async fn new() -> Self {
-        Self { database: cluster::Database::new().await }
+        Self { database: cluster::Database::new().await, keys: tempfile::tempdir().unwrap() }
     }
 
     async fn open(&self) -> Ports {
-        let store = PostgresStore::open(&self.database.url(), Ownership::TakeOver).await.unwrap();
+        let (url, keys) = (self.database.url(), self.keys.path().join("keys"));
+        let store = PostgresStore::open_with_keys(&url, Ownership::TakeOver, Some(&keys)).await.unwrap();
         let store = Arc::new(store);
         Ports {
             sessions: store.clone(),
@@ -509,6 +556,7 @@ impl Engine for Postgres {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            notifications: store.clone(),
             webhooks: store,
         }
     }

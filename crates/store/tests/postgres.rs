@@ -109,7 +109,11 @@ async fn what_is_always_taken_back_is_unavailable_and_not_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_owner_waits_for_what_the_old_one_is_writing() {
     let database = Database::new().await;
-    let old = Arc::new(open(&database).await);
+    // Both on one machine: they share their keys.
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    let old = PostgresStore::open_with_keys(&database.url(), Ownership::Exclusive, Some(&keys)).await;
+    let old = Arc::new(old.unwrap());
     let mut gate = connect(&database).await;
     run(
         &mut gate,
@@ -127,7 +131,9 @@ async fn a_new_owner_waits_for_what_the_old_one_is_writing() {
     });
     wait_for_waiting(&database, 1, || writing.is_finished()).await;
     let url = database.url();
-    let opening = tokio::spawn(async move { PostgresStore::open(&url, Ownership::TakeOver).await.unwrap() });
+    let opening = tokio::spawn(async move {
+        PostgresStore::open_with_keys(&url, Ownership::TakeOver, Some(&keys)).await.unwrap()
+    });
     wait_for_waiting(&database, 2, || opening.is_finished()).await;
     run(&mut gate, "COMMIT").await;
     writing.await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 
 mod story;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use story::{account, approved, declined, intended, minute, opened};
 
 const MINUTES_90_DAYS: i64 = 90 * 24 * 60;
+/// Key and number at the beginning of what is sealed.
+const HEAD_BYTES: usize = 17;
 /// Before each value that must vanish.
 const CANARY: &[u8] = b"CANARY-";
 
@@ -71,20 +73,48 @@ fn canary(session: &Session) -> String {
     format!("CANARY-{}", session.guid)
 }
 
-/// Guids whose canary is in any of the store's files.
-fn canaries(directory: &Path) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let bytes = fs::read(entry.unwrap().path()).unwrap();
-        for (index, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == CANARY[0]) {
-            if bytes[index..].starts_with(CANARY) {
-                let start = index + CANARY.len();
-                let guid = &bytes[start..(start + 36).min(bytes.len())];
-                found.insert(String::from_utf8_lossy(guid).into_owned());
+/// What each session's sealed data begins with, by what was ever seen in the rows: key and number, which come once.
+#[derive(Default)]
+struct Heads(BTreeMap<Vec<u8>, String>);
+
+impl Heads {
+    /// Guids whose sealed data is in any of the store's files. In plain it never is.
+    async fn found(&mut self, directory: &Path) -> BTreeSet<String> {
+        self.note(&directory.join("hushpad.db")).await;
+        let mut found = BTreeSet::new();
+        for entry in fs::read_dir(directory).unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            assert!(
+                !bytes.windows(CANARY.len()).any(|window| window == CANARY),
+                "there is a canary in plain"
+            );
+            for window in bytes.windows(HEAD_BYTES).filter(|window| window[0] == 1) {
+                found.extend(self.0.get(window).cloned());
             }
         }
+        found
     }
-    found
+
+    async fn note(&mut self, path: &Path) {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut connection = options.connect().await.unwrap();
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+            "SELECT substr(held.data, 1, 17), session.guid FROM held JOIN session ON session.held = held.id
+             UNION ALL
+             SELECT substr(held.data, 1, 17), session.guid
+               FROM held
+               JOIN attempt ON attempt.held = held.id
+               JOIN session ON session.id = attempt.session",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        connection.close().await.unwrap();
+        for (head, guid) in rows {
+            let guid: [u8; 16] = guid.try_into().unwrap();
+            self.0.insert(head, uuid::Uuid::from_bytes(guid).to_string());
+        }
+    }
 }
 
 fn guids(sessions: &[Session]) -> BTreeSet<String> {
@@ -94,6 +124,7 @@ fn guids(sessions: &[Session]) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_purged_is_in_no_file_any_more_and_what_is_not_still_is() {
     let (directory, path) = database();
+    let mut heads = Heads::default();
     let store = Arc::new(open(&path).await);
     let (mut open, mut ended): (Vec<Session>, Vec<Session>) = (Vec::new(), Vec::new());
     for round in 0..20 {
@@ -119,11 +150,11 @@ async fn what_is_purged_is_in_no_file_any_more_and_what_is_not_still_is() {
             }
         }
         let kept: Vec<Session> = open.iter().chain(&ended).cloned().collect();
-        assert!(canaries(directory.path()).is_superset(&guids(&kept)));
+        assert!(heads.found(directory.path()).await.is_superset(&guids(&kept)));
         // At least 15 minutes after the end of those that are due, 9 after those of this round.
         let lost = store.purge(minute(now + 10)).await.unwrap();
         assert_eq!(lost, due.len() as u64, "round {round}");
-        assert_eq!(canaries(directory.path()), guids(&kept), "round {round}");
+        assert_eq!(heads.found(directory.path()).await, guids(&kept), "round {round}");
         for session in &kept {
             assert_eq!(store.session(&session.account, session.guid).await.unwrap().as_ref(), Some(session));
         }
@@ -133,6 +164,7 @@ async fn what_is_purged_is_in_no_file_any_more_and_what_is_not_still_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_kept_for_a_webhook_is_in_no_file_once_its_time_is_over() {
     let (directory, path) = database();
+    let mut heads = Heads::default();
     let store = open(&path).await;
     let receiver = Receiver { account: account("acme"), configuration: ConfigurationId(0) };
     let pay_with_webhook = async |at| {
@@ -149,23 +181,25 @@ async fn what_was_kept_for_a_webhook_is_in_no_file_once_its_time_is_over() {
     let tried = due.iter().map(|(delivery, _)| delivery.tried(TryAnswer::Status(200), minute(60), 0));
     store.settle(tried.collect()).await.unwrap();
     store.purge(minute(74)).await.unwrap();
-    assert_eq!(canaries(directory.path()), guids(&[told, untold.clone()]));
+    assert_eq!(heads.found(directory.path()).await, guids(&[told, untold.clone()]));
     store.purge(minute(75)).await.unwrap();
-    assert_eq!(canaries(directory.path()), guids(&[untold]));
+    assert_eq!(heads.found(directory.path()).await, guids(&[untold]));
     // Never delivered: no longer than it is tried. What tells of it stays, and says nothing.
     store.purge(minute(61 + 12 * 60)).await.unwrap();
-    assert_eq!(canaries(directory.path()), BTreeSet::new());
+    assert_eq!(heads.found(directory.path()).await, BTreeSet::new());
     assert_eq!(store.backlog().await.unwrap().due, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removing_old_sessions_leaves_live_ones_whole_and_no_trace() {
     let (directory, path) = database();
+    let mut heads = Heads::default();
     let store = open(&path).await;
     let mut old = Vec::new();
     for _ in 0..300 {
         old.push(pay(&store, 0).await);
     }
+    heads.note(&path).await;
     assert_eq!(store.purge(minute(100)).await.unwrap(), 300);
     let mut live = Vec::new();
     for _ in 0..30 {
@@ -173,7 +207,7 @@ async fn removing_old_sessions_leaves_live_ones_whole_and_no_trace() {
     }
     let before = store.file_sizes().unwrap().database;
     assert_eq!(store.purge(minute(MINUTES_90_DAYS + 1)).await.unwrap(), 300);
-    assert_eq!(canaries(directory.path()), guids(&live));
+    assert_eq!(heads.found(directory.path()).await, guids(&live));
     for session in &old {
         assert_eq!(store.session(&session.account, session.guid).await.unwrap(), None);
     }
@@ -181,7 +215,7 @@ async fn removing_old_sessions_leaves_live_ones_whole_and_no_trace() {
         assert_eq!(store.session(&session.account, session.guid).await.unwrap().as_ref(), Some(session));
     }
     assert_eq!(store.purge(minute(MINUTES_90_DAYS + 30)).await.unwrap(), 30);
-    assert_eq!(canaries(directory.path()), BTreeSet::new());
+    assert_eq!(heads.found(directory.path()).await, BTreeSet::new());
     // The room is used again.
     for _ in 0..300 {
         pay(&store, MINUTES_90_DAYS + 40).await;
@@ -193,13 +227,15 @@ async fn removing_old_sessions_leaves_live_ones_whole_and_no_trace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_empties_the_log_that_another_process_left() {
     let (directory, path) = database();
+    let mut heads = Heads::default();
     let stopped = open(&path).await;
     let session = pay(&stopped, 0).await;
     assert!(stopped.file_sizes().unwrap().log > 0);
+    heads.note(&path).await;
     let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
     let store = SqliteStore::open(&path, options).await.unwrap();
     store.purge(minute(16)).await.unwrap();
-    assert_eq!(canaries(directory.path()), BTreeSet::new());
+    assert_eq!(heads.found(directory.path()).await, BTreeSet::new());
     assert_eq!(store.file_sizes().unwrap().log, 0);
     assert!(store.session(&session.account, session.guid).await.unwrap().is_some());
 }
@@ -281,6 +317,8 @@ async fn a_second_owner_is_refused_and_a_guest_is_not() {
         secret_hash: [1; 32],
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label: String::new(),
         created_on: minute(0),
         revoked_on: None,

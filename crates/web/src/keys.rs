@@ -20,6 +20,8 @@ pub struct TokenKeys {
     client_secrets: hmac::Key,
     request_hashes: hmac::Key,
     kept_answers: LessSafeKey,
+    grants: LessSafeKey,
+    passwords: hmac::Key,
 }
 
 /// A kept answer that was changed, or sealed under another key or for another request.
@@ -37,10 +39,9 @@ impl TokenKeys {
             page_tokens: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"agent page token")),
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"client secret hash")),
             request_hashes: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"idempotency hash")),
-            kept_answers: LessSafeKey::new(
-                UnboundKey::new(&aead::AES_256_GCM, &derive(&root, b"kept answer"))
-                    .expect("32 bytes are an AES-256 key"),
-            ),
+            kept_answers: sealing_key(&root, b"kept answer"),
+            grants: sealing_key(&root, b"sign-in grant"),
+            passwords: hmac::Key::new(hmac::HMAC_SHA256, &derive(&root, b"agent password")),
             api: ApiKeys::new(root),
         }
     }
@@ -62,27 +63,54 @@ impl TokenKeys {
 
     /// Encrypts an answer that is kept (AES-256-GCM, NIST SP 800-38D). `chance` gives the nonce: with 96 random
     /// bits a key is good for 2^32 answers. It opens only with the same `about`.
-    pub(crate) fn seal_answer(&self, chance: [u8; 32], about: &[u8], mut body: Vec<u8>) -> Vec<u8> {
-        let mut nonce = [0; NONCE_LEN];
-        nonce.copy_from_slice(&chance[..NONCE_LEN]);
-        self.kept_answers
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut body)
-            .expect("an answer is far below the 64 GiB that one nonce is good for");
-        [nonce.as_slice(), &body].concat()
+    pub(crate) fn seal_answer(&self, chance: [u8; 32], about: &[u8], body: Vec<u8>) -> Vec<u8> {
+        seal(&self.kept_answers, chance, about, body)
     }
 
     /// Decrypts what `seal_answer` gave.
     pub(crate) fn open_answer(&self, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, NotSealedByUs> {
-        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(NotSealedByUs)?;
-        let mut body = body.to_vec();
-        let opened = self
-            .kept_answers
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(about), &mut body)
-            .map_err(|_| NotSealedByUs)?;
-        let length = opened.len();
-        body.truncate(length);
-        Ok(body)
+        open(&self.kept_answers, about, sealed)
     }
+
+    /// The same for codes and refresh tokens: `about` says which of them it is.
+    pub(crate) fn seal_grant(&self, chance: [u8; 32], about: &[u8], body: Vec<u8>) -> Vec<u8> {
+        seal(&self.grants, chance, about, body)
+    }
+
+    /// Decrypts what `seal_grant` gave.
+    pub(crate) fn open_grant(&self, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, NotSealedByUs> {
+        open(&self.grants, about, sealed)
+    }
+
+    /// What of a password is hashed slowly: without the master key a stolen database does not even let passwords be
+    /// tried.
+    pub(crate) fn pepper(&self, password: &str) -> [u8; 32] {
+        hash_of(hmac::sign(&self.passwords, password.as_bytes()))
+    }
+}
+
+fn sealing_key(root: &hkdf::Prk, purpose: &'static [u8]) -> LessSafeKey {
+    let key = UnboundKey::new(&aead::AES_256_GCM, &derive(root, purpose));
+    LessSafeKey::new(key.expect("32 bytes are an AES-256 key"))
+}
+
+fn seal(key: &LessSafeKey, chance: [u8; 32], about: &[u8], mut body: Vec<u8>) -> Vec<u8> {
+    let mut nonce = [0; NONCE_LEN];
+    nonce.copy_from_slice(&chance[..NONCE_LEN]);
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut body)
+        .expect("what we seal is far below the 64 GiB that one nonce is good for");
+    [nonce.as_slice(), &body].concat()
+}
+
+fn open(key: &LessSafeKey, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, NotSealedByUs> {
+    let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(NotSealedByUs)?;
+    let mut body = body.to_vec();
+    let opened = key
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(about), &mut body)
+        .map_err(|_| NotSealedByUs)?;
+    let length = opened.len();
+    body.truncate(length);
+    Ok(body)
 }
 
 /// The keyed hash under which a client's secret is stored (HMAC-SHA-256): without the master key a stolen

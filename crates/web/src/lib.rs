@@ -4,10 +4,12 @@
 //! [`hushpad_domain::ports`], gathered in [`WebParts`]. It has no clock, no randomness and no
 //! configuration of its own; `tokio::time` is used only to pace heartbeats and to give up on slow bodies.
 //!
-//! Two routers come out, for two listeners:
+//! Two routers come out of it, for two listeners:
 //! - [`api_router`]: `POST /Auth/connect/token`, `POST /v1/session`, its status, cancel and events,
 //!   `GET /openapi.json`;
 //! - [`page_router`]: `/view/{providerSessionGuid}/framed` and what the opened page calls.
+//!
+//! [`notification_router`] is a third, for what gateways tell unasked; it knows nothing of the other two.
 //!
 //! The server puts [`Source`] into each request's extensions, so that failures can be slowed down by
 //! where they come from.
@@ -25,7 +27,8 @@ use std::time::Duration;
 
 use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{
-    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, Webhooks, World,
+    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, StoredCards, Webhooks,
+    World,
 };
 
 mod api;
@@ -34,14 +37,19 @@ mod error;
 mod jwt;
 mod keys;
 mod mistakes;
+mod notifications;
 mod page;
+mod passwords;
 mod rate;
+mod sign_in;
 mod tokens;
 mod verified;
 
 pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document, status_body};
 pub use keys::{TokenKeys, hash_client_secret};
+pub use notifications::notification_router;
 pub use page::page_router;
+pub use passwords::{PASSWORD_CHARS, hash_password};
 
 /// Everything that the web room needs. Both routers share it.
 #[expect(missing_docs, reason = "the fields are the ports of `domain`")]
@@ -56,6 +64,7 @@ pub struct WebParts {
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
     pub operations: Arc<dyn Operations>,
+    pub stored_cards: Arc<dyn StoredCards>,
     pub world: Arc<dyn World>,
     pub keys: TokenKeys,
     pub settings: WebSettings,
@@ -69,6 +78,8 @@ pub struct WebSettings {
     pub issuer: String,
     /// The Payment API's public base URL, without a slash at its end; `aud` of access tokens.
     pub api_base_url: String,
+    /// The same API on the listener that asks clients for a certificate, if there is one.
+    pub certificates_base_url: Option<String>,
     /// The payment host's public base URL, without a slash at its end; `iframeUrl` begins with it.
     pub page_base_url: String,
     /// The limits.
@@ -118,3 +129,13 @@ pub trait Observer: Send + Sync {
 /// one allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(pub IpAddr);
+
+/// The certificate of a client that has proved to hold its key, on a listener that asks for one: `server` puts it into
+/// the request's extensions. Never made of a header.
+#[derive(Clone)]
+pub struct PeerCertificate {
+    /// SHA-256 of the whole certificate (`x5t#S256`, RFC 8705, 3.1).
+    pub thumbprint: [u8; 32],
+    /// Whether it is for this dNSName, and signed by an authority of ours.
+    pub is_named: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}

@@ -18,6 +18,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::keys::TokenKeys;
+use crate::sign_in::SignIn;
 use crate::verified::{TokenHash, VerifiedTokens};
 use crate::{WebParts, WebSettings};
 
@@ -86,24 +87,54 @@ struct AccessClaims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
     scope: String,
+    /// The sign-in that it comes from; a back end's token has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    family: Option<Uuid>,
+    /// When the agent signed in (RFC 9068, 2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    /// The certificate that it is bound to (RFC 8705, 3.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     iat: i64,
     exp: i64,
     jti: Uuid,
 }
 
-/// An access token for this client.
-pub(crate) fn issue_access(parts: &WebParts, client: &ApiClient) -> String {
+#[derive(Serialize, Deserialize)]
+struct Confirmation {
+    #[serde(rename = "x5t#S256")]
+    thumbprint: String,
+}
+
+/// What an access token is given for.
+pub(crate) struct Grant<'a> {
+    pub(crate) client: &'a ApiClient,
+    /// The agent's sign-in, where there was one.
+    pub(crate) sign_in: Option<&'a SignIn>,
+    /// The certificate that the client proved itself by.
+    pub(crate) certificate: Option<[u8; 32]>,
+    pub(crate) life: Duration,
+}
+
+/// An access token for this.
+pub(crate) fn issue_access(parts: &WebParts, grant: &Grant<'_>) -> String {
+    let Grant { client, sign_in, certificate, life } = grant;
     let now = parts.world.now();
+    let agent = sign_in.map(|sign_in| &sign_in.agent).or(client.agent.as_ref());
     let claims = AccessClaims {
         iss: parts.settings.issuer.clone(),
         aud: parts.settings.api_base_url.clone(),
-        sub: client.id.0.clone(),
+        sub: sign_in.map_or_else(|| client.id.0.clone(), |sign_in| sign_in.agent.0.clone()),
         client_id: client.id.0.clone(),
         account: client.account.0.clone(),
-        agent: client.agent.as_ref().map(|agent| agent.0.clone()),
+        agent: agent.map(|agent| agent.0.clone()),
         scope: SCOPE_GLOBALPCI.to_owned(),
+        family: sign_in.map(|sign_in| sign_in.family),
+        auth_time: sign_in.map(|sign_in| sign_in.at_s),
+        cnf: certificate.map(|thumbprint| Confirmation { thumbprint: URL_SAFE_NO_PAD.encode(thumbprint) }),
         iat: now.as_seconds(),
-        exp: now.plus(ACCESS_TOKEN_LIFE).as_seconds(),
+        exp: now.plus(*life).as_seconds(),
         jti: parts.world.guid(),
     };
     parts.keys.api.sign(&claims, now)
@@ -118,6 +149,10 @@ pub(crate) struct Access {
     pub(crate) expires_s: i64,
     /// Its keyed hash, under which it is revoked.
     pub(crate) spent_as: [u8; 32],
+    /// The agent's sign-in that it comes from.
+    pub(crate) sign_in: Option<SignIn>,
+    /// SHA-256 of the certificate without which it opens nothing.
+    pub(crate) certificate: Option<[u8; 32]>,
     /// When the store was last asked whether it and its client are revoked.
     pub(crate) checked_on: Timestamp,
 }
@@ -168,6 +203,11 @@ async fn still_good(parts: &WebParts, access: &Access) -> Result<(), AccessFault
     if parts.credentials.is_spent(access.spent_as).await.map_err(unavailable)? {
         return Err(AccessFault::Invalid);
     }
+    if let Some(sign_in) = &access.sign_in
+        && !sign_in.is_good(parts, &access.principal.account).await.map_err(unavailable)?
+    {
+        return Err(AccessFault::Invalid);
+    }
     let client = parts.clients.client(&access.principal.client).await.map_err(unavailable)?;
     match client.filter(|client| client.revoked_on.is_none()) {
         Some(_) => Ok(()),
@@ -186,12 +226,22 @@ pub(crate) async fn verify_access(parts: &WebParts, token: &str) -> Result<Acces
     if !claims.scope.split(' ').any(|scope| scope == SCOPE_GLOBALPCI) {
         return Err(AccessFault::ScopeMissing);
     }
+    let agent = claims.agent.map(AgentId);
+    let sign_in = match (claims.family, claims.auth_time, &agent) {
+        (Some(family), Some(at_s), Some(agent)) => Some(SignIn { agent: agent.clone(), family, at_s }),
+        (None, None, _) => None,
+        (_, _, _) => return Err(AccessFault::Invalid),
+    };
+    let thumbprint = claims.cnf.map(|bound| URL_SAFE_NO_PAD.decode(bound.thumbprint)).transpose();
+    let thumbprint = thumbprint.map_err(|_| AccessFault::Invalid)?.map(<[u8; 32]>::try_from).transpose();
     Ok(Access {
+        sign_in,
+        certificate: thumbprint.map_err(|_| AccessFault::Invalid)?,
         spent_as: parts.keys.hash_spent(&[b"token", claims.jti.as_bytes()]),
         principal: Principal {
             client: ClientId(claims.client_id),
             account: AccountId(claims.account),
-            agent: claims.agent.map(AgentId),
+            agent,
         },
         expires_s: claims.exp,
         checked_on: now,

@@ -70,6 +70,8 @@ mod tests {
             principal: principal.clone(),
             expires_s: 1,
             spent_as: [0; 32],
+            sign_in: None,
+            certificate: None,
             checked_on: hushpad_domain::time::Timestamp::from_micros(0),
         });
         for number in 0..=TOKENS_MAX {

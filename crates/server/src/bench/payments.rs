@@ -20,21 +20,22 @@ use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ConfigurationId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::masked_card::{Brand, MaskedCard};
+use hushpad_domain::notification::Notification;
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::{Sessions, World};
 use hushpad_domain::session::{NewSession, Session};
 use hushpad_domain::time::Tick;
 use hushpad_gateways::sandbox::{self, Ledger};
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind, Gateways, Order,
-    Return, Reversal, Source, Submission,
+    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind, Gateways,
+    NotificationError, Order, Return, Reversal, Source, Submission,
 };
 use hushpad_store::{Ownership, Store};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Durations;
+use super::{Durations, postgres_url};
 use crate::metrics::Metrics;
 use crate::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
 use crate::world::RealWorld;
@@ -43,9 +44,6 @@ use crate::world::RealWorld;
 const RATES: [u64; 3] = [1, 50, 200];
 /// How long each is kept up; at one a second that is ten payments.
 const ROW: Duration = Duration::from_secs(10);
-/// Names a PostgreSQL database to measure beside SQLite.
-const POSTGRES_URL: &str = "HUSHPAD_BENCH_POSTGRES_URL";
-
 pub(super) async fn run(out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(
         out,
@@ -58,8 +56,7 @@ pub(super) async fn run(out: &mut dyn Write) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}", folder.path().join("bench.db").display());
     store(&url, "sqlite", out).await?;
-    #[expect(clippy::disallowed_methods, reason = "a bench of the command line")]
-    if let Ok(url) = std::env::var(POSTGRES_URL) {
+    if let Some(url) = postgres_url() {
         store(&url, "postgres", out).await?;
     }
     Ok(())
@@ -147,6 +144,7 @@ fn payments(store: &Arc<Store>, timed: &Arc<Timed>, world: &RealWorld) -> Paymen
     Payments::new(PaymentsParts {
         books: Books::new(sessions, Arc::new(world.clone())),
         settlements: store.clone(),
+        notifications: store.clone(),
         acquirer: timed.clone(),
         directory: Arc::new(directory()),
         world: Arc::new(world.clone()),
@@ -285,5 +283,13 @@ impl Acquirer for Timed {
 
     async fn ask_follow_up(&self, follow_up: &FollowUp<'_>) -> AskedFollowUp {
         Acquirer::ask_follow_up(&self.gateways, follow_up).await
+    }
+
+    fn notification(
+        &self,
+        gateway: &GatewayName,
+        body: &[u8],
+    ) -> Result<Vec<Notification>, NotificationError> {
+        Acquirer::notification(&self.gateways, gateway, body)
     }
 }

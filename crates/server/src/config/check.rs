@@ -1,6 +1,8 @@
 //! From the file's words to final types. Collects every mistake before it gives up.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::acceptance::{Acceptance, OnMismatch};
@@ -21,8 +23,9 @@ use super::recorders::{recorders, sip_recorders};
 use super::routes::{RouteTable, Trunk};
 use super::senders::senders;
 use super::webhooks::webhooks;
-use super::{Config, ConfigMistakes, HttpListener, raw, secret};
+use super::{CertificateListener, Config, ConfigMistakes, HttpListener, raw, secret};
 use crate::calls::{CallsConfig, Route};
+use crate::http::ClientCertificates;
 use crate::media::MediaConfig;
 use crate::sip::{Credential, Hashes, Listener, Login, Network, Peer, PeerKind, Tls, Transport};
 
@@ -34,8 +37,10 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let master_key =
         mistakes.take("secrets.master_key", secret::read_key(&raw.secrets.master_key, raw.test_mode));
     let store_url = store_url(&mut mistakes, &raw.store);
-    let api = listener(&mut mistakes, "api", &raw.api);
-    let page = listener(&mut mistakes, "page", &raw.page);
+    let result_keys = result_keys(&mut mistakes, &raw.store);
+    let api = listener(&mut mistakes, "api", raw.api.listen, &raw.api.public_url);
+    let api_certificates = raw.api.certificates.as_ref().map(|raw| certificates(&mut mistakes, raw));
+    let page = listener(&mut mistakes, "page", raw.page.listen, &raw.page.public_url);
     let payer = links::payer(&mut mistakes, &raw);
     let mut calls = calls(&mut mistakes, &raw.sip);
     calls.recorders.by_account = sip_recorders(&mut mistakes, &raw.accounts, &calls.peers);
@@ -52,10 +57,13 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             test_mode: raw.test_mode,
             master_key,
             api,
+            api_certificates: api_certificates.flatten(),
             page,
             payer,
             admin: raw.admin.listen,
+            notifications: raw.notifications.as_ref().map(|raw| raw.listen),
             store_url,
+            result_keys,
             calls,
             web_limits,
             max_sessions: raw.limits.max_sessions,
@@ -101,14 +109,52 @@ fn store_url(mistakes: &mut Mistakes, raw: &raw::Store) -> Zeroizing<String> {
     }
 }
 
-pub(super) fn listener(mistakes: &mut Mistakes, path: &str, raw: &raw::Listener) -> HttpListener {
-    if !is_origin(&raw.public_url) {
+/// Beside SQLite's file unless said otherwise; a database has no beside.
+fn result_keys(mistakes: &mut Mistakes, raw: &raw::Store) -> PathBuf {
+    match (&raw.result_keys, &raw.path) {
+        (Some(keys), _) => {
+            if raw.path.as_ref() == Some(keys) {
+                mistakes.add("store.result_keys", "must be another file than path");
+            }
+            keys.clone()
+        }
+        (None, Some(path)) => {
+            let mut keys = path.clone().into_os_string();
+            keys.push("-keys");
+            PathBuf::from(keys)
+        }
+        (None, None) => {
+            mistakes.add(
+                "store.result_keys",
+                "must be there with postgres_url: a file of its own on this machine, such as \
+                 \"/var/lib/hushpad/result-keys\", that no backup takes",
+            );
+            PathBuf::new()
+        }
+    }
+}
+
+pub(super) fn listener(
+    mistakes: &mut Mistakes,
+    path: &str,
+    listen: SocketAddr,
+    public_url: &str,
+) -> HttpListener {
+    if !is_origin(public_url) {
         mistakes.add(
             &format!("{path}.public_url"),
             "must be scheme://host or scheme://host:port, such as \"https://pay.example.com\"",
         );
     }
-    HttpListener { listen: raw.listen, public_url: raw.public_url.clone() }
+    HttpListener { listen, public_url: public_url.to_owned() }
+}
+
+/// The listener for clients with certificates.
+fn certificates(mistakes: &mut Mistakes, raw: &raw::CertificateListener) -> Option<CertificateListener> {
+    let http = listener(mistakes, "api.certificates", raw.listen, &raw.public_url);
+    let loaded = ClientCertificates::load(&raw.certificate, &raw.key, raw.authorities.as_deref());
+    let certificates = mistakes.take("api.certificates", loaded)?;
+    Some(CertificateListener { http, certificates: Arc::new(certificates) })
 }
 
 /// `http(s)://host[:port]`, in small letters, nothing after it.

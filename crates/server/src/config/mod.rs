@@ -14,7 +14,8 @@ mod webhooks;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hushpad_domain::account::Directory;
 use hushpad_gateways::GatewayConfig;
@@ -23,6 +24,7 @@ use hushpad_web::WebLimits;
 use zeroize::Zeroizing;
 
 use crate::calls::CallsConfig;
+use crate::http::ClientCertificates;
 use crate::media::MediaConfig;
 use crate::recorder::RecorderConfig;
 use crate::senders::SendersConfig;
@@ -39,14 +41,20 @@ pub struct Config {
     pub master_key: MasterKey,
     /// The Payment API and OAuth.
     pub api: HttpListener,
+    /// The same on a listener that asks clients for a certificate.
+    pub api_certificates: Option<CertificateListener>,
     /// The agent page.
     pub page: HttpListener,
     /// The payer page, where payment links lead to.
     pub payer: Option<HttpListener>,
     /// Health and metrics.
     pub admin: SocketAddr,
+    /// Where gateways tell unasked what became of something; `None` where none does.
+    pub notifications: Option<SocketAddr>,
     /// Where sessions are kept: `sqlite:PATH` or `postgres://…`, which may hold a password.
     pub store_url: Zeroizing<String>,
+    /// The file with the keys of results, which no backup may take.
+    pub result_keys: PathBuf,
     /// SIP and calls.
     pub calls: CallsConfig,
     /// RTP.
@@ -76,6 +84,14 @@ pub struct HttpListener {
     pub listen: SocketAddr,
     /// `scheme://host[:port]`, no path, no slash at the end.
     pub public_url: String,
+}
+
+/// The Payment API for clients that show a certificate (RFC 8705).
+pub struct CertificateListener {
+    /// Where it listens, and how others reach it.
+    pub http: HttpListener,
+    /// Our certificate, and what clients' are worth.
+    pub certificates: Arc<ClientCertificates>,
 }
 
 impl Config {
@@ -197,6 +213,52 @@ mod tests {
           accounts[0].configurations[0].webhook.oauth.client_secret: the environment variable HUSHPAD_SHOP_SECRET is not set
           accounts[0].configurations[0].webhook.authorities: /etc/hushpad/shop-ca.pem: No such file or directory (os error 2)
         ");
+    }
+
+    #[test]
+    fn a_sender_says_what_is_wrong_with_it() {
+        let text = EXAMPLE.replace("# sms.", "sms.").replace("# mail.", "mail.");
+        let told = |text: &str| Config::parse(text).err().expect("mistakes").to_string();
+        let missing = told(&text);
+        for path in ["accounts[0].sms.password", "accounts[0].sms.authorities", "accounts[0].mail.password"] {
+            assert!(missing.contains(path), "{path} is not in:\n{missing}");
+        }
+        for (right, wrong, path, problem) in [
+            ("sms.text = \"{payee}", "sms.text = \"{name}", "accounts[0].sms.text", "none of {payee}"),
+            ("Pay here: {link}\"", "\"", "accounts[0].sms.text", "must hold {link}"),
+            (
+                "Body = \"{text}\"",
+                "Body = \"hello\"",
+                "accounts[0].sms",
+                "must hold {to} or {to_digits}, and {text}",
+            ),
+            ("https://api.twilio", "http://api.twilio", "accounts[0].sms.url", "must start with https://"),
+            ("sms.user = \"AC0123\"", "", "accounts[0].sms", "both or neither"),
+            (
+                "sms.form = {",
+                "sms.json = \"{\"\nsms.form = {",
+                "accounts[0].sms",
+                "form or json, one of the two",
+            ),
+            (
+                "mail.subject = \"",
+                "mail.subject = \"{link}",
+                "accounts[0].mail.subject",
+                "must not hold {link}",
+            ),
+            (
+                "mail.security = \"tls\"",
+                "mail.security = \"none\"",
+                "accounts[0].mail.security",
+                "must be tls",
+            ),
+            ("Example Shop <pay@", "Example Shop <pay", "accounts[0].mail.from", "must be a mail address"),
+        ] {
+            assert!(text.contains(right), "{right}");
+            let mistakes = told(&text.replace(right, wrong));
+            let line = mistakes.lines().find(|line| line.contains(path) && line.contains(problem));
+            assert!(line.is_some(), "{path}: {problem} is not in:\n{mistakes}");
+        }
     }
 
     #[test]

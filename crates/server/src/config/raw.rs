@@ -12,10 +12,12 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) test_mode: bool,
     pub(super) secrets: Secrets,
-    pub(super) api: Listener,
+    pub(super) api: ApiListener,
     pub(super) page: Listener,
     pub(super) payer: Option<Listener>,
     pub(super) admin: Admin,
+    /// Where gateways tell unasked.
+    pub(super) notifications: Option<Admin>,
     pub(super) store: Store,
     pub(super) sip: Sip,
     pub(super) media: Media,
@@ -43,6 +45,25 @@ pub(super) struct SecretRef {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct ApiListener {
+    pub(super) listen: SocketAddr,
+    pub(super) public_url: String,
+    pub(super) certificates: Option<CertificateListener>,
+}
+
+/// The same API for clients that show a certificate. PEM files.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateListener {
+    pub(super) listen: SocketAddr,
+    pub(super) public_url: String,
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) authorities: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Listener {
     pub(super) listen: SocketAddr,
     pub(super) public_url: String,
@@ -59,6 +80,7 @@ pub(super) struct Admin {
 pub(super) struct Store {
     pub(super) path: Option<PathBuf>,
     pub(super) postgres_url: Option<SecretRef>,
+    pub(super) result_keys: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -13,9 +13,10 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
 
 use super::writer::GroupError;
+use crate::keys::Keys;
 use crate::rows::{
     OperationColumns, Rewrite, StateColumns, StoredAnswer, WayColumns, attempt_state_text, changed_attempt,
-    changed_operations, changes_way, event_kind_text, payment_data_text, purpose_word,
+    changed_operations, changes_way, event_kind_text, purpose_word, reference_tag, sealed_payment_data,
 };
 
 /// Locked against a new owner until the transaction ends; empty when there is one already.
@@ -121,8 +122,8 @@ const OPEN: &str = with_ours!(
     "changed AS (
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
                               state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
-                              holds)
-         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE
+                              holds, reference_tag)
+         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE, $24
            FROM ours
              ON CONFLICT DO NOTHING
       RETURNING guid
@@ -135,9 +136,9 @@ const OPEN_BY_LINK: &str = with_ours!(
     "changed AS (
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
                               state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
-                              holds, links, link, link_state, link_expires_on)
+                              holds, reference_tag, links, link, link_state, link_expires_on)
          SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE,
-                $24, $25, $26, $27
+                $24, $25, $26, $27, $28
            FROM ours
              ON CONFLICT DO NOTHING
       RETURNING guid
@@ -179,8 +180,9 @@ pub(super) async fn apply(
     connection: &mut PgConnection,
     change: &Change,
     epoch: i64,
+    keys: &Keys,
 ) -> Result<Result<(), CommitError>, GroupError> {
-    let (sql, arguments) = match statement(change, epoch) {
+    let (sql, arguments) = match statement(change, epoch, keys) {
         Ok(statement) => statement,
         Err(refused) => return Ok(Err(CommitError::Unavailable(refused))),
     };
@@ -220,7 +222,11 @@ async fn why_not_moved(connection: &mut PgConnection, session: &Session) -> Resu
     Ok(if taken { CommitError::CallTaken } else { CommitError::Conflict })
 }
 
-fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments), StoreUnavailable> {
+fn statement(
+    change: &Change,
+    epoch: i64,
+    keys: &Keys,
+) -> Result<(&'static str, PgArguments), StoreUnavailable> {
     let attempt = changed_attempt(change)?;
     let operations = changed_operations(change)?;
     let mut query = Arguments::default();
@@ -231,7 +237,7 @@ fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments),
         if attempt.is_some() {
             return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
-        bind_new_session(&mut query, &change.after)?;
+        bind_new_session(&mut query, &change.after, keys)?;
         if !changes_way(change) {
             return Ok((OPEN, query.0));
         }
@@ -256,7 +262,7 @@ fn statement(change: &Change, epoch: i64) -> Result<(&'static str, PgArguments),
         None => None,
     };
     if let Some(held) = &held {
-        query.add(held.text()?.into_bytes())?;
+        query.add(held.sealed(keys)?)?;
     }
     if !operations.is_empty() {
         query.add(operations_text(&operations)?)?;
@@ -297,8 +303,8 @@ fn bind_events(query: &mut Arguments, events: &[Event]) -> Result<(), StoreUnava
     query.add(kinds)
 }
 
-/// Parameters 15 to 23 of [`OPEN`].
-fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+/// Parameters 15 to 24 of [`OPEN`].
+fn bind_new_session(query: &mut Arguments, session: &Session, keys: &Keys) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0)?;
     query.add(i64::from(session.configuration.0))?;
@@ -307,11 +313,12 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
-    query.add(session.webhook)
+    query.add(sealed_payment_data(&session.payment_data, keys)?)?;
+    query.add(session.webhook)?;
+    query.add(reference_tag(session, keys)?)
 }
 
-/// Parameters 24 to 27 of [`OPEN_BY_LINK`], 19 to 22 of [`ALTER_WAY`].
+/// Parameters 25 to 28 of [`OPEN_BY_LINK`], 19 to 22 of [`ALTER_WAY`].
 fn bind_way(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
     let way = WayColumns::of(session);
     query.add(i64::from(session.links))?;

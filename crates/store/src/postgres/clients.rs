@@ -6,15 +6,15 @@ use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use crate::rows::ClientRow;
+use crate::client_rows::{ClientRow, certificate_text, redirect_uris_text};
 use crate::unavailable;
 
 /// Adds a client; false when its id is given already. Inside the writer's transaction.
 pub(super) async fn add(connection: &mut PgConnection, client: &ApiClient) -> Result<bool, sqlx::Error> {
     sqlx::query(
         "INSERT INTO api_client (id, account, agent, secret_hash, label, created_on, revoked_on, old_secret_hash,
-                                 public_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                 public_key, certificate, redirect_uris)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
              ON CONFLICT DO NOTHING",
     )
     .bind(client.id.as_str())
@@ -26,6 +26,8 @@ pub(super) async fn add(connection: &mut PgConnection, client: &ApiClient) -> Re
     .bind(client.revoked_on.map(Timestamp::as_micros))
     .bind(client.old_secret_hash.as_ref().map(<[u8; 32]>::as_slice))
     .bind(client.public_key.as_ref().map(<[u8; 32]>::as_slice))
+    .bind(client.certificate.as_ref().map(certificate_text))
+    .bind(redirect_uris_text(&client.redirect_uris))
     .execute(connection)
     .await
     .map(|done| done.rows_affected() > 0)
@@ -53,7 +55,8 @@ pub(super) async fn revoke(
 /// All clients, oldest first.
 pub(super) async fn list(readers: &PgPool) -> Result<Vec<ApiClient>, StoreUnavailable> {
     let rows: Vec<ClientRow> = sqlx::query_as(
-        "SELECT id, account, agent, secret_hash, old_secret_hash, public_key, label, created_on, revoked_on
+        "SELECT id, account, agent, secret_hash, old_secret_hash, public_key, certificate, redirect_uris,
+                label, created_on, revoked_on
            FROM api_client
           ORDER BY created_on, id",
     )
@@ -66,7 +69,8 @@ pub(super) async fn list(readers: &PgPool) -> Result<Vec<ApiClient>, StoreUnavai
 /// The client with this id, also when revoked.
 pub(super) async fn find(readers: &PgPool, id: &ClientId) -> Result<Option<ApiClient>, StoreUnavailable> {
     let row: Option<ClientRow> = sqlx::query_as(
-        "SELECT id, account, agent, secret_hash, old_secret_hash, public_key, label, created_on, revoked_on
+        "SELECT id, account, agent, secret_hash, old_secret_hash, public_key, certificate, redirect_uris,
+                label, created_on, revoked_on
            FROM api_client
           WHERE id = $1",
     )

@@ -5,6 +5,7 @@ use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
+use crate::client_rows::certificate_text;
 use crate::queue::Credential;
 use crate::rows::number;
 use crate::unavailable;
@@ -31,6 +32,23 @@ pub(super) async fn apply(
                 .bind(id.as_str())
                 .bind(key.as_ref().map(<[u8; 32]>::as_slice))
         }
+        Credential::Prove(ClientProof::Certificate(id, certificate)) => {
+            sqlx::query("UPDATE api_client SET certificate = $2 WHERE id = $1 AND revoked_on IS NULL")
+                .bind(id.as_str())
+                .bind(certificate.as_ref().map(certificate_text))
+        }
+        Credential::PutLogin(login) => sqlx::query(
+            "INSERT INTO agent_login (account, agent, password_hash, since, revoked_on)
+             VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (account, agent)
+                 DO UPDATE SET password_hash = excluded.password_hash, since = excluded.since,
+                               revoked_on = excluded.revoked_on",
+        )
+        .bind(login.account.as_str())
+        .bind(login.agent.as_str())
+        .bind(login.password_hash.as_str())
+        .bind(login.since.as_micros())
+        .bind(login.revoked_on.map(Timestamp::as_micros)),
         Credential::Spend(spent) => {
             sqlx::query("INSERT INTO spent (hash, expires_on) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                 .bind(spent.hash.as_slice())

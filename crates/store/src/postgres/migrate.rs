@@ -4,15 +4,19 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::retry::{Retries, code};
 use crate::error::OpenError;
+use crate::schema::SchemaVersions;
 
 /// Every migration, in order. The number is that of the file, and the same in every dialect.
-pub(crate) const MIGRATIONS: [(i64, &str); 6] = [
+pub(crate) const MIGRATIONS: [(i64, &str); 9] = [
     (1, include_str!("../../migrations/postgres/0001_sessions_and_clients.sql")),
     (2, include_str!("../../migrations/postgres/0002_replays.sql")),
     (3, include_str!("../../migrations/postgres/0003_webhooks.sql")),
     (4, include_str!("../../migrations/postgres/0004_operations.sql")),
     (5, include_str!("../../migrations/postgres/0005_lists_and_credentials.sql")),
+    (6, include_str!("../../migrations/postgres/0006_notifications.sql")),
     (7, include_str!("../../migrations/postgres/0007_payment_links.sql")),
+    (8, include_str!("../../migrations/postgres/0008_sealed_results.sql")),
+    (9, include_str!("../../migrations/postgres/0009_sign_in_and_certificates.sql")),
 ];
 
 /// Whether this process may change the schema.
@@ -22,6 +26,25 @@ pub(super) enum Schema {
     Upgrade,
     /// Set an empty database up, take any other as it is, if it is the one we know.
     Check,
+}
+
+/// The schema in the database beside the newest; 0 when it is empty.
+///
+/// # Errors
+/// [`OpenError`]: written by a newer release, foreign, or refused by PostgreSQL.
+pub(super) async fn versions(
+    connection: &mut PgConnection,
+    store: &str,
+) -> Result<SchemaVersions, OpenError> {
+    let known = MIGRATIONS.iter().map(|(number, _)| *number).max().unwrap_or(0);
+    let found = version(connection)
+        .await
+        .map_err(|source| OpenError::Postgres { store: store.to_owned(), source })?;
+    match found {
+        Found::Ours(found) => SchemaVersions::of(store.to_owned(), found, known),
+        Found::Nothing => SchemaVersions::of(store.to_owned(), 0, known),
+        Found::Foreign => Err(OpenError::Foreign { store: store.to_owned() }),
+    }
 }
 
 /// Brings the schema up to date. Several processes may do so at once: the row of the version is locked, and the

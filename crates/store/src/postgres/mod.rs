@@ -11,7 +11,9 @@
 mod changes;
 mod clients;
 mod credentials;
+mod logins;
 pub(crate) mod migrate;
+mod notifications;
 mod purge;
 mod replays;
 mod retry;
@@ -21,19 +23,25 @@ mod webhooks;
 mod writer;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ids::{
+    AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
+};
 use hushpad_domain::listing::SessionQuery;
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
+    Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -41,10 +49,13 @@ use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::Ownership;
 use crate::error::OpenError;
-use crate::queue::{Credential, Job, Queue};
+use crate::keys::{self, Keys};
+use crate::queue::{Credential, Job, Queue, ToldBy};
+use crate::schema::SchemaVersions;
 use crate::writer::{Role, Writer};
 use migrate::Schema;
 use retry::Retries;
@@ -68,6 +79,7 @@ const SERVER_LIMITS_MS: [(&str, &str); 3] = [
 /// waits for that.
 pub struct PostgresStore {
     queue: Queue,
+    keys: Arc<Keys>,
     readers: PgPool,
 }
 
@@ -81,28 +93,42 @@ impl PostgresStore {
     ///
     /// [`Ownership::Exclusive`] is the same as [`Ownership::TakeOver`] here.
     ///
+    /// The keys of results end with this process: for tests and measurements.
+    ///
     /// # Errors
     /// [`OpenError`]: what the operator must mend.
     pub async fn open(url: &str, ownership: Ownership) -> Result<Self, OpenError> {
+        Self::open_with_keys(url, ownership, None).await
+    }
+
+    /// The same with the keys of results in this file.
+    ///
+    /// # Errors
+    /// [`OpenError`]: what the operator must mend.
+    pub async fn open_with_keys(
+        url: &str,
+        ownership: Ownership,
+        keys: Option<&Path>,
+    ) -> Result<Self, OpenError> {
         let options = connect_options(url)?;
         let store = name(&options);
         let broken = |source| OpenError::Postgres { store: store.clone(), source };
-        let mut connection = tokio::time::timeout(PATIENCE, options.connect())
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .map_err(broken)?;
+        let mut connection = connect(&options, &store).await?;
         check_durable(&mut connection, &store).await?;
         let schema = match ownership {
             Ownership::Guest => Schema::Check,
             Ownership::Exclusive | Ownership::TakeOver => Schema::Upgrade,
         };
         migrate::migrate(&mut connection, &store, schema).await?;
-        let role = match ownership {
-            Ownership::Guest => Role::Guest,
+        let (role, keys) = match ownership {
+            Ownership::Guest => (Role::Guest, Keys::none()),
             Ownership::Exclusive | Ownership::TakeOver => {
-                Role::Owner { epoch: next_epoch(&mut connection).await.map_err(broken)? }
+                let epoch = next_epoch(&mut connection).await.map_err(broken)?;
+                // Read after the epoch: an earlier owner writes under no other key any more.
+                (Role::Owner { epoch }, open_keys(keys)?)
             }
         };
+        let keys = Arc::new(keys);
         let readers = PgPoolOptions::new()
             .max_connections(READERS_MAX)
             .min_connections(1)
@@ -111,8 +137,10 @@ impl PostgresStore {
             .await
             .map_err(broken)?;
         let (queue, jobs) = Queue::new();
-        tokio::spawn(Writer::new(PostgresEngine::new(options, connection, role), jobs).run());
-        Ok(Self { queue, readers })
+        tokio::spawn(
+            Writer::new(PostgresEngine::new(options, connection, role, Arc::clone(&keys)), jobs).run(),
+        );
+        Ok(Self { queue, keys, readers })
     }
 
     /// Writes what waits, then lets go of the database. Later calls are unavailable.
@@ -128,6 +156,37 @@ impl PostgresStore {
     }
 }
 
+/// Looks which schema the database has.
+///
+/// # Errors
+/// [`OpenError`]: what the operator must mend.
+pub(crate) async fn schema_versions(url: &str) -> Result<SchemaVersions, OpenError> {
+    let options = connect_options(url)?;
+    let store = name(&options);
+    let mut connection = connect(&options, &store).await?;
+    migrate::versions(&mut connection, &store).await
+}
+
+/// Brings the database's schema up to date.
+///
+/// # Errors
+/// [`OpenError`]: what the operator must mend.
+pub(crate) async fn migrate_alone(url: &str) -> Result<SchemaVersions, OpenError> {
+    let options = connect_options(url)?;
+    let store = name(&options);
+    let mut connection = connect(&options, &store).await?;
+    let versions = migrate::versions(&mut connection, &store).await?;
+    migrate::migrate(&mut connection, &store, Schema::Upgrade).await?;
+    Ok(versions)
+}
+
+async fn connect(options: &PgConnectOptions, store: &str) -> Result<PgConnection, OpenError> {
+    tokio::time::timeout(PATIENCE, options.connect())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(|source| OpenError::Postgres { store: store.to_owned(), source })
+}
+
 #[async_trait]
 impl Sessions for PostgresStore {
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
@@ -139,19 +198,19 @@ impl Sessions for PostgresStore {
         account: &AccountId,
         guid: SessionGuid,
     ) -> Result<Option<Session>, StoreUnavailable> {
-        sessions::by_guid(&self.readers, account, guid).await
+        sessions::by_guid(&self.readers, &self.keys, account, guid).await
     }
 
     async fn provider_session(&self, guid: ProviderSessionGuid) -> Result<Option<Session>, StoreUnavailable> {
-        sessions::by_provider(&self.readers, guid).await
+        sessions::by_provider(&self.readers, &self.keys, guid).await
     }
 
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
-        sessions::unfinished(&self.readers).await
+        sessions::unfinished(&self.readers, &self.keys).await
     }
 
     async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
-        sessions::unsettled(&self.readers, not_charged_after).await
+        sessions::unsettled(&self.readers, &self.keys, not_charged_after).await
     }
 
     async fn events(
@@ -168,11 +227,16 @@ impl Sessions for PostgresStore {
         account: &AccountId,
         query: &SessionQuery,
     ) -> Result<Vec<Session>, StoreUnavailable> {
-        sessions::list(&self.readers, account, query).await
+        sessions::list(&self.readers, &self.keys, account, query).await
     }
 
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
-        self.queue.ask(now, Job::Purge).await
+        // In this order: nothing under way when it is read seals under a key that is then unused.
+        keys::rotate(&self.keys, now).await;
+        let lost = self.queue.ask(now, Job::Purge).await?;
+        let used = sessions::key_prefixes(&self.readers).await?;
+        keys::destroy_unused(&self.keys, used, now).await;
+        Ok(lost)
     }
 }
 
@@ -207,6 +271,31 @@ impl Settlements for PostgresStore {
 }
 
 #[async_trait]
+impl Notifications for PostgresStore {
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<usize, StoreUnavailable> {
+        let told_by = ToldBy { gateway: gateway.clone(), told, now };
+        self.queue.ask(Box::new(told_by), Job::KeepNotifications).await
+    }
+
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
+        notifications::waiting(&self.readers, after, limit).await
+    }
+
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
+        self.queue.ask(number, Job::NotificationTakenUp).await
+    }
+
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable> {
+        sessions::by_reference(&self.readers, &self.keys, reference).await
+    }
+}
+
+#[async_trait]
 impl Credentials for PostgresStore {
     async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
         self.queue.ask(Box::new(Credential::Prove(proof)), Job::Credential).await
@@ -226,6 +315,22 @@ impl Credentials for PostgresStore {
 
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
         self.queue.ask(Box::new(Credential::AddSigningKey(key)), Job::Credential).await
+    }
+
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable> {
+        self.queue.ask(Box::new(Credential::PutLogin(login)), Job::Credential).await.map(|_| ())
+    }
+
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable> {
+        logins::find(&self.readers, account, agent).await
+    }
+
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable> {
+        logins::list(&self.readers).await
     }
 }
 
@@ -253,7 +358,7 @@ impl Webhooks for PostgresStore {
         except: &[SessionGuid],
         limit: u32,
     ) -> Result<Vec<(Delivery, Session)>, StoreUnavailable> {
-        webhooks::due(&self.readers, receiver, now, except, limit).await
+        webhooks::due(&self.readers, &self.keys, receiver, now, except, limit).await
     }
 
     async fn next_due(
@@ -288,6 +393,12 @@ impl Webhooks for PostgresStore {
     ) -> Result<Option<Delivery>, StoreUnavailable> {
         self.queue.ask(Box::new((account.clone(), id, now)), Job::ReplayDelivery).await
     }
+}
+
+fn open_keys(path: Option<&Path>) -> Result<Keys, OpenError> {
+    let path = path.unwrap_or(Path::new(""));
+    let opened = if path.as_os_str().is_empty() { Keys::of_this_process() } else { Keys::open(path) };
+    opened.map_err(|source| OpenError::ResultKeys { path: path.to_owned(), source })
 }
 
 fn connect_options(url: &str) -> Result<PgConnectOptions, OpenError> {

@@ -2,20 +2,27 @@
 //!
 //! Deleted rows are vacuumed at once, so that their place is free for the next ones. PostgreSQL keeps their
 //! bytes until that place is written over: in the table's file, and in the write-ahead log until its segments
-//! are used again. So the disk under the database must be encrypted, and archives of its log must not outlive
-//! the retention.
+//! are used again. They are sealed under keys that are destroyed; see `keys`. What outlives its key is sealed
+//! anew here.
 
+use hushpad_domain::ids::AccountId;
+use hushpad_domain::notification::NOTIFICATION_RETENTION;
 use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::writer::GroupError;
-use super::{credentials, replays, settlements};
+use super::{credentials, notifications, replays, settlements};
+use crate::keys::Keys;
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
 
 /// Sessions in one transaction of a purge: few milliseconds, so that waiting commits are not held up.
 const BATCH_SESSIONS: i64 = 200;
+
+/// Rows sealed anew in one transaction.
+const BATCH_MOVED: usize = 200;
 
 /// Forgets one batch of what is past its retention at `now`, if `epoch` is still the newest. Inside the
 /// writer's transaction.
@@ -26,6 +33,7 @@ pub(super) async fn batch(
     connection: &mut PgConnection,
     now: Timestamp,
     epoch: i64,
+    keys: &Keys,
 ) -> Result<Batch, GroupError> {
     let ours: Option<(i64,)> =
         sqlx::query_as("SELECT epoch FROM owner WHERE id = 1 AND epoch = $1 FOR SHARE")
@@ -38,13 +46,20 @@ pub(super) async fn batch(
     let sessions = before(now, SESSION_RETENTION);
     let (wiped, staying) = wipe(connection, now.as_micros(), sessions).await?;
     let removed = remove(connection, sessions).await?;
+    let moved = move_on(connection, keys, now).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     credentials::forget(connection, now).await?;
+    let told = before(now, NOTIFICATION_RETENTION);
+    let told = notifications::forget(connection, told, BATCH_REPLAYS).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
         sessions: staying.cast_unsigned() + removed.cast_unsigned(),
-        more: wiped == BATCH_SESSIONS || removed == BATCH_SESSIONS || replays == u64::from(BATCH_REPLAYS),
+        more: wiped == BATCH_SESSIONS
+            || removed == BATCH_SESSIONS
+            || told == u64::from(BATCH_REPLAYS)
+            || moved == BATCH_MOVED
+            || replays == u64::from(BATCH_REPLAYS),
     })
 }
 
@@ -67,7 +82,7 @@ async fn wipe(connection: &mut PgConnection, now: i64, removed: i64) -> Result<(
          ), wiped AS (
              DELETE FROM held WHERE session IN (SELECT guid FROM due)
          ), marked AS (
-             UPDATE session SET holds = FALSE WHERE guid IN (SELECT guid FROM due)
+             UPDATE session SET holds = FALSE, reference_tag = NULL WHERE guid IN (SELECT guid FROM due)
          )
          SELECT count(*), count(*) FILTER (WHERE ended_on > $3) FROM due",
     )
@@ -104,6 +119,57 @@ async fn remove(connection: &mut PgConnection, ended_on: i64) -> Result<i64, sql
     .bind(ended_on)
     .bind(BATCH_SESSIONS)
     .fetch_one(connection)
+    .await?;
+    Ok(count)
+}
+
+/// Seals anew what is under keys that are to go. Says how many rows.
+async fn move_on(connection: &mut PgConnection, keys: &Keys, now: Timestamp) -> Result<usize, sqlx::Error> {
+    let old = keys.to_be_moved(now);
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let rows: Vec<(Uuid, i64, Vec<u8>, String)> = sqlx::query_as(
+        "SELECT held.session, held.attempt, held.data, session.account
+           FROM held
+           JOIN session ON session.guid = held.session
+          WHERE substr(held.data, 1, 9) = ANY ($1)
+          LIMIT $2",
+    )
+    .bind(old)
+    .bind(i64::try_from(BATCH_MOVED).unwrap_or(i64::MAX))
+    .fetch_all(&mut *connection)
+    .await?;
+    let (mut sessions, mut attempts, mut data, mut tags) = (vec![], vec![], vec![], vec![]);
+    for (session, attempt, sealed, account) in rows {
+        let account = (attempt == 0).then_some(AccountId(account));
+        let Some(moved) = keys.moved(&sealed, account.as_ref()) else { continue };
+        sessions.push(session);
+        attempts.push(attempt);
+        data.push(moved.data);
+        tags.push(moved.reference);
+    }
+    let count = sessions.len();
+    sqlx::query(
+        "WITH new AS (
+             SELECT * FROM unnest($1::UUID[], $2::BIGINT[], $3::BYTEA[], $4::BYTEA[])
+                        AS new (session, attempt, data, tag)
+         ), tagged AS (
+             UPDATE session
+                SET reference_tag = new.tag
+               FROM new
+              WHERE session.guid = new.session AND new.tag IS NOT NULL
+         )
+         UPDATE held
+            SET data = new.data
+           FROM new
+          WHERE held.session = new.session AND held.attempt = new.attempt",
+    )
+    .bind(sessions)
+    .bind(attempts)
+    .bind(data)
+    .bind(tags)
+    .execute(connection)
     .await?;
     Ok(count)
 }

@@ -9,6 +9,7 @@ use hushpad_domain::time::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::keys::Keys;
 use crate::rows::{SessionRow, json, number, state_word};
 use crate::unavailable;
 
@@ -23,7 +24,7 @@ macro_rules! read_session {
                                 'id', attempt.id, 'no', no, 'amount_minor', amount_minor,
                                 'currency', currency, 'purpose', purpose, 'gateway', gateway,
                                 'intended_on', intended_on, 'updated_on', updated_on, 'state', state,
-                                'held', convert_from(answer.data, 'UTF8'),
+                                'held', encode(answer.data, 'hex'),
                                 'operations', (
                                     SELECT coalesce(json_agg(json_build_object(
                                                'id', operation.id, 'no', operation.no, 'kind', kind,
@@ -51,6 +52,7 @@ macro_rules! read_session {
 /// The account's session with this guid.
 pub(super) async fn by_guid(
     readers: &PgPool,
+    keys: &Keys,
     account: &AccountId,
     guid: SessionGuid,
 ) -> Result<Option<Session>, StoreUnavailable> {
@@ -60,12 +62,13 @@ pub(super) async fn by_guid(
         .fetch_optional(readers)
         .await
         .map_err(unavailable)?;
-    row.map(SessionRow::read).transpose()
+    row.map(|row| row.read(keys)).transpose()
 }
 
 /// The session with this guid on the secure side.
 pub(super) async fn by_provider(
     readers: &PgPool,
+    keys: &Keys,
     guid: ProviderSessionGuid,
 ) -> Result<Option<Session>, StoreUnavailable> {
     let row: Option<SessionRow> = sqlx::query_as(read_session!("session.provider = $1"))
@@ -73,32 +76,55 @@ pub(super) async fn by_provider(
         .fetch_optional(readers)
         .await
         .map_err(unavailable)?;
-    row.map(SessionRow::read).transpose()
+    row.map(|row| row.read(keys)).transpose()
+}
+
+/// The session with an attempt or an operation of this id.
+pub(super) async fn by_reference(
+    readers: &PgPool,
+    keys: &Keys,
+    reference: Uuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!(
+        "session.guid IN (SELECT attempt.session FROM attempt WHERE attempt.id = $1
+                          UNION ALL
+                          SELECT operation.session FROM operation WHERE operation.id = $1)"
+    ))
+    .bind(reference)
+    .fetch_optional(readers)
+    .await
+    .map_err(unavailable)?;
+    row.map(|row| row.read(keys)).transpose()
 }
 
 /// The sessions with these guids, of any account: only for what goes to their own account's webhook.
-pub(super) async fn by_guids(readers: &PgPool, guids: &[Uuid]) -> Result<Vec<Session>, StoreUnavailable> {
+pub(super) async fn by_guids(
+    readers: &PgPool,
+    keys: &Keys,
+    guids: &[Uuid],
+) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> = sqlx::query_as(read_session!("session.guid = ANY ($1)"))
         .bind(guids)
         .fetch_all(readers)
         .await
         .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// Every session that has not ended, oldest first.
-pub(super) async fn unfinished(readers: &PgPool) -> Result<Vec<Session>, StoreUnavailable> {
+pub(super) async fn unfinished(readers: &PgPool, keys: &Keys) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> =
         sqlx::query_as(read_session!("session.ended_on IS NULL ORDER BY created_on, session.guid"))
             .fetch_all(readers)
             .await
             .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// Every session that has ended and still has something to see to, oldest first.
 pub(super) async fn unsettled(
     readers: &PgPool,
+    keys: &Keys,
     not_charged_after: Timestamp,
 ) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> = sqlx::query_as(read_session!(
@@ -115,13 +141,14 @@ pub(super) async fn unsettled(
     .fetch_all(readers)
     .await
     .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// The account's sessions that the query asks for, newest first. Call, agent and the time of opening narrow the search
 /// by an index; a reference is looked for in what is still held, which is little.
 pub(super) async fn list(
     readers: &PgPool,
+    keys: &Keys,
     account: &AccountId,
     query: &SessionQuery,
 ) -> Result<Vec<Session>, StoreUnavailable> {
@@ -146,12 +173,8 @@ pub(super) async fn list(
                                                    AND substr(open.state, 1, 18) = '{\"state\":\"unknown\"')
                                    THEN 'unknown'
                                    ELSE 'none' END)
-                 AND ($11::TEXT IS NULL
-                      OR (coalesce(kept_until > $12, TRUE)
-                          AND EXISTS (SELECT 1
-                                        FROM json_each_text(convert_from(held.data, 'UTF8')::JSON) AS given
-                                       WHERE lower(given.key) = 'merchantreferencecode'
-                                         AND given.value = $11)))",
+                 AND ($11::BYTEA[] IS NULL
+                      OR (coalesce(kept_until > $12, TRUE) AND session.reference_tag = ANY ($11)))",
                 $narrowed,
                 " ORDER BY session.created_on DESC, session.guid DESC LIMIT $9"
             )
@@ -168,6 +191,8 @@ pub(super) async fn list(
         (None, None, Some(_)) => listed!(" AND session.agent = $2 AND $10::UUID IS NULL"),
         (None, None, None) => listed!(" AND $2::TEXT IS NULL AND $10::UUID IS NULL"),
     };
+    // A keyed hash, as the reference itself is sealed.
+    let tags = query.reference.as_deref().map(|reference| keys.reference_tags(account, reference));
     let after =
         query.after.unwrap_or(Place { created_on: Timestamp::from_micros(i64::MAX), guid: Uuid::max() });
     let rows: Vec<SessionRow> = sqlx::query_as(sql)
@@ -181,12 +206,12 @@ pub(super) async fn list(
         .bind(after.guid)
         .bind(i64::from(query.limit))
         .bind(query.call.map(|call| call.0))
-        .bind(query.reference.as_deref())
+        .bind(tags)
         .bind(query.now.as_micros())
         .fetch_all(readers)
         .await
         .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// The events of the account's session after number `after`.
@@ -220,4 +245,13 @@ pub(super) async fn events(
             })
         })
         .collect()
+}
+
+/// The beginnings of all that is sealed, each once: they name the keys in use.
+pub(super) async fn key_prefixes(readers: &PgPool) -> Result<Vec<Vec<u8>>, StoreUnavailable> {
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT DISTINCT substr(data, 1, 9) FROM held")
+        .fetch_all(readers)
+        .await
+        .map_err(unavailable)?;
+    Ok(rows.into_iter().map(|(prefix,)| prefix).collect())
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::sessions;
 use super::writer::GroupError;
 use crate::deliveries::{self, DeliveryRow, answer_text, oldest_of_each, state_columns, with_sessions};
+use crate::keys::Keys;
 use crate::unavailable;
 
 macro_rules! read_delivery {
@@ -30,6 +31,7 @@ macro_rules! read_delivery {
 /// What is due, with its sessions as they are a moment later.
 pub(super) async fn due(
     readers: &PgPool,
+    keys: &Keys,
     receiver: &Receiver,
     now: Timestamp,
     except: &[SessionGuid],
@@ -55,7 +57,7 @@ pub(super) async fn due(
         return Ok(Vec::new());
     }
     let sessions: Vec<Uuid> = due.iter().map(|delivery| delivery.session.0).collect();
-    let sessions = sessions::by_guids(readers, &sessions).await?;
+    let sessions = sessions::by_guids(readers, keys, &sessions).await?;
     Ok(with_sessions(due, sessions))
 }
 

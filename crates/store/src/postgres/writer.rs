@@ -4,6 +4,7 @@
 //! a job's values be refused by the database all the same, the group is taken back and each job is
 //! written alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
@@ -13,8 +14,9 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::retry::{Retries, is_own_fault};
-use super::{changes, clients, credentials, purge, replays, settlements, webhooks};
+use super::{changes, clients, credentials, notifications, purge, replays, settlements, webhooks};
 use crate::deliveries::DeliveryRow;
+use crate::keys::Keys;
 use crate::queue::{Failure, Job};
 use crate::writer::{Batch, Engine, Role};
 
@@ -29,6 +31,7 @@ pub(super) struct PostgresEngine {
     role: Role,
     /// Wiped rows have not been vacuumed.
     to_vacuum: bool,
+    keys: Arc<Keys>,
 }
 
 /// An error that ends a transaction.
@@ -97,8 +100,13 @@ impl Engine for PostgresEngine {
 }
 
 impl PostgresEngine {
-    pub(super) fn new(options: PgConnectOptions, connection: PgConnection, role: Role) -> Self {
-        Self { options, connection: Some(connection), role, to_vacuum: true }
+    pub(super) fn new(
+        options: PgConnectOptions,
+        connection: PgConnection,
+        role: Role,
+        keys: Arc<Keys>,
+    ) -> Self {
+        Self { options, connection: Some(connection), role, to_vacuum: true, keys }
     }
 
     /// Does the work in one transaction, again and again while the database takes it back for another's sake.
@@ -120,21 +128,22 @@ impl PostgresEngine {
 
     async fn try_once(&mut self, work: &mut Work<'_>) -> Result<(), GroupError> {
         let role = self.role;
+        let keys = Arc::clone(&self.keys);
         let connection = self.connected().await?;
         match work {
             // One statement is a transaction already.
-            Work::Group([job]) => apply(connection, job, role).await,
+            Work::Group([job]) => apply(connection, job, role, &keys).await,
             Work::Group(group) => {
                 run(connection, "BEGIN").await?;
                 for job in &mut **group {
-                    apply(connection, job, role).await?;
+                    apply(connection, job, role, &keys).await?;
                 }
                 Ok(run(connection, "COMMIT").await?)
             }
             Work::Purge(now, batch) => {
                 let Role::Owner { epoch } = role else { return Err(GroupError::Fenced) };
                 run(connection, "BEGIN").await?;
-                **batch = purge::batch(connection, *now, epoch).await?;
+                **batch = purge::batch(connection, *now, epoch, &keys).await?;
                 Ok(run(connection, "COMMIT").await?)
             }
         }
@@ -169,11 +178,16 @@ impl PostgresEngine {
 }
 
 /// Does one job and leaves its own answer in it, not to be given before the commit.
-async fn apply(connection: &mut PgConnection, job: &mut Job, role: Role) -> Result<(), GroupError> {
+async fn apply(
+    connection: &mut PgConnection,
+    job: &mut Job,
+    role: Role,
+    keys: &Keys,
+) -> Result<(), GroupError> {
     match job {
         Job::Commit(ask) => {
             ask.answer = Some(match role {
-                Role::Owner { epoch } => changes::apply(connection, &ask.question, epoch).await?,
+                Role::Owner { epoch } => changes::apply(connection, &ask.question, epoch, keys).await?,
                 Role::Guest => Err(CommitError::Fenced),
             });
         }
@@ -220,6 +234,18 @@ async fn apply(connection: &mut PgConnection, job: &mut Job, role: Role) -> Resu
             let (account, id, now) = &*ask.question;
             let row = webhooks::replay(connection, account, *id, *now).await?;
             ask.answer = Some(row.map(DeliveryRow::read).transpose());
+        }
+        Job::KeepNotifications(ask) => {
+            ask.answer = Some(match role {
+                Role::Owner { epoch } => notifications::keep(connection, &ask.question, epoch).await?,
+                Role::Guest => Err(Failure::Fenced.into()),
+            });
+        }
+        Job::NotificationTakenUp(ask) => {
+            ask.answer = Some(match role {
+                Role::Owner { epoch } => Ok(notifications::taken_up(connection, ask.question, epoch).await?),
+                Role::Guest => Err(Failure::Fenced.into()),
+            });
         }
         // Set aside before.
         Job::Purge(_) | Job::Close(_) => {}

@@ -14,9 +14,10 @@ use sqlx::SqliteConnection;
 use sqlx::error::ErrorKind;
 use sqlx::sqlite::SqliteArguments;
 
+use crate::keys::Keys;
 use crate::rows::{
     OperationColumns, Rewrite, StateColumns, StoredAnswer, WayColumns, attempt_state_text, changed_attempt,
-    changed_operations, changes_way, payment_data_text, purpose_word,
+    changed_operations, changes_way, purpose_word, reference_tag, sealed_payment_data,
 };
 
 /// One kind of change in its two settings.
@@ -46,9 +47,9 @@ macro_rules! open_session {
         "INSERT INTO held (data) VALUES ($20);
          INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
                               state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
-                              held)
+                              held, reference_tag)
          VALUES ($1, $13, $2, $14, $15, $16, $17, $18,
-                 $5, $6, $7, $8, $19, $9, $4, $10, $21, last_insert_rowid());"
+                 $5, $6, $7, $8, $19, $9, $4, $10, $21, last_insert_rowid(), $22);"
     };
 }
 
@@ -163,7 +164,7 @@ macro_rules! add_delivery {
 const OPEN: Sql = sql!(open_session!(), add_events!());
 /// A new session with a payment link.
 const OPEN_BY_LINK: Sql =
-    sql!(open_session!(), set_way!("$22", "$23", "$24", "$25", "$26", "$27"), add_events!());
+    sql!(open_session!(), set_way!("$23", "$24", "$25", "$26", "$27", "$28"), add_events!());
 /// A session that has changed, and how its payer gives the card.
 const ALTER_WAY: Sql = sql!(
     alter_session!(),
@@ -225,9 +226,10 @@ const ALTER_ANSWERED_OPERATIONS: Sql = sql!(
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
     change: &Change,
+    keys: &Keys,
 ) -> Result<Result<(), CommitError>, sqlx::Error> {
     // Who owns the store was asked when the transaction began.
-    match statement(change, None) {
+    match statement(change, None, keys) {
         Ok(Statement { sql, arguments }) => {
             run(connection, change, sql.grouped, arguments, "ROLLBACK TO change; RELEASE change").await
         }
@@ -243,8 +245,9 @@ pub(super) async fn apply_alone(
     connection: &mut SqliteConnection,
     change: &Change,
     epoch: i64,
+    keys: &Keys,
 ) -> Result<Result<(), CommitError>, sqlx::Error> {
-    match statement(change, Some(epoch)) {
+    match statement(change, Some(epoch), keys) {
         Ok(Statement { sql, arguments }) => run(connection, change, sql.alone, arguments, "ROLLBACK").await,
         Err(refused) => Ok(Err(CommitError::Unavailable(refused))),
     }
@@ -276,7 +279,7 @@ struct Statement {
     arguments: SqliteArguments,
 }
 
-fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnavailable> {
+fn statement(change: &Change, epoch: Option<i64>, keys: &Keys) -> Result<Statement, StoreUnavailable> {
     let attempt = changed_attempt(change)?;
     let operations = changed_operations(change)?;
     let mut query = Arguments::default();
@@ -285,7 +288,7 @@ fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnav
         if attempt.is_some() {
             return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
-        bind_new_session(&mut query, &change.after)?;
+        bind_new_session(&mut query, &change.after, keys)?;
         if !changes_way(change) {
             return Ok(Statement { sql: OPEN, arguments: query.0 });
         }
@@ -308,7 +311,7 @@ fn statement(change: &Change, epoch: Option<i64>) -> Result<Statement, StoreUnav
         None => None,
     };
     if let Some(held) = &held {
-        query.add(held.text()?.into_bytes())?;
+        query.add(held.sealed(keys)?)?;
     }
     if !operations.is_empty() {
         query.add(operations_text(&operations)?)?;
@@ -344,8 +347,8 @@ fn bind_session(query: &mut Arguments, change: &Change, epoch: Option<i64>) -> R
     query.add(epoch)
 }
 
-/// Parameters 13 to 21 of [`OPEN`].
-fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+/// Parameters 13 to 22 of [`OPEN`].
+fn bind_new_session(query: &mut Arguments, session: &Session, keys: &Keys) -> Result<(), StoreUnavailable> {
     let amount = session.amount();
     query.add(session.provider.0.as_bytes().as_slice())?;
     query.add(session.configuration.0)?;
@@ -354,11 +357,12 @@ fn bind_new_session(query: &mut Arguments, session: &Session) -> Result<(), Stor
     query.add(amount.minor())?;
     query.add(amount.currency().code())?;
     query.add(session.created_on.as_micros())?;
-    query.add(payment_data_text(&session.payment_data)?.into_bytes())?;
-    query.add(session.webhook)
+    query.add(sealed_payment_data(&session.payment_data, keys)?)?;
+    query.add(session.webhook)?;
+    query.add(reference_tag(session, keys)?)
 }
 
-/// Parameters 22 to 27 of [`OPEN_BY_LINK`], 14 to 19 of [`ALTER_WAY`].
+/// Parameters 23 to 28 of [`OPEN_BY_LINK`], 14 to 19 of [`ALTER_WAY`].
 fn bind_way(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
     let way = WayColumns::of(session);
     query.add(session.agent.as_str())?;

@@ -3,7 +3,9 @@
 mod changes;
 mod clients;
 mod credentials;
+mod logins;
 mod migrate;
+mod notifications;
 mod purge;
 mod replays;
 mod sessions;
@@ -14,29 +16,37 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ids::{
+    AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
+};
 use hushpad_domain::listing::SessionQuery;
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
+    Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use uuid::Uuid;
 
 use crate::Ownership;
 use crate::error::OpenError;
-use crate::queue::{Credential, Job, Queue};
+use crate::keys::{self, Keys};
+use crate::queue::{Credential, Job, Queue, ToldBy};
+use crate::schema::SchemaVersions;
 use crate::writer::{Role, Writer};
 use migrate::Schema;
 use writer::SqliteEngine;
@@ -57,6 +67,7 @@ const PAGE_BYTES: u32 = 4_096;
 pub struct SqliteStore {
     path: PathBuf,
     queue: Queue,
+    keys: Arc<Keys>,
     readers: SqlitePool,
 }
 
@@ -82,9 +93,19 @@ pub struct FileSizes {
 impl SqliteStore {
     /// Opens the store in the file at `path`, creates it if need be, and brings its schema up to date.
     ///
+    /// The keys of results are in `PATH-keys` beside it.
+    ///
     /// # Errors
     /// [`OpenError`]: what the operator must mend.
     pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
+        Self::open_with_keys(path, options, &beside(path, "-keys")).await
+    }
+
+    /// The same with the keys of results in a file elsewhere.
+    ///
+    /// # Errors
+    /// [`OpenError`]: what the operator must mend.
+    pub async fn open_with_keys(path: &Path, options: SqliteOptions, keys: &Path) -> Result<Self, OpenError> {
         let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
         create_private(path).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
         let mut lock = try_lock(path)?;
@@ -100,15 +121,19 @@ impl SqliteStore {
             Ownership::Guest | Ownership::Exclusive | Ownership::TakeOver => Schema::Upgrade,
         };
         migrate::migrate(&mut connection, path, schema).await?;
-        let role = match options.ownership {
+        let (role, keys) = match options.ownership {
             Ownership::Guest => {
                 lock = None;
-                Role::Guest
+                (Role::Guest, Keys::none())
             }
             Ownership::Exclusive | Ownership::TakeOver => {
-                Role::Owner { epoch: next_epoch(&mut connection).await.map_err(broken)? }
+                let epoch = next_epoch(&mut connection).await.map_err(broken)?;
+                let unreadable = |source| OpenError::ResultKeys { path: keys.to_owned(), source };
+                // Read after the epoch: an earlier owner writes under no other key any more.
+                (Role::Owner { epoch }, Keys::open(keys).map_err(unreadable)?)
             }
         };
+        let keys = Arc::new(keys);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .min_connections(1)
@@ -119,9 +144,10 @@ impl SqliteStore {
             .await
             .map_err(broken)?;
         let (queue, jobs) = Queue::new();
-        let engine = SqliteEngine::new(connect, options.size_max_bytes, connection, role, lock);
+        let engine =
+            SqliteEngine::new(connect, options.size_max_bytes, connection, role, lock, Arc::clone(&keys));
         tokio::spawn(Writer::new(engine, jobs).run());
-        Ok(Self { path: path.to_owned(), queue, readers })
+        Ok(Self { path: path.to_owned(), queue, keys, readers })
     }
 
     /// Writes what waits, then closes the file. Later calls are unavailable.
@@ -149,6 +175,35 @@ impl SqliteStore {
     }
 }
 
+/// Looks which schema the file has.
+///
+/// # Errors
+/// [`OpenError`]: what the operator must mend.
+pub(crate) async fn schema_versions(path: &Path) -> Result<SchemaVersions, OpenError> {
+    if !path.exists() {
+        return SchemaVersions::of(path.display().to_string(), 0, migrate::known());
+    }
+    let connection = connect_options(path).read_only(true).connect().await;
+    let mut connection = connection.map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
+    migrate::versions(&mut connection, path).await
+}
+
+/// Brings the file's schema up to date; nobody may have it open as its owner.
+///
+/// # Errors
+/// [`OpenError`]: what the operator must mend.
+pub(crate) async fn migrate_alone(path: &Path) -> Result<SchemaVersions, OpenError> {
+    create_private(path).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
+    let Some(lock) = try_lock(path)? else { return Err(OpenError::Owned { path: path.to_owned() }) };
+    let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let mut connection = connect_options(path).connect().await.map_err(broken)?;
+    let versions = migrate::versions(&mut connection, path).await?;
+    migrate::migrate(&mut connection, path, Schema::Upgrade).await?;
+    connection.close().await.map_err(broken)?;
+    drop(lock);
+    Ok(versions)
+}
+
 #[async_trait]
 impl Sessions for SqliteStore {
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
@@ -160,19 +215,19 @@ impl Sessions for SqliteStore {
         account: &AccountId,
         guid: SessionGuid,
     ) -> Result<Option<Session>, StoreUnavailable> {
-        sessions::by_guid(&self.readers, account, guid).await
+        sessions::by_guid(&self.readers, &self.keys, account, guid).await
     }
 
     async fn provider_session(&self, guid: ProviderSessionGuid) -> Result<Option<Session>, StoreUnavailable> {
-        sessions::by_provider(&self.readers, guid).await
+        sessions::by_provider(&self.readers, &self.keys, guid).await
     }
 
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable> {
-        sessions::unfinished(&self.readers).await
+        sessions::unfinished(&self.readers, &self.keys).await
     }
 
     async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable> {
-        sessions::unsettled(&self.readers, not_charged_after).await
+        sessions::unsettled(&self.readers, &self.keys, not_charged_after).await
     }
 
     async fn events(
@@ -189,11 +244,16 @@ impl Sessions for SqliteStore {
         account: &AccountId,
         query: &SessionQuery,
     ) -> Result<Vec<Session>, StoreUnavailable> {
-        sessions::list(&self.readers, account, query).await
+        sessions::list(&self.readers, &self.keys, account, query).await
     }
 
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
-        self.queue.ask(now, Job::Purge).await
+        // In this order: nothing under way when it is read seals under a key that is then unused.
+        keys::rotate(&self.keys, now).await;
+        let lost = self.queue.ask(now, Job::Purge).await?;
+        let used = sessions::key_prefixes(&self.readers).await?;
+        keys::destroy_unused(&self.keys, used, now).await;
+        Ok(lost)
     }
 }
 
@@ -228,6 +288,31 @@ impl Settlements for SqliteStore {
 }
 
 #[async_trait]
+impl Notifications for SqliteStore {
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<usize, StoreUnavailable> {
+        let told_by = ToldBy { gateway: gateway.clone(), told, now };
+        self.queue.ask(Box::new(told_by), Job::KeepNotifications).await
+    }
+
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
+        notifications::waiting(&self.readers, after, limit).await
+    }
+
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
+        self.queue.ask(number, Job::NotificationTakenUp).await
+    }
+
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable> {
+        sessions::by_reference(&self.readers, &self.keys, reference).await
+    }
+}
+
+#[async_trait]
 impl Credentials for SqliteStore {
     async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
         self.queue.ask(Box::new(Credential::Prove(proof)), Job::Credential).await
@@ -247,6 +332,22 @@ impl Credentials for SqliteStore {
 
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
         self.queue.ask(Box::new(Credential::AddSigningKey(key)), Job::Credential).await
+    }
+
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable> {
+        self.queue.ask(Box::new(Credential::PutLogin(login)), Job::Credential).await.map(|_| ())
+    }
+
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable> {
+        logins::find(&self.readers, account, agent).await
+    }
+
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable> {
+        logins::list(&self.readers).await
     }
 }
 
@@ -274,7 +375,7 @@ impl Webhooks for SqliteStore {
         except: &[SessionGuid],
         limit: u32,
     ) -> Result<Vec<(Delivery, Session)>, StoreUnavailable> {
-        webhooks::due(&self.readers, receiver, now, except, limit).await
+        webhooks::due(&self.readers, &self.keys, receiver, now, except, limit).await
     }
 
     async fn next_due(

@@ -9,7 +9,8 @@ use hushpad_domain::time::Timestamp;
 use sqlx::SqlitePool;
 use uuid::Uuid;
 
-use crate::rows::{SessionRow, json, state_word};
+use crate::keys::Keys;
+use crate::rows::{SessionRow, hex_list, json, state_word};
 use crate::unavailable;
 
 /// A session with everything that is kept of it, in one statement: so it is one moment's truth.
@@ -23,7 +24,7 @@ macro_rules! read_session {
                                 'id', lower(hex(attempt.id)), 'no', no, 'amount_minor', amount_minor,
                                 'currency', currency, 'purpose', purpose, 'gateway', gateway,
                                 'intended_on', intended_on, 'updated_on', updated_on, 'state', state,
-                                'held', CAST(answer.data AS TEXT),
+                                'held', hex(answer.data),
                                 'operations', json((
                                     SELECT json_group_array(json_object(
                                                'id', lower(hex(operation.id)), 'no', operation.no,
@@ -49,6 +50,7 @@ macro_rules! read_session {
 /// The account's session with this guid.
 pub(super) async fn by_guid(
     readers: &SqlitePool,
+    keys: &Keys,
     account: &AccountId,
     guid: SessionGuid,
 ) -> Result<Option<Session>, StoreUnavailable> {
@@ -58,12 +60,13 @@ pub(super) async fn by_guid(
         .fetch_optional(readers)
         .await
         .map_err(unavailable)?;
-    row.map(SessionRow::read).transpose()
+    row.map(|row| row.read(keys)).transpose()
 }
 
 /// The session with this guid on the secure side.
 pub(super) async fn by_provider(
     readers: &SqlitePool,
+    keys: &Keys,
     guid: ProviderSessionGuid,
 ) -> Result<Option<Session>, StoreUnavailable> {
     let row: Option<SessionRow> = sqlx::query_as(read_session!("session.provider = $1"))
@@ -71,32 +74,55 @@ pub(super) async fn by_provider(
         .fetch_optional(readers)
         .await
         .map_err(unavailable)?;
-    row.map(SessionRow::read).transpose()
+    row.map(|row| row.read(keys)).transpose()
+}
+
+/// The session with an attempt or an operation of this id.
+pub(super) async fn by_reference(
+    readers: &SqlitePool,
+    keys: &Keys,
+    reference: Uuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!(
+        "session.id IN (SELECT session FROM attempt WHERE id = $1
+                        UNION ALL
+                        SELECT session FROM operation WHERE id = $1)"
+    ))
+    .bind(reference.as_bytes().as_slice())
+    .fetch_optional(readers)
+    .await
+    .map_err(unavailable)?;
+    row.map(|row| row.read(keys)).transpose()
 }
 
 /// The sessions with these guids, of any account: only for what goes to their own account's webhook.
-pub(super) async fn by_guids(readers: &SqlitePool, guids: &str) -> Result<Vec<Session>, StoreUnavailable> {
+pub(super) async fn by_guids(
+    readers: &SqlitePool,
+    keys: &Keys,
+    guids: &str,
+) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> =
         sqlx::query_as(read_session!("session.guid IN (SELECT unhex(value) FROM json_each($1))"))
             .bind(guids)
             .fetch_all(readers)
             .await
             .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// Every session that has not ended, oldest first.
-pub(super) async fn unfinished(readers: &SqlitePool) -> Result<Vec<Session>, StoreUnavailable> {
+pub(super) async fn unfinished(readers: &SqlitePool, keys: &Keys) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> = sqlx::query_as(read_session!("session.ended_on IS NULL ORDER BY session.id"))
         .fetch_all(readers)
         .await
         .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// Every session that has ended and still has something to see to, oldest first.
 pub(super) async fn unsettled(
     readers: &SqlitePool,
+    keys: &Keys,
     not_charged_after: Timestamp,
 ) -> Result<Vec<Session>, StoreUnavailable> {
     let rows: Vec<SessionRow> = sqlx::query_as(read_session!(
@@ -113,13 +139,14 @@ pub(super) async fn unsettled(
     .fetch_all(readers)
     .await
     .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// The account's sessions that the query asks for, newest first. Call, agent and the time of opening narrow the search
 /// by an index; a reference is looked for in what is still held, which is little.
 pub(super) async fn list(
     readers: &SqlitePool,
+    keys: &Keys,
     account: &AccountId,
     query: &SessionQuery,
 ) -> Result<Vec<Session>, StoreUnavailable> {
@@ -146,10 +173,7 @@ pub(super) async fn list(
                                    ELSE 'none' END)
                  AND ($11 IS NULL
                       OR (coalesce(kept_until > $12, TRUE)
-                          AND EXISTS (SELECT 1
-                                        FROM json_each(CAST(held.data AS TEXT)) AS given
-                                       WHERE lower(given.key) = 'merchantreferencecode'
-                                         AND given.value = $11)))",
+                          AND session.reference_tag IN (SELECT unhex(value) FROM json_each($11))))",
                 $narrowed,
                 " ORDER BY session.created_on DESC, session.guid DESC LIMIT $9"
             )
@@ -166,6 +190,8 @@ pub(super) async fn list(
         (None, None, Some(_)) => listed!(" AND session.agent = $2 AND $10 IS NULL"),
         (None, None, None) => listed!(" AND $2 IS NULL AND $10 IS NULL"),
     };
+    // A keyed hash, as the reference itself is sealed.
+    let tags = query.reference.as_deref().map(|reference| keys.reference_tags(account, reference));
     let after =
         query.after.unwrap_or(Place { created_on: Timestamp::from_micros(i64::MAX), guid: Uuid::max() });
     let rows: Vec<SessionRow> = sqlx::query_as(sql)
@@ -179,12 +205,12 @@ pub(super) async fn list(
         .bind(after.guid.as_bytes().as_slice())
         .bind(i64::from(query.limit))
         .bind(query.call.as_ref().map(|call| call.0.as_bytes().as_slice()))
-        .bind(query.reference.as_deref())
+        .bind(tags.map(|tags| hex_list(&tags)))
         .bind(query.now.as_micros())
         .fetch_all(readers)
         .await
         .map_err(unavailable)?;
-    rows.into_iter().map(SessionRow::read).collect()
+    rows.into_iter().map(|row| row.read(keys)).collect()
 }
 
 /// The events of the account's session after number `after`.
@@ -214,4 +240,14 @@ pub(super) async fn events(
             Ok(Event { seq, at: Timestamp::from_micros(at), kind: json("an event", kind.as_bytes())? })
         })
         .collect()
+}
+
+/// The beginnings of all that is sealed, each once: they name the keys in use.
+pub(super) async fn key_prefixes(readers: &SqlitePool) -> Result<Vec<Vec<u8>>, StoreUnavailable> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT DISTINCT substr(data, 1, 9) FROM held WHERE substr(data, 1, 1) = x'01'")
+            .fetch_all(readers)
+            .await
+            .map_err(unavailable)?;
+    Ok(rows.into_iter().map(|(prefix,)| prefix).collect())
 }

@@ -10,6 +10,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use super::sessions;
 use crate::deliveries::{self, DeliveryRow, answer_text, oldest_of_each, state_columns, with_sessions};
+use crate::keys::Keys;
 use crate::unavailable;
 
 macro_rules! read_delivery {
@@ -29,6 +30,7 @@ macro_rules! read_delivery {
 /// What is due, with its sessions as they are a moment later.
 pub(super) async fn due(
     readers: &SqlitePool,
+    keys: &Keys,
     receiver: &Receiver,
     now: Timestamp,
     except: &[SessionGuid],
@@ -54,7 +56,7 @@ pub(super) async fn due(
         return Ok(Vec::new());
     }
     let guids: Vec<SessionGuid> = due.iter().map(|delivery| delivery.session).collect();
-    let sessions = sessions::by_guids(readers, &guids_text(&guids)).await?;
+    let sessions = sessions::by_guids(readers, keys, &guids_text(&guids)).await?;
     Ok(with_sessions(due, sessions))
 }
 

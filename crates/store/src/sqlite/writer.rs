@@ -1,6 +1,7 @@
 //! The writing connection to the file: each group in one transaction, one `fsync` for all.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
 use hushpad_domain::time::Timestamp;
@@ -8,8 +9,11 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tracing::{info, warn};
 
-use super::{PAGE_BYTES, changes, clients, credentials, purge, replays, settlements, webhooks};
+use super::{
+    PAGE_BYTES, changes, clients, credentials, notifications, purge, replays, settlements, webhooks,
+};
 use crate::deliveries::DeliveryRow;
+use crate::keys::Keys;
 use crate::queue::{Failure, Job};
 use crate::unavailable;
 use crate::writer::{Batch, Engine, Role};
@@ -25,6 +29,7 @@ pub(super) struct SqliteEngine {
     /// Wiped data may still lie in the write-ahead log.
     log_to_empty: bool,
     lock: Option<File>,
+    keys: Arc<Keys>,
 }
 
 /// An error that ends a group.
@@ -97,9 +102,10 @@ impl SqliteEngine {
         connection: SqliteConnection,
         role: Role,
         lock: Option<File>,
+        keys: Arc<Keys>,
     ) -> Self {
         // What the last process wiped may not have left the log.
-        Self { options, size_max_bytes, connection: Some(connection), role, log_to_empty: true, lock }
+        Self { options, size_max_bytes, connection: Some(connection), role, log_to_empty: true, lock, keys }
     }
 
     /// The bound of the file's size that holds for this group.
@@ -110,9 +116,10 @@ impl SqliteEngine {
     async fn try_write(&mut self, group: &mut [Job]) -> Result<(), GroupError> {
         let role = self.role;
         let bound = self.bound(group);
+        let keys = Arc::clone(&self.keys);
         if let ([Job::Commit(ask)], Role::Owner { epoch }) = (&mut *group, role) {
             let connection = self.connected(bound).await?;
-            ask.answer = Some(changes::apply_alone(connection, &ask.question, epoch).await?);
+            ask.answer = Some(changes::apply_alone(connection, &ask.question, epoch, &keys).await?);
             return Ok(());
         }
         let connection = self.begin(bound).await?;
@@ -120,7 +127,7 @@ impl SqliteEngine {
             match job {
                 Job::Commit(ask) => {
                     ask.answer = Some(match role {
-                        Role::Owner { .. } => changes::apply(connection, &ask.question).await?,
+                        Role::Owner { .. } => changes::apply(connection, &ask.question, &keys).await?,
                         Role::Guest => Err(CommitError::Fenced),
                     });
                 }
@@ -165,6 +172,18 @@ impl SqliteEngine {
                     let row = webhooks::replay(connection, account, *id, *now).await?;
                     ask.answer = Some(row.map(DeliveryRow::read).transpose());
                 }
+                Job::KeepNotifications(ask) => {
+                    ask.answer = Some(match role {
+                        Role::Owner { .. } => notifications::keep(connection, &ask.question).await?,
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
+                }
+                Job::NotificationTakenUp(ask) => {
+                    ask.answer = Some(match role {
+                        Role::Owner { .. } => Ok(notifications::taken_up(connection, ask.question).await?),
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
+                }
                 // Set aside before.
                 Job::Purge(_) | Job::Close(_) => {}
             }
@@ -177,8 +196,9 @@ impl SqliteEngine {
         if self.role == Role::Guest {
             return Err(GroupError::Fenced);
         }
+        let keys = Arc::clone(&self.keys);
         let connection = self.begin(None).await?;
-        let batch = purge::batch(connection, now).await?;
+        let batch = purge::batch(connection, now, &keys).await?;
         commit(connection).await?;
         Ok(batch)
     }

@@ -1,9 +1,9 @@
 //! Lists of sessions, and what clients prove themselves with: the same in every engine.
 
 use hushpad_domain::attempt::Unknown;
-use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
-use hushpad_domain::ids::{AgentId, ClientId, SessionGuid};
+use hushpad_domain::client::{ApiClient, ClientCertificate};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::ids::{AccountId, AgentId, ClientId, SessionGuid};
 use hushpad_domain::listing::{Place, SessionQuery, StateName};
 use hushpad_domain::session::{Outcome, Session};
 
@@ -109,6 +109,8 @@ pub(crate) async fn two_secrets_are_kept_while_one_is_changed<E: Engine>() {
         secret_hash: [1; 32],
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label: String::new(),
         created_on: minute(0),
         revoked_on: None,
@@ -122,6 +124,15 @@ pub(crate) async fn two_secrets_are_kept_while_one_is_changed<E: Engine>() {
     assert!(ports.credentials.prove(ClientProof::PublicKey(id.clone(), Some([3; 32]))).await.unwrap());
     let one = ApiClient { old_secret_hash: None, public_key: Some([3; 32]), ..both };
     assert_eq!(stored().await, one);
+    for certificate in [
+        Some(ClientCertificate::Name("api.shop.example".to_owned())),
+        Some(ClientCertificate::Thumbprint([0xA5; 32])),
+        None,
+    ] {
+        let proof = ClientProof::Certificate(id.clone(), certificate.clone());
+        assert!(ports.credentials.prove(proof).await.unwrap());
+        assert_eq!(stored().await, ApiClient { certificate, ..one.clone() });
+    }
     ports.clients.revoke(&id, minute(1)).await.unwrap();
     assert!(!ports.credentials.prove(ClientProof::NewSecret(id.clone(), [4; 32])).await.unwrap());
     let nobody = ClientId("nobody".to_owned());
@@ -153,4 +164,27 @@ pub(crate) async fn signing_keys_are_numbered_once<E: Engine>() {
     assert!(!ports.credentials.add_signing_key(key(1, 9)).await.unwrap());
     assert!(ports.credentials.add_signing_key(key(2, 5)).await.unwrap());
     assert_eq!(ports.credentials.signing_keys().await.unwrap(), [key(1, 3), key(2, 5)]);
+}
+
+pub(crate) async fn agents_sign_in_by_what_was_put_last<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let login = |account: &str, agent: &str, at| AgentLogin {
+        account: AccountId(account.to_owned()),
+        agent: AgentId(agent.to_owned()),
+        password_hash: format!("$argon2id${at}"),
+        since: minute(at),
+        revoked_on: None,
+    };
+    let (one, other) = (login("acme", "A1", 1), login("globex", "A1", 2));
+    ports.credentials.put_login(other.clone()).await.unwrap();
+    ports.credentials.put_login(one.clone()).await.unwrap();
+    assert_eq!(ports.credentials.logins().await.unwrap(), [one.clone(), other.clone()]);
+    let next = AgentLogin { revoked_on: Some(minute(4)), ..login("acme", "A1", 3) };
+    ports.credentials.put_login(next.clone()).await.unwrap();
+    let ports = engine.open().await;
+    assert_eq!(ports.credentials.login(&one.account, &one.agent).await.unwrap(), Some(next));
+    assert_eq!(ports.credentials.login(&other.account, &other.agent).await.unwrap(), Some(other));
+    let nobody = AgentId("A2".to_owned());
+    assert_eq!(ports.credentials.login(&one.account, &nobody).await.unwrap(), None);
 }

@@ -11,16 +11,18 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use hushpad_domain::ids::ClientId;
 
 use super::Api;
+use crate::PeerCertificate;
 use crate::error::ApiError;
 use crate::rate::{Allowances, Left};
-use crate::tokens::{Access, read_access};
+use crate::tokens::{Access, AccessFault, read_access};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Lets a request through with what its token says among its extensions, or not at all.
 pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let access = match access(&api, request.headers()).await {
+    let shown = request.extensions().get::<PeerCertificate>().map(|shown| shown.thumbprint);
+    let access = match access(&api, request.headers(), shown).await {
         Ok(access) => access,
         Err(error) => return error.into_response(),
     };
@@ -39,7 +41,7 @@ pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request,
 }
 
 /// The token is taken from the header only: never from the query string or the body (RFC 9700, 4.3.2).
-async fn access(api: &Api, headers: &HeaderMap) -> Result<Arc<Access>, ApiError> {
+async fn access(api: &Api, headers: &HeaderMap, shown: Option<[u8; 32]>) -> Result<Arc<Access>, ApiError> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else {
         return Err(ApiError::TokenMissing);
@@ -49,7 +51,12 @@ async fn access(api: &Api, headers: &HeaderMap) -> Result<Arc<Access>, ApiError>
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(ApiError::TokenMissing);
     }
-    read_access(&api.parts, &api.verified, token.trim()).await.map_err(ApiError::Token)
+    let access = read_access(&api.parts, &api.verified, token.trim()).await.map_err(ApiError::Token)?;
+    // A stolen token without its certificate's key opens nothing (RFC 8705, 3).
+    match access.certificate {
+        Some(bound) if shown != Some(bound) => Err(ApiError::Token(AccessFault::Invalid)),
+        Some(_) | None => Ok(access),
+    }
 }
 
 /// draft-ietf-httpapi-ratelimit-headers-10.

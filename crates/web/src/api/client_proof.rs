@@ -1,13 +1,14 @@
-//! How a client proves that it is one: by its secret in the form or by HTTP Basic (RFC 6749, 2.3), or by an assertion
-//! that it signed (`private_key_jwt`: RFC 7523, OpenID Connect Core 9).
+//! How a client proves that it is one: by its secret in the form or by HTTP Basic (RFC 6749, 2.3), by an assertion
+//! that it signed (`private_key_jwt`: RFC 7523, OpenID Connect Core 9), or by its certificate (RFC 8705).
 
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
-use hushpad_domain::client::ApiClient;
+use http::request::Parts;
+use hushpad_domain::client::{ApiClient, ClientCertificate};
 use hushpad_domain::credentials::Spent;
 use hushpad_domain::ids::ClientId;
 use hushpad_domain::ports::StoreUnavailable;
@@ -17,9 +18,9 @@ use subtle::ConstantTimeEq;
 
 use super::token::{Form, TokenError};
 use super::{Api, TOKEN_PATH};
-use crate::WebParts;
 use crate::jwt::{unverified_claims, verify_assertion};
 use crate::keys::hash_client_secret;
+use crate::{PeerCertificate, WebParts};
 
 /// Longer than any id and secret that we make.
 const CREDENTIAL_CHARS_MAX: usize = 256;
@@ -31,17 +32,18 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 enum Proof {
     Secret { secret: String, basic: bool },
     Assertion(String),
+    Certificate(PeerCertificate),
 }
 
 /// The client that sent this request.
 pub(super) async fn authenticate(
     api: &Api,
-    headers: &HeaderMap,
+    head: &Parts,
     form: &Form,
     source: Option<IpAddr>,
 ) -> Result<ApiClient, TokenError> {
     let WebParts { clients, world, .. } = &*api.parts;
-    let (id, proof) = presented(headers, form)?;
+    let (id, proof) = presented(head, form)?;
     let basic = matches!(proof, Proof::Secret { basic: true, .. });
     api.token_failures.check(&id, source, world.now()).map_err(TokenError::TooManyFailures)?;
     // An unknown or revoked client costs what a known one costs: one look-up, one hash, one comparison.
@@ -50,6 +52,7 @@ pub(super) async fn authenticate(
     let proved = match &proof {
         Proof::Secret { secret, .. } => is_secret_of(api, known.as_ref(), secret),
         Proof::Assertion(assertion) => is_assertion_of(api, known.as_ref(), assertion).await?,
+        Proof::Certificate(shown) => is_certificate_of(known.as_ref(), shown),
     };
     match known {
         Some(client) if proved => Ok(client),
@@ -61,12 +64,31 @@ pub(super) async fn authenticate(
     }
 }
 
+/// The public client that this request names, when it brings no proof: a page in a browser has none.
+pub(super) async fn public_client(
+    api: &Api,
+    head: &Parts,
+    form: &Form,
+    source: Option<IpAddr>,
+) -> Result<Option<ApiClient>, TokenError> {
+    let proved = head.headers.contains_key(AUTHORIZATION)
+        || form.get("client_secret").is_some()
+        || form.get("client_assertion").is_some();
+    let Some(id) = form.get("client_id").filter(|id| !proved && id.len() <= CREDENTIAL_CHARS_MAX) else {
+        return Ok(None);
+    };
+    let id = ClientId(id.to_owned());
+    api.token_failures.check(&id, source, api.parts.world.now()).map_err(TokenError::TooManyFailures)?;
+    let known = api.parts.clients.client(&id).await.map_err(unavailable)?;
+    Ok(known.filter(|client| client.is_public() && client.revoked_on.is_none()))
+}
+
 /// In one way, not in two (RFC 6749, 2.3).
-fn presented(headers: &HeaderMap, form: &Form) -> Result<(ClientId, Proof), TokenError> {
+fn presented(head: &Parts, form: &Form) -> Result<(ClientId, Proof), TokenError> {
     let id = form.get("client_id");
     let assertion =
         form.get("client_assertion").map(|assertion| (assertion, form.get("client_assertion_type")));
-    let (id, proof) = match (headers.get(AUTHORIZATION), form.get("client_secret"), assertion) {
+    let (id, proof) = match (head.headers.get(AUTHORIZATION), form.get("client_secret"), assertion) {
         (Some(value), None, None) => {
             let (basic_id, secret) = basic_pair(value).ok_or(TokenError::InvalidClient { basic: true })?;
             if id.is_some_and(|id| id != basic_id) {
@@ -89,12 +111,16 @@ fn presented(headers: &HeaderMap, form: &Form) -> Result<(ClientId, Proof), Toke
         (None, None, Some(_)) => {
             return Err(TokenError::InvalidRequest("client_assertion_type is not known"));
         }
-        (None, None, None) => return Err(TokenError::InvalidClient { basic: false }),
+        (None, None, None) => {
+            let shown = head.extensions.get::<PeerCertificate>();
+            let (id, shown) = id.zip(shown).ok_or(TokenError::InvalidClient { basic: false })?;
+            (id.to_owned(), Proof::Certificate(shown.clone()))
+        }
         (_, _, _) => return Err(TokenError::InvalidRequest("client credentials given twice")),
     };
     let secret_chars = match &proof {
         Proof::Secret { secret, .. } => secret.len(),
-        Proof::Assertion(_) => 0,
+        Proof::Assertion(_) | Proof::Certificate(_) => 0,
     };
     if id.len() > CREDENTIAL_CHARS_MAX || secret_chars > CREDENTIAL_CHARS_MAX {
         return Err(TokenError::InvalidClient { basic: matches!(proof, Proof::Secret { basic: true, .. }) });
@@ -109,6 +135,14 @@ fn is_secret_of(api: &Api, client: Option<&ApiClient>, secret: &str) -> bool {
     let older = client.and_then(|client| client.old_secret_hash).unwrap_or([0; 32]);
     // Both are compared, whatever the first gives. No secret has a hash of zeros.
     bool::from(presented.ct_eq(&newest) | presented.ct_eq(&older))
+}
+
+fn is_certificate_of(client: Option<&ApiClient>, shown: &PeerCertificate) -> bool {
+    match client.and_then(|client| client.certificate.as_ref()) {
+        Some(ClientCertificate::Thumbprint(known)) => bool::from(known.ct_eq(&shown.thumbprint)),
+        Some(ClientCertificate::Name(name)) => (shown.is_named)(name),
+        None => false,
+    }
 }
 
 /// Claims of a client's assertion (RFC 7523, section 3).
@@ -151,14 +185,14 @@ async fn is_assertion_of(api: &Api, client: Option<&ApiClient>, assertion: &str)
     parts.credentials.spend(Spent { hash, expires_on }).await.map_err(unavailable)
 }
 
-/// The issuer, or the token endpoint by either of its paths.
+/// The issuer, or the token endpoint by any of its addresses.
 fn is_for_us(parts: &WebParts, audience: &Audience) -> bool {
-    let base = &parts.settings.api_base_url;
+    let settings = &parts.settings;
+    let bases = || std::iter::once(&settings.api_base_url).chain(&settings.certificates_base_url);
+    let is_endpoint = |path: &str| path.eq_ignore_ascii_case(TOKEN_PATH) || path == "/oauth/token";
     let ours = |name: &str| {
-        name == parts.settings.issuer
-            || name
-                .strip_prefix(base.as_str())
-                .is_some_and(|path| path.eq_ignore_ascii_case(TOKEN_PATH) || path == "/oauth/token")
+        name == settings.issuer
+            || bases().any(|base| name.strip_prefix(base.as_str()).is_some_and(is_endpoint))
     };
     match audience {
         Audience::One(name) => ours(name),

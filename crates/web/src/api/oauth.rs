@@ -9,12 +9,14 @@ use hushpad_domain::credentials::Spent;
 use hushpad_domain::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::client_proof::authenticate;
+use super::client_proof::{authenticate, public_client};
 use super::endpoint::{Access, Endpoint, Operation};
 use super::json::json_reply;
-use super::token::{TokenError, not_stored, read_form, source_of};
+use super::token::{GRANT_TYPES, TokenError, not_stored, read_form, source_of};
 use super::{Api, TOKEN_PATH};
 use crate::error::ApiError;
+use crate::page::SIGN_IN_PATH;
+use crate::sign_in::{GrantFault, sign_in_of};
 use crate::tokens::{know_keys, verify_access};
 use crate::verified::TokenHash;
 
@@ -23,7 +25,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let text = json!({"type": "string"});
     let revoke = Operation::new(
         "revoke",
-        "Revoke an access token (RFC 7009). What is no token of the client is no mistake: it is of no use already.",
+        "Revoke a token (RFC 7009); with a refresh token, all that came of its sign-in. What is no token of the client is \
+         no mistake: it is of no use already.",
     )
     .form(
         &json!({
@@ -35,7 +38,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             },
         }),
         &json!({
-            "token": "an access token",
+            "token": "a token",
             "client_id": "the client's id",
             "client_secret": "the client's secret",
         }),
@@ -65,9 +68,15 @@ async fn revoke_token(State(api): State<Arc<Api>>, request: Request) -> Response
 async fn revoke(api: &Api, request: Request) -> Result<(), TokenError> {
     let source = source_of(&request);
     let (head, form) = read_form(request).await?;
-    let client = authenticate(api, &head.headers, &form, source).await?;
+    let client = match public_client(api, &head, &form, source).await? {
+        Some(client) => client,
+        None => authenticate(api, &head, &form, source).await?,
+    };
     let token = form.get("token").ok_or(TokenError::InvalidRequest("token is missing"))?;
     let parts = &api.parts;
+    if let Some(sign_in) = sign_in_of(parts, &client.id, token) {
+        return Ok(sign_in.end(parts).await.map_err(GrantFault::from)?);
+    }
     // Another client's token is not this one's to revoke; it is not even told that it exists.
     let Ok(access) = verify_access(parts, token).await else { return Ok(()) };
     if access.principal.client != client.id {
@@ -90,21 +99,38 @@ async fn metadata_reply(State(api): State<Arc<Api>>) -> Response {
 fn metadata(api: &Api) -> Value {
     let settings = &api.parts.settings;
     let base = &settings.api_base_url;
-    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
-    json!({
+    let mut methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
+    if settings.certificates_base_url.is_some() {
+        methods.extend(["tls_client_auth", "self_signed_tls_client_auth"]);
+    }
+    // Public clients have nothing to prove themselves by.
+    methods.push("none");
+    let mut metadata = json!({
         "issuer": settings.issuer,
+        "authorization_endpoint": format!("{}{SIGN_IN_PATH}", settings.page_base_url),
         "token_endpoint": format!("{base}{TOKEN_PATH}"),
         "jwks_uri": format!("{base}/.well-known/jwks.json"),
         "revocation_endpoint": format!("{base}/oauth/revoke"),
         "scopes_supported": [SCOPE_GLOBALPCI],
-        "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "grant_types_supported": GRANT_TYPES,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ["EdDSA"],
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ["EdDSA"],
         "service_documentation": format!("{base}/docs"),
-    })
+    });
+    if let Some(base) = &settings.certificates_base_url {
+        metadata["tls_client_certificate_bound_access_tokens"] = json!(true);
+        metadata["mtls_endpoint_aliases"] = json!({
+            "token_endpoint": format!("{base}{TOKEN_PATH}"),
+            "revocation_endpoint": format!("{base}/oauth/revoke"),
+        });
+    }
+    metadata
 }
 
 async fn keys_reply(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {

@@ -67,6 +67,7 @@ pub(super) fn schemas() -> Value {
         ),
         "Attempt": attempt(),
         "OperationRequest": operation_request(),
+        "ChargeRequest": charge_request(),
         "Operation": operation(),
         "Event": event(),
         "Events": object(
@@ -87,7 +88,13 @@ pub(super) fn schemas() -> Value {
 fn token() -> Value {
     object(
         &["access_token", "expires_in", "token_type"],
-        json!({"access_token": text(), "expires_in": {"const": 7200}, "token_type": {"const": "Bearer"}}),
+        json!({
+            "access_token": text(),
+            "expires_in": {"enum": [7200, 900], "description": "900 for a browser's token."},
+            "token_type": {"const": "Bearer"},
+            "refresh_token": {"type": "string", "description": "Only for a browser; good once."},
+            "scope": text(),
+        }),
     )
 }
 
@@ -284,13 +291,32 @@ fn operation_request() -> Value {
     )
 }
 
+fn charge_request() -> Value {
+    object(
+        &["initiator", "storedCard", "paymentData"],
+        json!({
+            "initiator": {"enum": ["customer", "merchant"], "description": "Who starts this payment."},
+            "storedCard": object(&["token"], json!({
+                "token": {"type": "string", "description": "As an earlier attempt gave it in storedCard."},
+                "networkTransactionId": {
+                    "type": ["string", "null"],
+                    "description": "The schemes want the first payment named, where it is known.",
+                },
+            })),
+            "paymentData": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
+            "accountConfigurationId": {"type": "integer", "minimum": 0},
+            "agentId": {"type": "string", "description": "Without it, the API client."},
+        }),
+    )
+}
+
 fn operation() -> Value {
     object(
         &["operation", "kind", "state", "amount", "currency", "createdOn", "lastUpdatedOn"],
         json!({
             "operation": {"type": "integer", "minimum": 1},
             "kind": {"enum": ["capture", "void", "refund", "reverse"]},
-            "state": {"enum": ["processing", "notSent", "unknown", "done", "refused"]},
+            "state": {"enum": ["processing", "notSent", "unknown", "accepted", "done", "refused", "failed"]},
             "amount": text(),
             "currency": text(),
             "createdOn": moment(),
@@ -316,6 +342,7 @@ fn event() -> Value {
             "amount": {"type": "object", "properties": {"minor": {"type": "integer"}, "currency": text()}},
             "approved": {"type": "object", "properties": {"minor": {"type": "integer"}, "currency": text()}},
             "charged": {"type": "boolean"},
+            "undoing": {"enum": ["asked", "accepted", "failed"]},
             "reference": text(),
             "state": text(),
             "outcome": text(),

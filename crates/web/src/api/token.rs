@@ -1,4 +1,5 @@
-//! `POST /Auth/connect/token`: client credentials (RFC 6749, 4.4).
+//! `POST /Auth/connect/token`: client credentials (RFC 6749, 4.4), and what comes of an agent's sign-in: authorization
+//! codes with PKCE (RFC 7636) and refresh tokens.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,19 +10,22 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use hushpad_domain::client::SCOPE_GLOBALPCI;
+use hushpad_domain::client::{ApiClient, SCOPE_GLOBALPCI};
 use hushpad_domain::ids::ClientId;
 use hushpad_domain::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::client_proof::authenticate;
+use super::client_proof::{authenticate, public_client};
 use super::endpoint::{Access, Endpoint, Operation};
 use super::{Api, TOKEN_PATH, read_body};
-use crate::Source;
 use crate::error::ApiError;
 use crate::rate::{Allowances, Exhausted};
-use crate::tokens::{ACCESS_TOKEN_LIFE, issue_access, know_keys};
+use crate::sign_in::{BROWSER_TOKEN_LIFE, GrantFault, SignIn, issue_refresh, redeem_code, redeem_refresh};
+use crate::tokens::{ACCESS_TOKEN_LIFE, Grant, issue_access, know_keys};
+use crate::{PeerCertificate, Source, WebParts};
 
+/// What `grant_type` may be.
+pub(super) const GRANT_TYPES: [&str; 3] = ["client_credentials", "authorization_code", "refresh_token"];
 /// Four parameters and a Basic pair fit many times.
 const FORM_BYTES_MAX: usize = 8 * 1024;
 
@@ -64,6 +68,8 @@ pub(super) enum TokenError {
     InvalidClient { basic: bool },
     UnsupportedGrantType,
     InvalidScope,
+    InvalidGrant,
+    UnauthorizedClient,
     TooManyFailures(Exhausted),
     Unavailable,
 }
@@ -74,15 +80,20 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         let text = json!({"type": "string"});
         Operation::new(
             id,
-            "Get an access token (RFC 6749, client credentials). The path of Auth/connect/token counts in any case.",
+            "Get an access token (RFC 6749): a back end by its credentials, a browser by the code of an agent's sign-in \
+             or by its refresh token. The path of Auth/connect/token counts in any case.",
         )
         .form(
             &json!({
                 "type": "object",
-                "required": ["grant_type", "scope"],
+                "required": ["grant_type"],
                 "properties": {
-                    "grant_type": {"const": "client_credentials"},
-                    "scope": {"const": SCOPE_GLOBALPCI},
+                    "grant_type": {"enum": GRANT_TYPES},
+                    "scope": {"const": SCOPE_GLOBALPCI, "description": "Must be there with client_credentials."},
+                    "code": text,
+                    "redirect_uri": text,
+                    "code_verifier": text,
+                    "refresh_token": text,
                     "client_id": text,
                     "client_secret": text,
                     "client_assertion": text,
@@ -106,13 +117,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// Gives a token to a client that proves itself.
 pub(super) async fn issue(State(api): State<Arc<Api>>, request: Request) -> Response {
-    not_stored(exchange(&api, request).await.map(|token| {
-        json!({
-            "access_token": token,
-            "expires_in": ACCESS_TOKEN_LIFE.as_secs(),
-            "token_type": "Bearer",
-        })
-    }))
+    not_stored(exchange(&api, request).await)
 }
 
 /// An answer that nobody may keep.
@@ -127,23 +132,76 @@ pub(super) fn not_stored(outcome: Result<Value, TokenError>) -> Response {
     response
 }
 
-async fn exchange(api: &Api, request: Request) -> Result<String, TokenError> {
+async fn exchange(api: &Api, request: Request) -> Result<Value, TokenError> {
     let source = source_of(&request);
     let (head, form) = read_form(request).await?;
-    let client = authenticate(api, &head.headers, &form, source).await?;
-    match form.get("grant_type") {
-        Some("client_credentials") => {}
+    let parts = &*api.parts;
+    let client = match public_client(api, &head, &form, source).await? {
+        Some(client) => client,
+        None => authenticate(api, &head, &form, source).await?,
+    };
+    let sign_in = match form.get("grant_type") {
+        Some("client_credentials") if client.is_public() => return Err(TokenError::UnauthorizedClient),
+        Some("client_credentials") => None,
+        Some("authorization_code" | "refresh_token") if !client.is_public() => {
+            return Err(TokenError::UnauthorizedClient);
+        }
+        Some("authorization_code") => Some(by_code(parts, &client, &form).await?),
+        Some("refresh_token") => Some(by_refresh(parts, &client, &form).await?),
         Some(_) => return Err(TokenError::UnsupportedGrantType),
         None => return Err(TokenError::InvalidRequest("grant_type is missing")),
+    };
+    match form.get("scope") {
+        Some(SCOPE_GLOBALPCI) => {}
+        None if sign_in.is_some() => {}
+        Some(_) | None => return Err(TokenError::InvalidScope),
     }
-    if form.get("scope") != Some(SCOPE_GLOBALPCI) {
-        return Err(TokenError::InvalidScope);
-    }
-    know_keys(&api.parts).await.map_err(|error| {
+    know_keys(parts).await.map_err(|error| {
         tracing::error!(%error, "the signing keys cannot be read");
         TokenError::Unavailable
     })?;
-    Ok(issue_access(&api.parts, &client))
+    Ok(token_reply(parts, &client, sign_in.as_ref(), certificate_of(&client, &head)))
+}
+
+fn token_reply(
+    parts: &WebParts,
+    client: &ApiClient,
+    sign_in: Option<&SignIn>,
+    certificate: Option<[u8; 32]>,
+) -> Value {
+    let life = if sign_in.is_some() { BROWSER_TOKEN_LIFE } else { ACCESS_TOKEN_LIFE };
+    let mut reply = json!({
+        "access_token": issue_access(parts, &Grant { client, sign_in, certificate, life }),
+        "expires_in": life.as_secs(),
+        "token_type": "Bearer",
+    });
+    if let Some(sign_in) = sign_in {
+        reply["refresh_token"] = json!(issue_refresh(parts, &client.id, sign_in));
+        reply["scope"] = json!(SCOPE_GLOBALPCI);
+    }
+    reply
+}
+
+async fn by_code(parts: &WebParts, client: &ApiClient, form: &Form) -> Result<SignIn, TokenError> {
+    let missing = TokenError::InvalidRequest;
+    let code = form.get("code").ok_or(missing("code is missing"))?;
+    let redirect_uri = form.get("redirect_uri").ok_or(missing("redirect_uri is missing"))?;
+    let verifier = form.get("code_verifier").ok_or(missing("code_verifier is missing"))?;
+    let sign_in = redeem_code(parts, &client.id, code, redirect_uri, verifier).await?;
+    // The agent may have been revoked within the code's minute.
+    let good = sign_in.is_good(parts, &client.account).await.map_err(GrantFault::from)?;
+    if good { Ok(sign_in) } else { Err(TokenError::InvalidGrant) }
+}
+
+async fn by_refresh(parts: &WebParts, client: &ApiClient, form: &Form) -> Result<SignIn, TokenError> {
+    let token = form.get("refresh_token").ok_or(TokenError::InvalidRequest("refresh_token is missing"))?;
+    Ok(redeem_refresh(parts, &client.id, &client.account, token).await?)
+}
+
+/// A client with a certificate gets tokens that are bound to it (RFC 8705, 3), however it proved itself beside.
+fn certificate_of(client: &ApiClient, head: &Parts) -> Option<[u8; 32]> {
+    let shown = head.extensions.get::<PeerCertificate>();
+    shown.filter(|_| client.certificate.is_some()).map(|shown| shown.thumbprint)
 }
 
 /// Where the request comes from.
@@ -196,6 +254,15 @@ impl Form {
     }
 }
 
+impl From<GrantFault> for TokenError {
+    fn from(fault: GrantFault) -> Self {
+        match fault {
+            GrantFault::Invalid => Self::InvalidGrant,
+            GrantFault::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
         match self {
@@ -204,6 +271,10 @@ impl IntoResponse for TokenError {
             }
             Self::UnsupportedGrantType => {
                 reply(StatusCode::BAD_REQUEST, &json!({"error": "unsupported_grant_type"}))
+            }
+            Self::InvalidGrant => reply(StatusCode::BAD_REQUEST, &json!({"error": "invalid_grant"})),
+            Self::UnauthorizedClient => {
+                reply(StatusCode::BAD_REQUEST, &json!({"error": "unauthorized_client"}))
             }
             Self::InvalidScope => reply(StatusCode::BAD_REQUEST, &json!({"error": "invalid_scope"})),
             Self::InvalidClient { basic } => {

@@ -30,6 +30,7 @@ mod live;
 mod open;
 mod opening;
 mod refusal;
+mod sign_in;
 mod spent;
 mod view;
 mod words;
@@ -37,6 +38,8 @@ mod words;
 use assets::Assets;
 use opening::{Handle, Pages};
 use refusal::PageRefusal;
+pub(crate) use sign_in::SIGN_IN_PATH;
+use sign_in::SignIns;
 
 /// The page proves itself with this header.
 const PAGE_HANDLE: HeaderName = HeaderName::from_static("x-page-handle");
@@ -54,18 +57,26 @@ pub(crate) struct PageHost {
     pages: Pages,
     assets: Assets,
     live_pages: AtomicUsize,
+    sign_ins: SignIns,
 }
 
 /// The agent page: its opening, its live updates, its actions and its two files.
 pub fn page_router(parts: Arc<WebParts>) -> Router {
     let assets = Assets::new(&parts.settings.page_base_url);
     let pages = Pages::new(parts.settings.limits.pages_max);
-    let host = Arc::new(PageHost { parts, pages, assets, live_pages: AtomicUsize::new(0) });
+    let host = Arc::new(PageHost {
+        parts,
+        pages,
+        assets,
+        live_pages: AtomicUsize::new(0),
+        sign_ins: SignIns::new(),
+    });
     Router::new()
         .route("/view/{guid}/framed", get(open::open_framed).post(open::open_framed))
         .route("/view/{guid}", get(open::open_pop_up).post(open::open_pop_up))
         .route("/view/{guid}/live", get(live::live))
         .route("/view/{guid}/act", post(act::act))
+        .route(SIGN_IN_PATH, get(sign_in::show).post(sign_in::take))
         .route("/assets/{hash}/{name}", get(assets::asset))
         .method_not_allowed_fallback(async || PageRefusal::NotPosted)
         .fallback(async || PageRefusal::Unknown)

@@ -20,6 +20,8 @@ pub(super) enum PageRefusal {
     Forbidden,
     /// The tokens were used more often than they may be.
     UsedUp,
+    /// A sign-in for no client, or back to an address that was not registered.
+    SignInUnknown,
     /// No such session.
     Unknown,
     /// The path is opened by another method.
@@ -56,6 +58,11 @@ impl PageRefusal {
                 StatusCode::FORBIDDEN,
                 "This page was opened too often",
                 "For safety it is now closed. Check the payment's state before you start it again.",
+            ),
+            Self::SignInUnknown => (
+                StatusCode::BAD_REQUEST,
+                "This sign-in cannot be used",
+                "The application that sent you here is not set up for it. Tell whoever looks after it.",
             ),
             Self::Unknown => (StatusCode::NOT_FOUND, "There is no such payment", again),
             Self::NotPosted => (

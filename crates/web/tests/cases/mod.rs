@@ -1,4 +1,6 @@
 mod calls;
+mod certificates;
+mod charge;
 mod contract;
 mod digital;
 mod document;
@@ -10,5 +12,6 @@ mod operations;
 mod page;
 mod refusals;
 mod sessions;
+mod sign_in;
 mod token;
 mod webhooks;

@@ -42,6 +42,8 @@ pub(crate) use webhooks::FakeWebhooks;
 /// The schemes' published test cards: they must never come back out.
 pub(crate) const PANS: [&str; 3] = ["4111111111111111", "5555555555554444", "378282246310005"];
 pub(crate) const SHOP: &str = "https://shop.example:8443";
+/// Where the public client "crm" of acme takes codes.
+pub(crate) const CRM_BACK: &str = "https://crm.example/back?tab=1";
 pub(crate) const PAGE_HOST: &str = "https://pay.example";
 /// The configuration for digital sessions.
 pub(crate) const DIGITAL: u32 = 1;
@@ -98,6 +100,8 @@ impl Desk {
         {
             clients.put(client(id, account, agent, hash_client_secret(&keys, &secret_of(id))));
         }
+        let crm = client("crm", "acme", None, [0; 32]);
+        clients.put(ApiClient { redirect_uris: vec![CRM_BACK.to_owned()], ..crm });
         let store = Arc::new(FakeStore::default());
         let replays = Arc::new(FakeReplays::new(store.clone()));
         let webhooks = Arc::new(FakeWebhooks::default());
@@ -118,11 +122,13 @@ impl Desk {
             calls: calls.clone(),
             secure_side: secure_side.clone(),
             operations: operations.clone(),
+            stored_cards: operations.clone(),
             world: world.clone(),
             keys,
             settings: WebSettings {
                 issuer: "https://api.example".to_owned(),
                 api_base_url: api_base_url.to_owned(),
+                certificates_base_url: Some("https://certificates.example".to_owned()),
                 page_base_url: PAGE_HOST.to_owned(),
                 limits,
             },
@@ -416,6 +422,8 @@ fn client(id: &str, account: &str, agent: Option<&str>, secret_hash: [u8; 32]) -
         secret_hash,
         old_secret_hash: None,
         public_key: None,
+        certificate: None,
+        redirect_uris: Vec::new(),
         label: id.to_owned(),
         created_on: FakeWorld::default().now(),
         revoked_on: None,

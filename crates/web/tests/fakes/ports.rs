@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_util::stream;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
-use hushpad_domain::credentials::{ClientProof, SigningKeyNumber, Spent};
+use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::link::{LINK_LIFE_MAX, LinkState, PaymentLinkUrl};
@@ -152,14 +152,17 @@ pub(crate) struct FakeClients(
     Mutex<BTreeMap<ClientId, ApiClient>>,
     Mutex<Vec<[u8; 32]>>,
     Mutex<Vec<SigningKeyNumber>>,
+    Mutex<BTreeMap<(AccountId, AgentId), AgentLogin>>,
 );
 
 #[async_trait]
 impl Credentials for FakeClients {
     async fn prove(&self, proof: ClientProof) -> Result<bool, StoreUnavailable> {
         let mut clients = self.0.lock().unwrap();
-        let (ClientProof::NewSecret(id, _) | ClientProof::DropOldSecret(id) | ClientProof::PublicKey(id, _)) =
-            &proof;
+        let (ClientProof::NewSecret(id, _)
+        | ClientProof::DropOldSecret(id)
+        | ClientProof::PublicKey(id, _)
+        | ClientProof::Certificate(id, _)) = &proof;
         let Some(client) = clients.get_mut(id) else { return Ok(false) };
         match proof {
             ClientProof::NewSecret(_, hash) => {
@@ -167,6 +170,7 @@ impl Credentials for FakeClients {
             }
             ClientProof::DropOldSecret(_) => client.old_secret_hash = None,
             ClientProof::PublicKey(_, key) => client.public_key = key,
+            ClientProof::Certificate(_, certificate) => client.certificate = certificate,
         }
         Ok(true)
     }
@@ -189,6 +193,23 @@ impl Credentials for FakeClients {
     async fn add_signing_key(&self, key: SigningKeyNumber) -> Result<bool, StoreUnavailable> {
         self.2.lock().unwrap().push(key);
         Ok(true)
+    }
+
+    async fn put_login(&self, login: AgentLogin) -> Result<(), StoreUnavailable> {
+        self.3.lock().unwrap().insert((login.account.clone(), login.agent.clone()), login);
+        Ok(())
+    }
+
+    async fn login(
+        &self,
+        account: &AccountId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentLogin>, StoreUnavailable> {
+        Ok(self.3.lock().unwrap().get(&(account.clone(), agent.clone())).cloned())
+    }
+
+    async fn logins(&self) -> Result<Vec<AgentLogin>, StoreUnavailable> {
+        Ok(self.3.lock().unwrap().values().cloned().collect())
     }
 }
 
