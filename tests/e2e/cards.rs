@@ -22,13 +22,16 @@ pub(crate) const WRONG_CODE: TestCard =
 /// The sandbox gateway blames its expiry, unless it is 12/31.
 pub(crate) const WRONG_EXPIRY: TestCard =
     TestCard { number: "4000000000000069", expiry: "1130", security_code: "482" };
+/// Its issuer wants to see the cardholder at the bank first, where that can be.
+pub(crate) const CHALLENGED: TestCard =
+    TestCard { number: "4000000000003220", expiry: "1234", security_code: "691" };
 /// Numbers, expiry and code that occur nowhere else on this machine: 400000 and a right check digit.
 pub(crate) const UNIQUE: TestCard =
     TestCard { number: "4000007391846521", expiry: "1133", security_code: "586" };
 
 #[test]
 fn the_made_up_number_has_the_right_check_digit() {
-    for card in [VISA, MASTERCARD, AMEX, WRONG_CODE, WRONG_EXPIRY, UNIQUE] {
+    for card in [VISA, MASTERCARD, AMEX, WRONG_CODE, WRONG_EXPIRY, CHALLENGED, UNIQUE] {
         let digits = card.number.bytes().rev().map(|b| u32::from(b - b'0'));
         let sum: u32 =
             digits.enumerate().map(|(i, d)| if i % 2 == 0 { d } else { d * 2 / 10 + d * 2 % 10 }).sum();

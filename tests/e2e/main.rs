@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes run by the real clock")]
 #![expect(clippy::print_stdout, reason = "a failing story shows what its programs said last")]
 
+mod browser;
 mod cards;
 mod crowd;
 mod database;

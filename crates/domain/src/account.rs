@@ -14,6 +14,8 @@ use crate::masked_card::Brand;
 pub struct Account {
     /// Its id; also the `{account}` of published error texts.
     pub id: AccountId,
+    /// Who gets the money, as payers know them: the payer page says it.
+    pub payee: String,
     /// Used when a request names no configuration.
     pub default_configuration: ConfigurationId,
     /// Its configurations.
@@ -43,6 +45,10 @@ impl Account {
 pub struct AccountConfiguration {
     /// Its number within the account; 0 is valid.
     pub id: ConfigurationId,
+    /// What sessions it is for.
+    pub kind: Kind,
+    /// How long a payment link of its sessions lives, at most [`LINK_LIFE_MAX`](crate::link::LINK_LIFE_MAX).
+    pub link_life: Duration,
     /// Whether `skipCallTransfer` and its test keypad are allowed.
     pub test: bool,
     /// What is captured, and how.
@@ -55,6 +61,15 @@ pub struct AccountConfiguration {
     pub allowed_origins: Vec<String>,
     /// Whether a webhook tells of its sessions. Where it goes is `server`'s to know.
     pub webhook: bool,
+}
+
+/// What sessions a configuration opens. Either kind may later move between keypad and payment link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Begun on a call: the card is keyed on the phone.
+    AgentAssist,
+    /// Begun with a payment link.
+    Digital,
 }
 
 /// Which fields are captured, in what order, with what patience.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AttemptNo;
+use crate::link::LinkNo;
 use crate::money::Money;
 use crate::operation::{OperationKind, OperationNo, ReverseCause};
 use crate::time::Timestamp;
@@ -28,6 +29,27 @@ pub enum EventKind {
     /// The agent began.
     #[serde(rename = "session.in_progress")]
     InProgress,
+    /// A payment link was issued; it is the way to pay from now on.
+    #[serde(rename = "link.issued")]
+    LinkIssued {
+        /// Which link.
+        link: LinkNo,
+    },
+    /// The payer has opened the payment link.
+    #[serde(rename = "link.opened")]
+    LinkOpened {
+        /// Which link.
+        link: LinkNo,
+    },
+    /// The payment link was revoked.
+    #[serde(rename = "link.revoked")]
+    LinkRevoked {
+        /// Which link.
+        link: LinkNo,
+    },
+    /// The card is keyed on the phone from now on, no longer by the link.
+    #[serde(rename = "keypad.taken")]
+    KeypadTaken,
     /// The intent of an attempt was written; bytes go out after this.
     #[serde(rename = "attempt.intent")]
     Intent {
@@ -190,6 +212,10 @@ impl EventKind {
             // An approval that is given back is told when the session goes on to its end.
             Self::Created
             | Self::InProgress
+            | Self::LinkIssued { .. }
+            | Self::LinkOpened { .. }
+            | Self::LinkRevoked { .. }
+            | Self::KeypadTaken
             | Self::Intent { .. }
             | Self::Challenge { .. }
             | Self::ChallengeReturned { .. }
@@ -217,6 +243,10 @@ impl EventKind {
             | Self::OperationRefused { .. } => true,
             Self::Created
             | Self::InProgress
+            | Self::LinkIssued { .. }
+            | Self::LinkOpened { .. }
+            | Self::LinkRevoked { .. }
+            | Self::KeypadTaken
             | Self::Intent { .. }
             | Self::Challenge { .. }
             | Self::ChallengeReturned { .. }
@@ -234,6 +264,15 @@ impl EventKind {
             | Self::OperationUnknown { .. }
             | Self::Ended { .. } => false,
         }
+    }
+
+    /// Whether it tells how the payer gives the card, and nothing else.
+    #[must_use]
+    pub fn changed_way(&self) -> bool {
+        matches!(
+            self,
+            Self::LinkIssued { .. } | Self::LinkOpened { .. } | Self::LinkRevoked { .. } | Self::KeypadTaken
+        )
     }
 
     /// The attempt whose own state this event changed.
@@ -255,6 +294,10 @@ impl EventKind {
             | Self::LateSuccess { attempt } => Some(*attempt),
             Self::Created
             | Self::InProgress
+            | Self::LinkIssued { .. }
+            | Self::LinkOpened { .. }
+            | Self::LinkRevoked { .. }
+            | Self::KeypadTaken
             | Self::Settled { .. }
             | Self::OperationIntent { .. }
             | Self::OperationNotSent { .. }
@@ -276,6 +319,10 @@ impl EventKind {
             | Self::OperationRefused { attempt, operation } => Some((*attempt, *operation)),
             Self::Created
             | Self::InProgress
+            | Self::LinkIssued { .. }
+            | Self::LinkOpened { .. }
+            | Self::LinkRevoked { .. }
+            | Self::KeypadTaken
             | Self::Intent { .. }
             | Self::Challenge { .. }
             | Self::ChallengeReturned { .. }

@@ -96,7 +96,9 @@ impl DataFormat {
         ("country", Self::Country),
     ];
 
-    fn fits(self, value: &str) -> bool {
+    /// Whether a value has this form.
+    #[must_use]
+    pub fn fits(self, value: &str) -> bool {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match self {
             Self::Text => true,
@@ -107,14 +109,16 @@ impl DataFormat {
                     && !value.contains(char::is_whitespace)
                     && !host.contains('@')
             }),
-            Self::Phone => {
-                value.strip_prefix('+').is_some_and(|rest| digits(rest) && (7..=15).contains(&rest.len()))
-            }
+            Self::Phone => value
+                .strip_prefix('+')
+                .is_some_and(|rest| digits(rest) && (7..=15).contains(&rest.len()) && !rest.starts_with('0')),
             Self::Country => value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_uppercase()),
         }
     }
 
-    fn wanted(self) -> &'static str {
+    /// What it should be, after "must be".
+    #[must_use]
+    pub fn wanted(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Digits => "digits only",
@@ -168,6 +172,7 @@ mod tests {
             (DataFormat::Email, "jo@x", "jo@"),
             (DataFormat::Phone, "+442079460958", "02079460958"),
             (DataFormat::Phone, "+1234567", "+123456"),
+            (DataFormat::Phone, "+12345678901234", "+02079460958"),
             (DataFormat::Digits, "007", "7a"),
             (DataFormat::Country, "GB", "UKR"),
         ] {

@@ -5,7 +5,7 @@
 //!
 //! Read in this order: [`session`] (the life of a payment session), [`attempt`] (one authorisation),
 //! [`challenge`] (when the bank asks the payer), [`operation`] (what is done with it afterwards),
-//! [`acceptance`] (what of an approval is taken),
+//! [`acceptance`] (what of an approval is taken), [`link`] (paying by a link in place of the phone),
 //! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
 //! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`message`] (how a
 //! payment link reaches the payer), [`ports`] (every door to the outside).
@@ -21,6 +21,7 @@ pub mod event;
 pub mod field;
 pub mod field_map;
 pub mod ids;
+pub mod link;
 pub mod listing;
 pub mod masked_card;
 pub mod message;

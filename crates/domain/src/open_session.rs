@@ -1,25 +1,35 @@
 //! The steps of `POST /v1/session`, in their order:
 //! configuration, the agent's live call, session stored, provider session launched, call secured.
+//! Those of `POST /v1/digitalsession` are the same without a call: the payer gets a link.
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::account::{Account, AccountConfiguration, Directory};
+use crate::account::{Account, AccountConfiguration, Directory, Kind};
+use crate::change::Change;
 use crate::client::Principal;
+use crate::field_map::DataFormat;
 use crate::ids::{AgentId, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid};
+use crate::link::PaymentLinkUrl;
+use crate::message::{EmailAddress, PhoneNumber};
 use crate::payment_data::{PaymentData, PaymentDataError};
 use crate::ports::{
     Calls, CommitError, Launch, LaunchError, NoLiveCall, SecureSide, Sessions, StoreUnavailable, World,
 };
 use crate::session::{NewSession, Session};
 
+/// The name in `paymentData` of the phone number that a link is sent to (E.164).
+pub const PHONE_NUMBER: &str = "CustomerPhoneNumber";
+/// The name of the e-mail address that a link is sent to.
+pub const EMAIL: &str = "Email";
+
 /// What the caller asks for, as it came.
 #[derive(Clone, Debug)]
 pub struct OpenRequest {
     /// The guid that the session will have: new, and known before anything is stored.
     pub session: SessionGuid,
-    /// `agentId`; needed unless the principal is bound to an agent.
+    /// `agentId`; for an agent assist session needed unless the principal is bound to an agent.
     pub agent: Option<AgentId>,
     /// `accountConfigurationId`; else the account's default.
     pub configuration: Option<ConfigurationId>,
@@ -29,15 +39,17 @@ pub struct OpenRequest {
     pub skip_call_transfer: bool,
 }
 
-/// A session whose call is ready for capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A session whose call is ready for capture, or whose link can be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// `sessionGuid`.
     pub session: SessionGuid,
     /// `providerSessionGuid`.
     pub provider: ProviderSessionGuid,
-    /// `callGuid`; `None` with the test keypad.
+    /// `callGuid`; `None` with the test keypad, and by a payment link.
     pub call: Option<CallGuid>,
+    /// `paymentLinkUrl` of a digital session.
+    pub link: Option<PaymentLinkUrl>,
 }
 
 /// The doors that the steps go through.
@@ -74,6 +86,14 @@ pub enum OpenError {
         /// The number asked for.
         id: ConfigurationId,
     },
+    /// The configuration is for the other kind of session.
+    #[error("account configuration {id} is not one for {}", named(*.wanted))]
+    WrongKind {
+        /// The number asked for.
+        id: ConfigurationId,
+        /// The kind that it would have to be.
+        wanted: Kind,
+    },
     /// `skipCallTransfer` where it is not allowed.
     #[error("skipCallTransfer is allowed only on configurations marked as test")]
     NotATestConfiguration,
@@ -91,7 +111,7 @@ pub enum OpenError {
     Store(#[from] StoreUnavailable),
 }
 
-/// Opens a session for `principal`.
+/// Opens an agent assist session for `principal`.
 ///
 /// # Errors
 /// [`OpenError`]; the steps that were done are undone.
@@ -104,7 +124,7 @@ pub async fn open_session(
     let account = doors.directory.account(&principal.account);
     let configuration = configuration_of(account, principal, request.configuration);
     let payment_data = payment_data(request.payment_data, configuration.as_ref().ok().copied())?;
-    let configuration = configuration?;
+    let configuration = of_kind(configuration?, Kind::AgentAssist)?;
     if !account.is_some_and(|account| account.knows(&agent)) {
         return Err(OpenError::AgentUnknown);
     }
@@ -116,26 +136,79 @@ pub async fn open_session(
     } else {
         Some(doors.calls.live_call(&principal.account, &agent)?)
     };
-    let change = Session::open(
-        NewSession {
-            guid: request.session,
-            provider: ProviderSessionGuid(doors.world.guid()),
-            account: principal.account.clone(),
-            configuration: configuration.id,
-            agent,
-            call,
-            payment_data,
-            webhook: configuration.webhook,
-        },
-        doors.world.now(),
-    );
-    let session = change.after.clone();
-    doors.sessions.commit(change).await.map_err(|error| match error {
+    let new = NewSession {
+        guid: request.session,
+        provider: ProviderSessionGuid(doors.world.guid()),
+        account: principal.account.clone(),
+        configuration: configuration.id,
+        agent,
+        call,
+        payment_data,
+        webhook: configuration.webhook,
+    };
+    store_and_launch(doors, Session::open(new, doors.world.now()), configuration).await
+}
+
+/// Opens a digital session for `principal`: its payer gets a link. `agentId` only says who created it; without one,
+/// the API client did.
+///
+/// # Errors
+/// [`OpenError`]; the steps that were done are undone.
+pub async fn open_digital_session(
+    doors: Doors<'_>,
+    principal: &Principal,
+    request: OpenRequest,
+) -> Result<Opened, OpenError> {
+    let agent = match agent_of(principal, request.agent) {
+        Err(OpenError::AgentMissing) => AgentId(principal.client.to_string()),
+        agent => agent?,
+    };
+    let account = doors.directory.account(&principal.account);
+    let configuration = configuration_of(account, principal, request.configuration);
+    let mut contacts = contact_mistakes(&request.payment_data);
+    let payment_data = payment_data(request.payment_data, configuration.as_ref().ok().copied());
+    let payment_data = match payment_data {
+        Ok(data) if contacts.is_empty() => data,
+        Ok(_) => return Err(OpenError::PaymentData(contacts)),
+        Err(OpenError::PaymentData(mistakes)) => {
+            contacts.retain(|contact| mistakes.iter().all(|known| known.name() != contact.name()));
+            return Err(OpenError::PaymentData(mistakes.into_iter().chain(contacts).collect()));
+        }
+        Err(other) => return Err(other),
+    };
+    let configuration = of_kind(configuration?, Kind::Digital)?;
+    let new = NewSession {
+        guid: request.session,
+        provider: ProviderSessionGuid(doors.world.guid()),
+        account: principal.account.clone(),
+        configuration: configuration.id,
+        agent,
+        call: None,
+        payment_data,
+        webhook: configuration.webhook,
+    };
+    let now = doors.world.now();
+    let opening = Session::open_by_link(new, now.plus(configuration.link_life), now);
+    store_and_launch(doors, opening, configuration).await
+}
+
+async fn store_and_launch(
+    doors: Doors<'_>,
+    opening: Change,
+    configuration: &AccountConfiguration,
+) -> Result<Opened, OpenError> {
+    let session = opening.after.clone();
+    doors.sessions.commit(opening).await.map_err(|error| match error {
         CommitError::CallTaken => OpenError::CallTaken,
         CommitError::Unavailable(unavailable) => OpenError::Store(unavailable),
         CommitError::Conflict | CommitError::Fenced => OpenError::Store(StoreUnavailable(error.to_string())),
     })?;
-    let opened = Opened { session: session.guid, provider: session.provider, call };
+    let opened = Opened {
+        session: session.guid,
+        provider: session.provider,
+        call: session.call,
+        link: doors.secure_side.payment_link(&session),
+    };
     let launch = Launch { session: session.clone(), configuration: configuration.clone() };
     match doors.secure_side.launch(launch).await {
         Ok(()) => Ok(opened),
@@ -147,6 +220,32 @@ pub async fn open_session(
             })
         }
     }
+}
+
+fn of_kind(configuration: &AccountConfiguration, wanted: Kind) -> Result<&AccountConfiguration, OpenError> {
+    let id = configuration.id;
+    if configuration.kind == wanted { Ok(configuration) } else { Err(OpenError::WrongKind { id, wanted }) }
+}
+
+fn named(kind: Kind) -> &'static str {
+    match kind {
+        Kind::AgentAssist => "agent assist: POST /v1/digitalsession opens its sessions",
+        Kind::Digital => "digital sessions: name one that is by accountConfigurationId",
+    }
+}
+
+/// What a link could not be sent to.
+fn contact_mistakes(values: &BTreeMap<String, String>) -> Vec<PaymentDataError> {
+    type IsGood = fn(&str) -> bool;
+    let is_phone: IsGood = |text| PhoneNumber::parse(text).is_some();
+    let is_email: IsGood = |text| EmailAddress::parse(text).is_some();
+    let contacts = [(PHONE_NUMBER, is_phone, DataFormat::Phone), (EMAIL, is_email, DataFormat::Email)];
+    let wrong = contacts.into_iter().filter_map(|(wanted, is_good, format)| {
+        let (name, value) = values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        let mistaken = !value.is_empty() && !is_good(value);
+        mistaken.then(|| PaymentDataError::Format(name.clone(), format.wanted()))
+    });
+    wrong.collect()
 }
 
 /// All mistakes at once: those that any flow would find, and those of this one.

@@ -3,9 +3,11 @@
 use crate::attempt::DeclineClass;
 use crate::field::Field;
 use crate::ids::AgentId;
+use crate::link::{LinkState, PaymentLinkUrl};
 use crate::masked_card::Brand;
 use crate::money::Money;
 use crate::operation::ReverseCause;
+use crate::time::Timestamp;
 
 /// The whole page at one moment. A newer one replaces it: nothing is told in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,21 @@ pub struct PageState {
     pub notice: Option<Notice>,
     /// Whether the page has the test keypad in place of a phone.
     pub test_keypad: bool,
+    /// The payment link, where that is the way to pay now.
+    pub link: Option<LinkView>,
+    /// Whether it can be moved now: from the keypad to a link, or from the link to the agent's call.
+    pub may_move: bool,
+}
+
+/// The payment link as the agent sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkView {
+    /// Its address, to copy; none once it was revoked.
+    pub url: Option<PaymentLinkUrl>,
+    /// What became of it.
+    pub state: LinkState,
+    /// Until when it is good.
+    pub expires_on: Timestamp,
 }
 
 /// One field as the agent sees it.
@@ -56,6 +73,8 @@ pub enum FieldStatus {
     Invalid(InvalidReason),
     /// No key came in time.
     TimedOut,
+    /// Typed into the payer page; it is checked when it is sent.
+    Typed,
 }
 
 /// Why a field is not valid.
@@ -83,6 +102,11 @@ pub enum Phase {
         /// The field that takes the keys now, if any.
         active: Option<Field>,
     },
+    /// The payer has a link and types into its page.
+    ByLink {
+        /// The field that was typed last, if any.
+        typing: Option<Field>,
+    },
     /// Every field is valid: Pay is on.
     ReadyToPay,
     /// The attempt is at the gateway.
@@ -91,6 +115,8 @@ pub enum Phase {
     Unknown,
     /// The gateway has taken it and will say later what became of it.
     Pending,
+    /// The payer is at the bank, which checks who it is.
+    AtTheBank,
     /// The gateway approved, and the approval does not stand: it is being given back.
     GivingBack {
         /// Why it does not stand.
@@ -151,10 +177,16 @@ pub enum Notice {
     PoorLine,
     /// Keys come so shortly one after the other that some may be doubled.
     SlowKeys,
+    /// The agent has no live call to take the payment on, or more than one.
+    NoLiveCall,
+    /// The agent's live call has another open session.
+    CallTaken,
+    /// The session has had all its payment links.
+    LinksUsedUp,
 }
 
-/// What the agent does on the page.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What the agent does on the page, or the back end by the Payment API.
+#[derive(Clone, PartialEq, Eq)]
 pub enum AgentAction {
     /// Let the customer key this field now.
     Start(Field),
@@ -166,4 +198,10 @@ pub enum AgentAction {
     Cancel,
     /// A key of the test keypad: `0-9 * #`. Only where the configuration is marked as test.
     TestKey(u8),
+    /// Move to a payment link, or put a new link in the place of the one before.
+    IssueLink,
+    /// Make the payment link worthless.
+    RevokeLink,
+    /// Move from the link to the live call of this agent; without a name, of the session's agent.
+    TakeByKeypad(Option<AgentId>),
 }

@@ -16,6 +16,7 @@ use crate::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, ProviderSessionGuid,
     SessionGuid,
 };
+use crate::link::PaymentLinkUrl;
 use crate::listing::SessionQuery;
 use crate::message::{Contact, Message, SendRefused};
 use crate::operation::{OperationNo, OperationRefused, Settlement};
@@ -270,11 +271,11 @@ pub enum BindError {
     OtherAgents,
 }
 
-/// The secure side: where card data is keyed. The API side knows it by `providerSessionGuid` only.
+/// The secure side: where card data is keyed or typed. The API side knows it by `providerSessionGuid` only.
 #[async_trait]
 pub trait SecureSide: Send + Sync {
     /// Starts the provider session and puts its call under the guard. When this returns, the call IS ready
-    /// for capture.
+    /// for capture; one that is paid by a link can be opened by it.
     async fn launch(&self, launch: Launch) -> Result<(), LaunchError>;
 
     /// Does what the agent asks.
@@ -282,7 +283,10 @@ pub trait SecureSide: Send + Sync {
 
     /// The page now and at every change. Slow readers skip to the newest. `None` when there is no such
     /// session here.
-    fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream>;
+    async fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream>;
+
+    /// The address of the session's payment link, while it is good. A secret: for the one who passes it on.
+    fn payment_link(&self, session: &Session) -> Option<PaymentLinkUrl>;
 }
 
 /// Pages, newest wins.
@@ -397,4 +401,16 @@ pub enum ActError {
     /// Not now: the page shows what is possible.
     #[error("this is not possible now")]
     NotNow,
+    /// To take it by keypad, the agent needs a call.
+    #[error(transparent)]
+    NoLiveCall(#[from] NoLiveCall),
+    /// The agent's call has another open session.
+    #[error("the call already has an open session")]
+    CallTaken,
+    /// No payer page is configured, or the session has had all its links.
+    #[error("there can be no payment link, or no further one")]
+    NoLink,
+    /// Nothing can be written just now, or too many sessions are live.
+    #[error("unavailable just now")]
+    Unavailable,
 }

@@ -14,7 +14,8 @@
 //! only operations happen (refunds, late reversals): they never change how it ended.
 //!
 //! Each transition consumes the session and gives a [`Change`]; nothing is ever half changed. Those of an attempt
-//! are in `saga`, its way over the bank in `challenges`, those of operations in `operations`.
+//! are in `saga`, its way over the bank in `challenges`, those of operations in `operations`, those between keypad and
+//! payment link in `ways`.
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::field::Field;
 use crate::ids::{
     AccountId, AgentId, AttemptNo, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid,
 };
+use crate::link::{Link, LinkNo, LinkState, Way};
 use crate::money::Money;
 use crate::operation::{Operation, ReverseCause};
 use crate::payment_data::PaymentData;
@@ -38,6 +40,7 @@ use crate::webhook::TRIES_WINDOW;
 mod challenges;
 mod operations;
 mod saga;
+mod ways;
 
 pub use operations::{OperationEnd, OperationRequest};
 
@@ -59,8 +62,12 @@ pub struct Session {
     pub configuration: ConfigurationId,
     /// The agent.
     pub agent: AgentId,
-    /// The call it secures; `None` with the test keypad.
+    /// The call it secures; `None` with the test keypad, and by a payment link.
     pub call: Option<CallGuid>,
+    /// How the payer gives the card now.
+    pub way: Way,
+    /// How many payment links it has had.
+    pub links: u16,
     /// What the back end gave, with the amount.
     pub payment_data: PaymentData,
     /// Whether its configuration had a webhook when it was opened.
@@ -213,18 +220,38 @@ pub enum WrongState {
     /// [`ATTEMPTS_MAX`] reached.
     #[error("the session has had all its {ATTEMPTS_MAX} attempts")]
     AttemptsUsedUp,
+    /// There is no payment link, or not one that is good.
+    #[error("the session has no payment link that is open")]
+    NoLink,
+    /// [`crate::link::LINKS_MAX`] reached.
+    #[error("the session has had all its payment links")]
+    LinksUsedUp,
 }
 
 impl Session {
     /// Opens a session.
     pub fn open(new: NewSession, at: Timestamp) -> Change {
-        let session = Self {
+        Change::of(Self::new(new, Way::Keypad, at), at, vec![EventKind::Created])
+    }
+
+    /// Opens a session that is paid by a payment link, good until `expires_on`.
+    pub fn open_by_link(new: NewSession, expires_on: Timestamp, at: Timestamp) -> Change {
+        let link = LinkNo(1);
+        let way = Way::Link(Link { no: link, state: LinkState::Issued, expires_on });
+        let session = Self { links: link.0, call: None, ..Self::new(new, way, at) };
+        Change::of(session, at, vec![EventKind::Created, EventKind::LinkIssued { link }])
+    }
+
+    fn new(new: NewSession, way: Way, at: Timestamp) -> Self {
+        Self {
             guid: new.guid,
             provider: new.provider,
             account: new.account,
             configuration: new.configuration,
             agent: new.agent,
             call: new.call,
+            way,
+            links: 0,
             payment_data: new.payment_data,
             webhook: new.webhook,
             attempts: Vec::new(),
@@ -233,8 +260,7 @@ impl Session {
             updated_on: at,
             version: 0,
             events: 0,
-        };
-        Change::of(session, at, vec![EventKind::Created])
+        }
     }
 
     /// The agent has begun: the page was opened or a field started.

@@ -12,9 +12,10 @@ use hushpad_domain::change::Change;
 use hushpad_domain::event::EventKind;
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, ConfigurationId, DeliveryId, GatewayName, OperationId,
-    ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, DeliveryId, GatewayName,
+    OperationId, ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::link::{LINKS_MAX, LinkState};
 use hushpad_domain::money::{Currency, Money};
 use hushpad_domain::operation::{Asked, OperationKind, OperationRefused, OperationState};
 use hushpad_domain::payment_data::PaymentData;
@@ -47,6 +48,10 @@ enum Step {
     Cancel,
     TimeOut,
     Fail,
+    IssueLink,
+    OpenLink,
+    RevokeLink,
+    TakeByKeypad(Option<CallGuid>),
 }
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
@@ -97,6 +102,10 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Step::Cancel),
         1 => Just(Step::TimeOut),
         1 => Just(Step::Fail),
+        2 => Just(Step::IssueLink),
+        2 => Just(Step::OpenLink),
+        1 => Just(Step::RevokeLink),
+        2 => prop::option::of(Just(CallGuid(Uuid::from_u128(3)))).prop_map(Step::TakeByKeypad),
     ]
 }
 
@@ -111,10 +120,10 @@ fn answer(verdict: Verdict, security_code: Check) -> GatewayAnswer {
     answer
 }
 
-fn open() -> Change {
+fn new() -> NewSession {
     let values = [("Amount", "12.40"), ("Currency", "GBP")];
     let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let new = NewSession {
+    NewSession {
         guid: SessionGuid(Uuid::from_u128(1)),
         provider: ProviderSessionGuid(Uuid::from_u128(2)),
         account: AccountId("acme".into()),
@@ -123,8 +132,15 @@ fn open() -> Change {
         call: None,
         payment_data: PaymentData::new(BTreeMap::from(values)).expect("12.40 GBP is money"),
         webhook: false,
-    };
-    Session::open(new, Timestamp::from_micros(0))
+    }
+}
+
+fn open() -> Change {
+    Session::open(new(), Timestamp::from_micros(0))
+}
+
+fn open_by_link() -> Change {
+    Session::open_by_link(new(), Timestamp::from_micros(i64::MAX), Timestamp::from_micros(0))
 }
 
 fn take(session: Session, step: Step, at: Timestamp) -> Option<Change> {
@@ -167,6 +183,10 @@ fn take_for(purpose: Purpose, session: Session, step: Step, at: Timestamp) -> Op
         Step::Cancel => session.cancel(at).ok(),
         Step::TimeOut => session.time_out(at).ok(),
         Step::Fail => session.fail(at).ok(),
+        Step::IssueLink => session.issue_link(Timestamp::from_micros(i64::MAX), at).ok(),
+        Step::OpenLink => session.open_link(at).ok(),
+        Step::RevokeLink => session.revoke_link(at).ok(),
+        Step::TakeByKeypad(call) => session.take_by_keypad(AgentId("other".into()), call, at).ok(),
     }
 }
 
@@ -185,9 +205,10 @@ proptest! {
     #[test]
     fn the_rules_hold_on_every_walk(
         purpose in prop::sample::select(Purpose::ALL.to_vec()),
+        by_link in prop::bool::ANY,
         walk in prop::collection::vec(steps(), 0..60),
     ) {
-        let opened = open();
+        let opened = if by_link { open_by_link() } else { open() };
         let mut session = opened.after;
         let mut events = opened.events;
         for (moment, step) in walk.into_iter().enumerate() {
@@ -200,6 +221,7 @@ proptest! {
                 prop_assert_eq!(&change.after.state, &before.state, "its end changed");
                 prop_assert_eq!(change.after.attempts.len(), before.attempts.len());
             }
+            prop_assert!(moves_lose_nothing(&before, &change), "{:?}", change.events);
             // What the store writes is what the events name.
             for (old, new) in before.attempts.iter().zip(&change.after.attempts) {
                 let told = change.events.iter().any(|event| event.kind.changed_attempt() == Some(new.no));
@@ -241,6 +263,26 @@ proptest! {
             prop_assert!(!reported);
         }
     }
+}
+
+/// A move between keypad and link keeps what the session is, and is told; what a link is worth only goes down.
+fn moves_lose_nothing(before: &Session, change: &Change) -> bool {
+    let after = &change.after;
+    let told = change.events.iter().any(|event| event.kind.changed_way());
+    let moved = (before.way, before.links, before.call, &before.agent)
+        != (after.way, after.links, after.call, &after.agent);
+    let same = (before.guid, before.provider, before.amount(), &before.payment_data)
+        == (after.guid, after.provider, after.amount(), &after.payment_data);
+    let renewed = after.links > before.links;
+    let newest = after.link().is_none_or(|link| link.no.0 == after.links && after.call.is_none());
+    let one_way = match (before.link(), after.link()) {
+        (Some(old), Some(new)) if !renewed => old.state.word() <= new.state.word() && old.no == new.no,
+        (None, Some(_)) => renewed,
+        _ => true,
+    };
+    let begun = change.events.iter().any(|event| matches!(event.kind, EventKind::Intent { .. }));
+    let payable = before.link().is_none_or(|link| link.state != LinkState::Revoked);
+    same && moved == told && newest && one_way && (!begun || payable) && after.links <= LINKS_MAX
 }
 
 /// G6, and that nothing is given back twice.
@@ -348,6 +390,47 @@ fn a_session_that_never_began_expires_on_the_provider_side() {
     assert_eq!(expired.state_name(), "ExpiredOnProviderSide");
     let begun = take(open().after, Step::Begin, Timestamp::from_micros(1)).unwrap().after;
     assert_eq!(take(begun, Step::TimeOut, Timestamp::from_micros(2)).unwrap().after.state_name(), "TimeOut");
+}
+
+#[test]
+fn a_link_that_nobody_opened_expires_and_one_that_was_opened_times_out() {
+    let expired = take(open_by_link().after, Step::TimeOut, Timestamp::from_micros(1)).unwrap().after;
+    assert_eq!(expired.state_name(), "ExpiredOnProviderSide");
+    let opened = walk(open_by_link().after, [Step::OpenLink, Step::TimeOut]);
+    assert_eq!(opened.state_name(), "TimeOut");
+}
+
+#[test]
+fn a_revoked_link_pays_nothing_and_a_new_one_does() {
+    let revoked = walk(open_by_link().after, [Step::OpenLink, Step::RevokeLink]);
+    for step in [Step::Intend, Step::OpenLink, Step::RevokeLink] {
+        assert_eq!(take(revoked.clone(), step, Timestamp::from_micros(20)), None);
+    }
+    let renewed = walk(revoked, [Step::IssueLink]);
+    assert_eq!((renewed.links, renewed.state_name()), (2, "InProgress"));
+    assert!(take(renewed, Step::Intend, Timestamp::from_micros(20)).is_some());
+}
+
+#[test]
+fn a_session_moves_to_a_link_and_back_and_is_the_same() {
+    let call = CallGuid(Uuid::from_u128(3));
+    let begun = walk(
+        Session::open(NewSession { call: Some(call), ..new() }, Timestamp::from_micros(0)).after,
+        [Step::Begin],
+    );
+    let by_link = walk(begun.clone(), [Step::IssueLink, Step::OpenLink]);
+    assert_eq!((by_link.call, by_link.link().map(|link| link.state)), (None, Some(LinkState::Opened)));
+    let back = walk(by_link, [Step::TakeByKeypad(Some(call))]);
+    assert_eq!((back.guid, back.amount(), back.call), (begun.guid, begun.amount(), Some(call)));
+    assert_eq!((back.link(), back.links), (None, 1));
+}
+
+#[test]
+fn while_an_attempt_is_open_nothing_moves() {
+    let paying = walk(open_by_link().after, [Step::OpenLink, Step::Intend]);
+    for step in [Step::IssueLink, Step::RevokeLink, Step::TakeByKeypad(None)] {
+        assert_eq!(take(paying.clone(), step, Timestamp::from_micros(20)), None);
+    }
 }
 
 #[test]

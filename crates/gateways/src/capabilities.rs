@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hushpad_domain::attempt::Purpose;
 
-use crate::caps::{Caps, Replay};
+use crate::caps::{Caps, Challenges, Replay};
 use crate::contract::sheets;
 use crate::order::FollowUpKind;
 
@@ -29,9 +29,14 @@ fn row(name: &str, caps: &Caps) -> String {
         FollowUpKind::Refund => "refund",
         FollowUpKind::Reverse => "reverse",
     });
+    let challenge = match caps.challenge {
+        Challenges::None => "no",
+        Challenges::ChargedOnReturn => "charged on return",
+        Challenges::ChargedAtBank => "charged at the bank",
+    };
     let can = purposes.chain(follow_ups).collect::<Vec<_>>().join(", ");
     format!(
-        "| {name} | {can} | {replay} | {} | {} | {} min | {} | {} |",
+        "| {name} | {can} | {replay} | {} | {} | {} min | {} | {} | {challenge} |",
         yes(caps.query_by_ref),
         yes(caps.reverse_by_ref),
         caps.settle_time.as_secs() / 60,
@@ -41,7 +46,7 @@ fn row(name: &str, caps: &Caps) -> String {
 }
 
 fn table() -> String {
-    let head = "| gateway | can | replay | find | undo | settle | partial | notifies |\n| --- | --- | --- | --- | --- | --- | --- | --- |";
+    let head = "| gateway | can | replay | find | undo | settle | partial | notifies | 3-D Secure |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |";
     let rows = sheets().map(|sheet| {
         let name = if sheet.name == "generic" { "generic, with all its URLs" } else { sheet.name };
         row(name, sheet.connector.caps())

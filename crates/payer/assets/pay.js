@@ -51,22 +51,29 @@ function showBrand(ranges, digits) {
   if (box && box.textContent !== text) box.textContent = text;
 }
 
-/** Sends counts now and then; what is lost does no harm. @param {string} action */
+/** Sends counts now and then, the newest of each field; what is lost does no harm. @param {string} action */
 function teller(action) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  let last = "";
-  return (/** @type {string} */ field, /** @type {number} */ typed) => {
-    last = new URLSearchParams({ field, typed: String(typed) }).toString();
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      void fetch(`${action}/typing`, {
+  /** @type {Map<string, number>} */
+  const news = new Map();
+  let waiting = false;
+  const send = async () => {
+    waiting = false;
+    const counts = [...news];
+    news.clear();
+    for (const [field, typed] of counts) {
+      await fetch(`${action}/typing`, {
         method: "POST",
-        body: last,
-        headers: { "content-type": "application/x-www-form-urlencoded" },
+        body: new URLSearchParams({ field, typed: String(typed) }),
         keepalive: true,
       }).catch(() => undefined);
-    }, TELL_EVERY_MS);
+    }
+  };
+  return (/** @type {string} */ field, /** @type {number} */ typed) => {
+    // The field that was typed last is told last.
+    news.delete(field);
+    news.set(field, typed);
+    if (!waiting) setTimeout(send, TELL_EVERY_MS);
+    waiting = true;
   };
 }
 

@@ -18,6 +18,7 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 
 /// Both files, ready to be named in a page and its policy.
 pub(crate) struct Assets {
+    base_url: String,
     pub(crate) style: Asset,
     pub(crate) script: Asset,
 }
@@ -51,7 +52,8 @@ struct InventoryLine<'a> {
 }
 
 impl Assets {
-    pub(crate) fn new() -> Self {
+    /// `base_url` without a slash at its end.
+    pub(crate) fn new(base_url: &str) -> Self {
         let asset = |name, content_type, text: &'static str| {
             let digest = digest::digest(&digest::SHA256, text.as_bytes());
             let hash = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..12]);
@@ -59,20 +61,25 @@ impl Assets {
             Asset { name, content_type, text, path: format!("/assets/{hash}/{name}"), hash, integrity }
         };
         Self {
+            base_url: base_url.to_owned(),
             style: asset("pay.css", "text/css; charset=utf-8", STYLE),
             script: asset("pay.js", "text/javascript; charset=utf-8", SCRIPT),
         }
     }
 
-    /// The policy of a page: our two files by hash, our own origin, and nothing else. `form_action` is where else a
+    /// The policy of a page: our two files by address (which holds the hash) and the script by its hash too, our own
+    /// origin, and nothing else. No browser takes a style sheet by hash alone, nor does every one take a script. `form_action` is where else a
     /// form may go: the bank's check, on the page that leads there.
     pub(crate) fn policy(&self, form_action: Option<&str>) -> String {
         let elsewhere = form_action.map(|origin| format!(" {origin}")).unwrap_or_default();
         format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; base-uri 'none'; \
+            "default-src 'none'; script-src '{}' {base}{}; style-src {base}{}; connect-src 'self'; base-uri 'none'; \
              form-action 'self'{elsewhere}; frame-ancestors 'none'; require-trusted-types-for 'script'; \
              report-uri /csp-report; report-to csp",
-            self.script.integrity, self.style.integrity,
+            self.script.integrity,
+            self.script.path,
+            self.style.path,
+            base = self.base_url,
         )
     }
 

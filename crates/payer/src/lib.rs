@@ -13,21 +13,26 @@
 //! GET  /pay/{code}/state      whether it may still change, for the script
 //! POST /pay/{code}/typing     how far the payer is: a field's name and a count, no digit
 //! GET/POST /pay/{code}/back   where the bank's own check sends the payer back to
+//! GET  /specimen              the form without a bill, which pays nothing: for `hushpad page-watch`
 //! POST /csp-report            what a browser refused to load
 //! GET  /inventory.json        every script, why it is there, and its hash (PCI DSS 6.4.3)
 //! ```
 //!
 //! Read in this order: `links.rs` (the port), `page.rs` (the routes), `form.rs` (how a card is read),
-//! `view.rs` (the words), `assets.rs` (the files and their hashes).
+//! `view.rs` (the words), `assets.rs` (the files and their hashes), `release.rs` (what this release sends, to compare with).
 
 mod assets;
 mod form;
 mod links;
 mod page;
+mod release;
 mod report;
+mod throttle;
 mod view;
 
 pub use links::{
-    Bill, Challenge, Form, LinkCode, LinkRefused, Outcome, PayRefused, PaymentLinks, Sight, Typing,
+    Bill, Challenge, Form, LinkCode, LinkRefused, Outcome, PayRefused, PaymentLinks, Sight, Source, Typing,
+    Visitor,
 };
 pub use page::{PayerParts, payer_router};
+pub use release::{Release, ReleaseFile, release};

@@ -1,11 +1,14 @@
 //! What the payer page needs from the secure side.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use hushpad_card::Card;
 use hushpad_domain::attempt::DeclineClass;
 use hushpad_domain::field::Field;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::money::Money;
+use hushpad_domain::time::Tick;
 
 /// Payment links, as their page sees them. `server` stands behind it.
 #[async_trait]
@@ -20,11 +23,12 @@ pub trait PaymentLinks: Send + Sync {
     /// The payer has typed so much of a field.
     async fn typing(&self, code: &LinkCode, typing: Typing);
 
-    /// Pays with this card, if the link still shows the form of this `round`; waits a while for the outcome.
+    /// Pays with this card, if the link still shows the form of this `round`. When this returns, the link shows no
+    /// form of this round any more.
     ///
     /// # Errors
     /// [`PayRefused`]; surely nothing was sent then.
-    async fn pay(&self, code: &LinkCode, round: u32, card: Card) -> Result<(), PayRefused>;
+    async fn pay(&self, code: &LinkCode, round: u32, card: Card, from: Visitor) -> Result<(), PayRefused>;
 
     /// The payer is back from the bank's own check. What came along is for the gateway's connector.
     ///
@@ -34,6 +38,27 @@ pub trait PaymentLinks: Send + Sync {
 
     /// The year and month in the most lenient time zone, for expiries.
     fn today(&self) -> (i32, u8);
+
+    /// The monotonic clock.
+    fn tick(&self) -> Tick;
+}
+
+/// Where a request comes from: `server` puts it into the request's extensions. Requests without it share one
+/// allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(pub IpAddr);
+
+/// Who asks to pay, as far as the browser says: the bank may want to know (EMV 3-D Secure).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visitor {
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// `Accept`.
+    pub accept: Option<String>,
+    /// `Accept-Language`.
+    pub languages: Option<String>,
 }
 
 /// The code in a payment link. A secret: who has it may pay. No `Debug`: nothing prints it.

@@ -9,8 +9,8 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY,
+    RETRY_AFTER, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -19,10 +19,12 @@ use hushpad_domain::field::Field;
 use hushpad_domain::page::InvalidReason;
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::warn;
 
 use crate::assets::Assets;
 use crate::form::FormBody;
-use crate::links::{Form, LinkCode, LinkRefused, PayRefused, PaymentLinks, Sight, Typing};
+use crate::links::{Form, LinkCode, LinkRefused, PayRefused, PaymentLinks, Sight, Source, Typing, Visitor};
+use crate::throttle::Throttle;
 use crate::{report, view};
 
 /// The page needs none of the browser's powers.
@@ -31,7 +33,17 @@ const NO_POWERS: &str = "accelerometer=(), autoplay=(), camera=(), clipboard-rea
     payment=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=()";
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const REPORTING_ENDPOINTS: HeaderName = HeaderName::from_static("reporting-endpoints");
-const STRICT_TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+pub(crate) const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
+/// Of every page.
+pub(crate) const NOT_KEPT: &str = "no-store";
+/// On every answer, whatever it is.
+pub(crate) const FIXED_HEADERS: [(HeaderName, &str); 5] = [
+    (REFERRER_POLICY, "no-referrer"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (PERMISSIONS_POLICY, NO_POWERS),
+    (REPORTING_ENDPOINTS, "csp=\"/csp-report\""),
+];
 /// More characters than a field takes.
 const TYPED_MAX: u32 = 32;
 /// What comes along when the payer is back from the bank: a token or two.
@@ -48,21 +60,26 @@ pub struct PayerParts {
 struct PayerHost {
     parts: PayerParts,
     assets: Assets,
+    throttle: Throttle,
 }
 
 /// The payer page.
 pub fn payer_router(parts: PayerParts) -> Router {
-    let host = Arc::new(PayerHost { parts, assets: Assets::new() });
+    let assets = Assets::new(&parts.base_url);
+    let host = Arc::new(PayerHost { parts, assets, throttle: Throttle::default() });
     Router::new()
         .route("/pay/{code}", get(look).post(pay))
         .route("/pay/{code}/state", get(state))
         .route("/pay/{code}/typing", post(typing))
         .route("/pay/{code}/back", get(back).post(back))
+        .route("/specimen", get(specimen))
+        // Browsers ask for one unasked; there is none.
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .route("/csp-report", post(csp_report))
         .route("/inventory.json", get(inventory))
         .route("/assets/{hash}/{name}", get(asset))
         .method_not_allowed_fallback(async || PayerRefusal::NotThisWay)
-        .fallback(async || PayerRefusal::NoSuchLink)
+        .fallback(async || PayerRefusal::NothingHere)
         .layer(CatchPanicLayer::custom(|_| PayerRefusal::Unavailable.into_response()))
         .layer(middleware::from_fn_with_state(host.clone(), frame))
         .with_state(host)
@@ -70,26 +87,46 @@ pub fn payer_router(parts: PayerParts) -> Router {
 
 /// Around every request: renders its refusal, lays the headers around it.
 async fn frame(State(host): State<Arc<PayerHost>>, request: Request, next: Next) -> Response {
+    let source = request.extensions().get::<Source>().copied();
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<PayerRefusal>() {
-        let (status, notice) = refusal.told();
-        response = (status, Html(view::notice(&host.assets, &notice))).into_response();
+        response = refused(&host, refusal, source);
     }
-    let headers = response.headers_mut();
+    lay_headers(&host, response.headers_mut());
+    response
+}
+
+/// The page of a refusal. Links that are none are counted.
+fn refused(host: &PayerHost, refusal: PayerRefusal, source: Option<Source>) -> Response {
+    let wait_s = match refusal {
+        PayerRefusal::NoSuchLink => host.throttle.wrong(source, host.parts.links.tick()),
+        _ => None,
+    };
+    let refusal = if wait_s.is_some() { PayerRefusal::TooManyWrongLinks } else { refusal };
+    let (status, notice) = refusal.told();
+    let mut response = (status, Html(view::notice(&host.assets, &notice))).into_response();
+    if let Some(wait_s) = wait_s {
+        warn!(
+            source = source.map(|Source(address)| tracing::field::display(address)),
+            "many wrong payment links"
+        );
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_s));
+    }
+    response
+}
+
+fn lay_headers(host: &PayerHost, headers: &mut HeaderMap) {
     let fixed = HeaderValue::from_static;
-    headers.entry(CACHE_CONTROL).or_insert(fixed("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(fixed(NOT_KEPT));
     if let Ok(policy) = HeaderValue::from_str(&host.assets.policy(None)) {
         headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy);
     }
-    headers.insert(REFERRER_POLICY, fixed("no-referrer"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
-    headers.insert(X_FRAME_OPTIONS, fixed("DENY"));
-    headers.insert(PERMISSIONS_POLICY, fixed(NO_POWERS));
-    headers.insert(REPORTING_ENDPOINTS, fixed("csp=\"/csp-report\""));
-    if host.parts.base_url.starts_with("https://") {
-        headers.insert(http::header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT_SECURITY);
+    for (name, value) in FIXED_HEADERS {
+        headers.insert(name, fixed(value));
     }
-    response
+    if host.parts.base_url.starts_with("https://") {
+        headers.insert(http::header::STRICT_TRANSPORT_SECURITY, fixed(STRICT_TRANSPORT_SECURITY));
+    }
 }
 
 /// What the link shows now.
@@ -117,6 +154,7 @@ async fn pay(
     request: Request,
 ) -> Result<Response, PayerRefusal> {
     from_our_page(&host, request.headers())?;
+    let from = visitor(&request);
     let form = FormBody::read(request.into_body()).await.map_err(|_| PayerRefusal::BadForm)?;
     let Sight::Form(shown) = host.parts.links.look(&code).await? else { return Ok(see(&code)) };
     if form.number("round") != Some(shown.round) {
@@ -131,7 +169,7 @@ async fn pay(
     };
     // What was written is wiped before the bank is waited for.
     drop(form);
-    match host.parts.links.pay(&code, shown.round, card).await {
+    match host.parts.links.pay(&code, shown.round, card, from).await {
         Ok(()) | Err(PayRefused::NotNow) => Ok(see(&code)),
         Err(PayRefused::Link(refused)) => Err(refused.into()),
     }
@@ -167,6 +205,11 @@ async fn back(
     Ok(see(&code))
 }
 
+/// The form as this release draws it, without a bill and without a payee: what `hushpad page-watch` looks at.
+async fn specimen(State(host): State<Arc<PayerHost>>) -> Response {
+    Html(view::specimen(&host.assets)).into_response()
+}
+
 async fn csp_report(body: Body) -> StatusCode {
     report::log(body).await;
     StatusCode::NO_CONTENT
@@ -181,7 +224,7 @@ async fn asset(
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
 ) -> Result<Response, PayerRefusal> {
     let found = path.ok().and_then(|Path((hash, name))| host.assets.find(&hash, &name));
-    found.ok_or(PayerRefusal::NoSuchLink)
+    found.ok_or(PayerRefusal::NothingHere)
 }
 
 /// The form again, with what is wrong beside its field. What was written is not written back: the card is typed
@@ -205,6 +248,17 @@ fn show(
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
     response
+}
+
+/// Who asks, as far as the request says.
+fn visitor(request: &Request) -> Visitor {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Visitor {
+        address: request.extensions().get::<Source>().map(|Source(address)| *address),
+        user_agent: header(USER_AGENT),
+        accept: header(ACCEPT),
+        languages: header(ACCEPT_LANGUAGE),
+    }
 }
 
 /// `303 See Other` to the link itself.
@@ -246,6 +300,8 @@ impl<S: Send + Sync> FromRequestParts<S> for LinkPath {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PayerRefusal {
     NoSuchLink,
+    NothingHere,
+    TooManyWrongLinks,
     NotThisWay,
     NotFromHere,
     BadForm,
@@ -256,10 +312,15 @@ impl PayerRefusal {
     fn told(self) -> (StatusCode, view::Notice) {
         let say = |status, title, advice| (status, view::Notice { title, advice });
         match self {
-            Self::NoSuchLink => say(
+            Self::NoSuchLink | Self::NothingHere => say(
                 StatusCode::NOT_FOUND,
                 "There is no payment at this link",
                 "Check that the link is whole. If it is, ask the merchant for a new one.",
+            ),
+            Self::TooManyWrongLinks => say(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many links were tried that are none",
+                "Wait a little, and open the link that you were sent.",
             ),
             Self::NotThisWay => say(
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -110,6 +110,28 @@ pub(crate) fn page(
     rendered.unwrap_or_default()
 }
 
+/// The form without a bill.
+pub(crate) fn specimen(assets: &Assets) -> String {
+    let (fields, brands) = (Field::ALL, Brand::ALL);
+    let bill = BillView {
+        payee: "nobody: this is a specimen".to_owned(),
+        amount: "nothing".to_owned(),
+        reference: None,
+    };
+    let page = FormPage {
+        assets,
+        path: "/specimen",
+        bill,
+        round: 0,
+        headline: None,
+        advice: "The form as this release draws it. Nothing can be paid here.",
+        rows: fields.into_iter().map(row).collect(),
+        brands: brands.map(Brand::title).join(", "),
+        brand_ranges: brand_ranges(&brands).to_string(),
+    };
+    page.render().unwrap_or_default()
+}
+
 /// The page of a notice.
 pub(crate) fn notice(assets: &Assets, notice: &Notice) -> String {
     NoticePage { assets, title: notice.title, advice: notice.advice }.render().unwrap_or_default()

@@ -13,9 +13,10 @@ use hushpad_domain::attempt::DeclineClass;
 use hushpad_domain::field::Field;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::time::Tick;
 use hushpad_payer::{
     Bill, Challenge, Form, LinkCode, LinkRefused, Outcome, PayRefused, PayerParts, PaymentLinks, Sight,
-    Typing, payer_router,
+    Source, Typing, Visitor, payer_router, release,
 };
 use tower::ServiceExt;
 
@@ -27,6 +28,7 @@ struct Links {
     code: LinkCode,
     sight: Mutex<Sight>,
     paid: Mutex<Vec<(u32, MaskedCard)>>,
+    visitors: Mutex<Vec<Visitor>>,
     typed: Mutex<Vec<Typing>>,
     back: Mutex<Vec<Vec<u8>>>,
 }
@@ -44,8 +46,9 @@ impl PaymentLinks for Links {
         self.typed.lock().unwrap().push(typing);
     }
 
-    async fn pay(&self, _: &LinkCode, round: u32, card: Card) -> Result<(), PayRefused> {
+    async fn pay(&self, _: &LinkCode, round: u32, card: Card, from: Visitor) -> Result<(), PayRefused> {
         self.paid.lock().unwrap().push((round, card.masked()));
+        self.visitors.lock().unwrap().push(from);
         Ok(())
     }
 
@@ -56,6 +59,10 @@ impl PaymentLinks for Links {
 
     fn today(&self) -> (i32, u8) {
         (2026, 11)
+    }
+
+    fn tick(&self) -> Tick {
+        Tick(0)
     }
 }
 
@@ -76,6 +83,7 @@ impl Stand {
             code: LinkCode::new([7; LinkCode::BYTES]),
             sight: Mutex::new(sight),
             paid: Mutex::default(),
+            visitors: Mutex::default(),
             typed: Mutex::default(),
             back: Mutex::default(),
         });
@@ -194,7 +202,13 @@ async fn every_answer_may_be_framed_by_nobody_and_runs_only_our_script() {
         let policy = answer.headers["content-security-policy"].to_str().unwrap();
         let hash = script["integrity"].as_str().unwrap();
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}");
-        assert!(policy.contains(&format!("script-src '{hash}'")) && policy.contains("report-uri"), "{path}");
+        let (script, style) = (&script["path"], &inventory["styles"][0]["path"]);
+        let script = format!("script-src '{hash}' {HOST}{};", script.as_str().unwrap());
+        let style = format!("style-src {HOST}{};", style.as_str().unwrap());
+        assert!(
+            policy.contains(&script) && policy.contains(&style) && policy.contains("report-uri"),
+            "{path}"
+        );
         assert_eq!(answer.headers["x-frame-options"], "DENY", "{path}");
         assert_eq!(answer.headers["referrer-policy"], "no-referrer", "{path}");
         assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
@@ -215,6 +229,72 @@ async fn a_wrong_link_says_so_and_no_more() {
         assert!(page.body.contains("There is no payment at this link"));
         assert!(!page.body.contains("12.40"));
     }
+}
+
+#[tokio::test]
+async fn who_tries_many_wrong_links_is_slowed_down_and_a_good_one_opens_all_the_same() {
+    let stand = Stand::form();
+    let ask = async |path: String, from: [u8; 4]| {
+        let mut request = Request::get(path).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Source(from.into()));
+        stand.send(request).await
+    };
+    let wrong = format!("/pay/{}", LinkCode::new([9; LinkCode::BYTES]).text());
+    let mut answers = Vec::new();
+    for _ in 0..25 {
+        answers.push(ask(wrong.clone(), [192, 0, 2, 1]).await);
+    }
+    assert_eq!(answers[19].status, StatusCode::NOT_FOUND);
+    let last = answers.last().unwrap();
+    assert_eq!(last.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(last.headers["retry-after"], "10");
+    assert!(!last.headers["content-security-policy"].is_empty());
+    assert_eq!(ask(wrong, [192, 0, 2, 2]).await.status, StatusCode::NOT_FOUND, "another source");
+    assert_eq!(ask(stand.path(), [192, 0, 2, 1]).await.status, StatusCode::OK, "a good link");
+}
+
+#[tokio::test]
+async fn the_bank_may_hear_who_pays() {
+    let stand = Stand::form();
+    let request = Request::post(stand.path())
+        .header("host", "pay.example")
+        .header("origin", HOST)
+        .header("user-agent", "Phone/1")
+        .header("accept-language", "de,en;q=0.5");
+    let mut request = request.body(Body::from(format!("round=3&{CARD}"))).unwrap();
+    request.extensions_mut().insert(Source([192, 0, 2, 7].into()));
+    assert_eq!(stand.send(request).await.status, StatusCode::SEE_OTHER);
+    let said = stand.links.visitors.lock().unwrap().clone();
+    let [said] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(said.address, Some([192, 0, 2, 7].into()));
+    assert_eq!(
+        (said.user_agent.as_deref(), said.languages.as_deref()),
+        (Some("Phone/1"), Some("de,en;q=0.5"))
+    );
+}
+
+#[tokio::test]
+async fn what_the_release_says_of_itself_is_what_it_sends() {
+    let (stand, release) = (Stand::form(), release(HOST));
+    let specimen = stand.get("/specimen").await;
+    assert_eq!(specimen.body, release.specimen);
+    for (name, value) in &release.headers {
+        assert_eq!(specimen.headers[name], value, "{name}");
+    }
+    assert_eq!(stand.get("/inventory.json").await.body, release.inventory);
+    for file in &release.files {
+        assert_eq!(stand.get(&file.path).await.status, StatusCode::OK);
+        assert!(release.inventory.contains(&file.integrity));
+    }
+    let form = stand.get(&stand.path()).await.body;
+    for element in &release.elements {
+        assert!(form.contains(element) && specimen.body.contains(element), "{element}");
+    }
+    assert_eq!(
+        stand.post("/specimen", &format!("round=0&{CARD}")).await.status,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    assert_eq!(stand.paid(), []);
 }
 
 #[tokio::test]
@@ -260,6 +340,17 @@ async fn the_banks_check_is_reached_without_scripts_and_only_there() {
         (StatusCode::SEE_OTHER, &*stand.path())
     );
     assert_eq!(*stand.links.back.lock().unwrap(), [b"cres=xyz".to_vec()]);
+}
+
+/// A form that is got would lose the query of its address, and with it the way to the bank.
+#[tokio::test]
+async fn a_bank_without_a_form_is_reached_by_a_link_that_keeps_its_query() {
+    let url = "https://bank.example/redirect?client_secret=a&b=c".to_owned();
+    let stand = Stand::showing(Sight::Challenge(bill(), Challenge { url, fields: Vec::new() }));
+    let page = stand.get(&stand.path()).await;
+    let link = "<a class=\"button\" href=\"https://bank.example/redirect?client_secret=a&#38;b=c\"";
+    assert!(page.body.contains(link), "{}", page.body);
+    assert!(!page.body.contains("<form"), "{}", page.body);
 }
 
 #[tokio::test]

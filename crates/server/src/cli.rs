@@ -31,7 +31,9 @@ impl Cli {
     pub fn log(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(log), _) => log,
-            (None, Command::Demo(_) | Command::Bench(_) | Command::AudioCheck(_)) => "warn",
+            (None, Command::Demo(_) | Command::Bench(_) | Command::AudioCheck(_) | Command::PageWatch(_)) => {
+                "warn"
+            }
             (
                 None,
                 Command::Serve(_)
@@ -78,6 +80,11 @@ pub enum Command {
     ///
     /// Ends with 0 when none was audible, 1 when one was, 2 when something could not be read.
     AudioCheck(AudioCheckArgs),
+    /// Looks at a running payer page from outside and tells whether it is the one of this release: headers, form, script,
+    /// style (PCI DSS 11.6.1). Let it run at least once a week, from a machine that payers' browsers could be.
+    ///
+    /// Ends with 0 when it is, 1 when something differs, 2 when it could not be looked at.
+    PageWatch(PageWatchArgs),
     /// Measures this build on this machine: sessions, key presses and webhooks. Calls: `./bench calls`.
     Bench(BenchArgs),
 }
@@ -88,6 +95,20 @@ pub struct ConfigArgs {
     /// The config file.
     #[arg(short, long, default_value = "hushpad.toml", env = "HUSHPAD_CONFIG")]
     pub config: PathBuf,
+}
+
+/// Which payer page.
+#[derive(Args, Clone)]
+pub struct PageWatchArgs {
+    /// `payer.public_url`.
+    #[arg(long)]
+    pub url: String,
+    /// A payment link whose page is to be looked at too; any number of them. Its secret is printed nowhere.
+    #[arg(long)]
+    pub link: Vec<String>,
+    /// PEM file of certificate authorities to trust besides the public ones.
+    #[arg(long)]
+    pub authorities: Option<PathBuf>,
 }
 
 /// What to do with API clients.

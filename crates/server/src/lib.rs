@@ -25,6 +25,7 @@ pub mod log;
 pub mod media;
 pub mod metrics;
 pub mod migrate;
+pub mod page_watch;
 pub mod payments;
 pub mod recorder;
 pub mod senders;

@@ -10,7 +10,8 @@ use hushpad::cli::{Cli, Command, ConfigArgs};
 use hushpad::config::Config;
 use hushpad::log::{self, Redactor};
 use hushpad::{
-    agents, attempts, audio_check, bench, clients, demo, gateway_sim, hardening, migrate, serve, webhooks,
+    agents, attempts, audio_check, bench, clients, demo, gateway_sim, hardening, migrate, page_watch, serve,
+    webhooks,
 };
 use tracing::info;
 
@@ -52,6 +53,7 @@ fn run() -> anyhow::Result<ExitCode> {
             }
             Command::Demo(arguments) => demo::run(arguments, redactor).await,
             Command::AudioCheck(arguments) => audio_check::run(&arguments, &mut io::stdout()),
+            Command::PageWatch(arguments) => page_watch::run(&arguments, &mut io::stdout()).await,
             Command::GatewaySim(arguments) => {
                 gateway_sim::run(&arguments, wait_for_stop()).await.map(|()| ExitCode::SUCCESS)
             }

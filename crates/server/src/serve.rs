@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::middleware::Next;
 use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{Sessions, Webhooks, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
+use hushpad_payer::{PayerParts, PaymentLinks};
 use hushpad_store::{Ownership, Store};
-use hushpad_web::{Observer, TokenKeys, WebParts, WebSettings};
+use hushpad_web::{Observer, Source, TokenKeys, WebLimits, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +21,16 @@ use tracing::{info, warn};
 use crate::admin::{self, Admin};
 use crate::announcer::Announcer;
 use crate::calls::{CallTable, Calls, RecorderEar};
-use crate::capture::SecureDesk;
-use crate::config::{CertificateListener, Config, HttpListener};
+use crate::capture::codes::LinkCodes;
+use crate::capture::{PayerDesk, SecureDesk, SecureParts};
+use crate::config::{CertificateListener, Config, HttpListener, MasterKey};
 use crate::http;
 use crate::log::Redactor;
 use crate::media::MediaPlane;
 use crate::metrics::Metrics;
 use crate::payments::{Books, Payments, PaymentsParts, recovery};
 use crate::recorder::Recorders;
+use crate::senders::Senders;
 use crate::webhooks::{Dispatcher, Told};
 use crate::world::RealWorld;
 
@@ -49,10 +53,7 @@ pub struct Running {
 pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
-    let store = hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys)
-        .await
-        .map(Arc::new)
-        .context("the store")?;
+    let store = open_store(&config).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
     let told = Arc::clone(&metrics);
     config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
@@ -67,10 +68,20 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let recorders = Recorders::new(config.recorders, world.clone(), metrics.clone());
-    let (counted, most) = (Arc::clone(&metrics), config.max_sessions);
-    let secure_side =
-        SecureDesk::new(calls.clone(), payments.clone(), world.clone(), counted, recorders, most);
+    let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
+    let secure_side = SecureDesk::new(SecureParts {
+        calls: calls.clone(),
+        payments: payments.clone(),
+        world: world.clone(),
+        metrics: Arc::clone(&metrics),
+        recorders: Recorders::new(config.recorders, world.clone(), metrics.clone()),
+        directory: Arc::clone(&directory),
+        changes: announcer.clone(),
+        codes: codes.clone(),
+        sender: Arc::new(Senders::new(config.senders, &(Arc::new(world.clone()) as Arc<dyn World>))),
+        max_sessions: config.max_sessions,
+    });
+    secure_side.watch_links().await.context("payment links from earlier")?;
     let web = Arc::new(WebParts {
         directory,
         sessions: Arc::clone(&sessions),
@@ -87,6 +98,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         settings,
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
+    let payer = config.payer.zip(codes.map(|codes| PayerDesk::new(secure_side.clone(), codes)));
     let admin = admin::router(Admin {
         metrics,
         calls: calls.clone(),
@@ -107,6 +119,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     if let Some(listener) = &config.api_certificates {
         tasks.push(serve_certificates(listener, api, &stop).await?);
     }
+    tasks.extend(serve_payer(payer, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
@@ -121,6 +134,36 @@ fn web_settings(config: &Config) -> WebSettings {
         page_base_url: config.page.public_url.clone(),
         limits: config.web_limits,
     }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    let opened = hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys);
+    opened.await.map(Arc::new).context("the store")
+}
+
+fn link_codes(master_key: &MasterKey, payer: &HttpListener) -> Arc<LinkCodes> {
+    Arc::new(LinkCodes::new(master_key, &payer.public_url))
+}
+
+/// The payer page, if there is one.
+async fn serve_payer(
+    payer: Option<(HttpListener, PayerDesk)>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some((listener, links)) = payer else { return Ok(None) };
+    serve(&listener, "payer page", payer_router(Arc::new(links), &listener), stop).await.map(Some)
+}
+
+/// The payer page, which hears where a request comes from.
+fn payer_router(links: Arc<dyn PaymentLinks>, listener: &HttpListener) -> axum::Router {
+    let parts = PayerParts { links, base_url: listener.public_url.clone() };
+    let with_source = async |mut request: axum::extract::Request, next: Next| {
+        if let Some(Source(address)) = request.extensions().get::<Source>().copied() {
+            request.extensions_mut().insert(hushpad_payer::Source(address));
+        }
+        next.run(request).await
+    };
+    hushpad_payer::payer_router(parts).layer(axum::middleware::from_fn(with_source))
 }
 
 /// The gateways; their connections are opened beside, so that the first payment need not wait for handshakes.

@@ -1,11 +1,14 @@
 //! Time and chance. The only place of the program that reads the wall clock and entropy.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hushpad_domain::ports::World;
 use hushpad_domain::time::{Tick, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
+
+/// The most lenient time zone is twelve hours behind UTC.
+const LENIENT_ZONE: Duration = Duration::from_secs(12 * 3600);
 
 /// The machine's clocks and entropy.
 #[derive(Clone)]
@@ -34,10 +37,17 @@ impl RealWorld {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// The year and month in the most lenient time zone: a card is valid there longest.
+    #[must_use]
+    pub fn lenient_month(&self) -> (i32, u8) {
+        let behind = i64::try_from(LENIENT_ZONE.as_micros()).unwrap_or(0);
+        Timestamp::from_micros(self.now().as_micros() - behind).year_month()
+    }
+
     /// The moment of the runtime's clock that a tick stands for.
     #[must_use]
     pub fn instant_of(&self, tick: Tick) -> tokio::time::Instant {
-        let length = std::time::Duration::from_millis(tick.0);
+        let length = Duration::from_millis(tick.0);
         self.started.checked_add(length).unwrap_or(self.started).into()
     }
 }

@@ -79,3 +79,18 @@ fn a_build_that_writes_its_intent_after_it_has_sent_is_found_out() {
 fn a_build_that_fails_over_after_a_reset_is_found_out() {
     is_found_out(Build::FailOverAfterReset);
 }
+
+#[test]
+fn a_build_that_goes_on_before_the_return_is_written_is_found_out() {
+    is_found_out(Build::ReturnAfterGoingOn);
+}
+
+/// The schedules reach what they are there for: payers who paid over the bank, who were given up, and who came twice.
+#[test]
+fn the_schedules_go_over_the_bank() {
+    let seen = (0..200).fold((0, 0), |(over, given_up), seed| {
+        let (more_over, more_given_up) = bank::visits(seed);
+        (over + more_over, given_up + more_given_up)
+    });
+    assert!(seen.0 > 10 && seen.1 > 10, "{seen:?}");
+}

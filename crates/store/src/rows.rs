@@ -9,6 +9,7 @@ use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, OperationId,
     ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::link::{Link, LinkNo, LinkState, Way};
 use hushpad_domain::listing::StateName;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
@@ -34,6 +35,10 @@ pub(super) struct SessionRow {
     configuration: i64,
     agent: String,
     call: Option<Uuid>,
+    links: i64,
+    link: Option<i64>,
+    link_state: Option<String>,
+    link_expires_on: Option<i64>,
     amount_minor: i64,
     currency: String,
     state: String,
@@ -74,6 +79,8 @@ impl SessionRow {
             configuration: ConfigurationId(number("a configuration", self.configuration)?),
             agent: AgentId(self.agent),
             call: self.call.map(CallGuid),
+            way: read_way(self.link, self.link_state.as_deref(), self.link_expires_on)?,
+            links: number("the links", self.links)?,
             payment_data: PaymentData::from_stored(values, amount),
             webhook: self.webhook,
             attempts,
@@ -141,6 +148,48 @@ impl StateColumns {
             },
         }
     }
+}
+
+/// How the payer gives the card, in its columns.
+pub(super) struct WayColumns {
+    pub(super) link: Option<u16>,
+    pub(super) state: Option<&'static str>,
+    pub(super) expires_on: Option<i64>,
+}
+
+impl WayColumns {
+    pub(super) fn of(session: &Session) -> Self {
+        let link = session.link();
+        Self {
+            link: link.map(|link| link.no.0),
+            state: link.map(|link| link.state.word()),
+            expires_on: link.map(|link| link.expires_on.as_micros()),
+        }
+    }
+}
+
+/// Whether a change writes how the payer gives the card. It touches no attempt and no operation then.
+pub(super) fn changes_way(change: &Change) -> bool {
+    change.events.iter().any(|event| event.kind.changed_way())
+}
+
+fn read_way(
+    link: Option<i64>,
+    state: Option<&str>,
+    expires_on: Option<i64>,
+) -> Result<Way, StoreUnavailable> {
+    let (no, state, expires_on) = match (link, state, expires_on) {
+        (None, None, None) => return Ok(Way::Keypad),
+        (Some(no), Some(state), Some(expires_on)) => (no, state, expires_on),
+        _ => return Err(unreadable("a payment link")),
+    };
+    let states = [LinkState::Issued, LinkState::Opened, LinkState::Revoked];
+    let state = states.into_iter().find(|known| known.word() == state);
+    Ok(Way::Link(Link {
+        no: LinkNo(number("a payment link", no)?),
+        state: state.ok_or_else(|| unreadable("a payment link"))?,
+        expires_on: Timestamp::from_micros(expires_on),
+    }))
 }
 
 /// A `sessionState` in the words of a list's statement.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod cluster;
+mod links;
 mod lists;
 mod operations;
 mod replays;
@@ -12,12 +13,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hushpad_domain::attempt::Unknown;
+use hushpad_domain::challenge::{Challenge, FIELD_BYTES_MAX, FIELDS_MAX};
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::ports::{Clients, CommitError, Credentials, Replays, Sessions, Settlements, Webhooks};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use links::{
+    a_call_is_free_while_its_session_is_paid_by_a_link, every_state_of_a_link_reads_back,
+    of_two_moves_at_once_one_is_made,
+};
 use lists::{
     agents_sign_in_by_what_was_put_last, pages_of_a_list_neither_skip_nor_repeat,
     sessions_are_listed_newest_first_by_what_is_asked, signing_keys_are_numbered_once,
@@ -95,6 +102,31 @@ async fn every_state_reads_back_as_it_was_written<E: Engine>() {
     assert_eq!(ports.sessions.provider_session(paid.provider).await.unwrap(), Some(paid.clone()));
     // Another connection, the same truth.
     assert_eq!(engine.open().await.read(&paid).await, paid);
+}
+
+async fn a_payer_at_the_bank_is_there_after_opening_again<E: Engine>() {
+    let engine = E::new().await;
+    let ports = engine.open().await;
+    let opened = ports.commit(opened_on(None, "acme", "A1", minute(0))).await;
+    let paying = ports.commit(intended(opened, minute(1))).await;
+    let fields = vec![("creq".to_owned(), "x".repeat(FIELD_BYTES_MAX)); FIELDS_MAX];
+    let ids = vec!["pi_1".to_owned(), "pm_1".to_owned()];
+    let challenge = Challenge::new("https://acs.example/3ds?x=1".to_owned(), fields, ids).unwrap();
+    let card = Some(MaskedCard::new(Some(Brand::Visa), 400_000, 3220));
+    let challenged = paying.challenged(challenge, card, minute(17), minute(2)).unwrap();
+    let challenged = ports.commit(challenged).await;
+    let ports = engine.open().await;
+    assert_eq!(ports.read(&challenged).await, challenged);
+    assert_eq!(ports.sessions.unfinished().await.unwrap(), std::slice::from_ref(&challenged));
+    let no = challenged.attempts[0].no;
+    let back = challenged.clone().challenge_returned(no, minute(3)).unwrap();
+    let again = challenged.challenge_returned(no, minute(3)).unwrap();
+    let confirming = ports.commit(back).await;
+    // Of two returns one goes on.
+    assert!(matches!(ports.sessions.commit(again).await, Err(CommitError::Conflict)));
+    assert_eq!(ports.read(&confirming).await, confirming);
+    let paid = ports.commit(approved(confirming, "A1", minute(4))).await;
+    assert_eq!(ports.read(&paid).await, paid);
 }
 
 async fn every_ending_reads_back<E: Engine>() {
@@ -411,6 +443,7 @@ macro_rules! contract_of {
     ($engine:ident in $module:ident) => {
         contract! { $engine in $module:
             every_state_reads_back_as_it_was_written,
+            a_payer_at_the_bank_is_there_after_opening_again,
             every_ending_reads_back,
             events_are_told_in_order_after_a_number,
             accounts_do_not_see_or_touch_each_other,
@@ -431,6 +464,9 @@ macro_rules! contract_of {
             what_is_spent_stays_spent_until_it_has_expired,
             signing_keys_are_numbered_once,
             agents_sign_in_by_what_was_put_last,
+            every_state_of_a_link_reads_back,
+            a_call_is_free_while_its_session_is_paid_by_a_link,
+            of_two_moves_at_once_one_is_made,
             every_operation_reads_back,
             of_two_refunds_at_once_one_is_begun,
             ended_sessions_with_something_to_see_to_are_found,

@@ -194,11 +194,20 @@ element("confirm-yes").addEventListener("click", () => {
   void act({ action: "cancel" });
 });
 
+/** The browser's newer way needs a permission that a frame does not have. @param {HTMLButtonElement} button */
+function copy(button) {
+  const field = /** @type {HTMLInputElement} */ (element("link-url"));
+  field.select();
+  const done = document.execCommand("copy");
+  button.textContent = done ? "Copied" : "Press Ctrl+C";
+}
+
 document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target.closest("button[data-action]") : null;
   if (!(target instanceof HTMLButtonElement) || target.getAttribute("aria-disabled") === "true") return;
   const { action = "", field, key } = target.dataset;
   if (action === "cancel") return confirmation.showModal();
+  if (action === "copy") return copy(target);
   // A second press before the answer must not count.
   if (action === "pay") target.setAttribute("aria-disabled", "true");
   void act(field ? { action, field } : key ? { action, key } : { action }).then((taken) => {

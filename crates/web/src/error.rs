@@ -83,6 +83,14 @@ pub(crate) enum ApiError {
     /// Too late to cancel: it is over.
     #[error("the session has ended")]
     Ended,
+    /// It cannot move, or its link cannot change.
+    #[error("not possible now: a payment is under way, or the session has no payment link that is open")]
+    NotNow,
+    /// There can be no payment link.
+    #[error(
+        "there can be no payment link: no payer page is configured, or the session has had all its links"
+    )]
+    NoFurtherLink,
     /// The session changed at the same moment.
     #[error("the session changed at the same moment: ask for its status")]
     Conflict,
@@ -164,6 +172,9 @@ impl ApiError {
             Self::Open(OpenError::NoConfiguration { .. }) => {
                 refusal(400, "unknown_configuration", "Unknown account configuration", own())
             }
+            Self::Open(OpenError::WrongKind { .. }) => {
+                refusal(400, "wrong_kind_of_configuration", "Wrong kind of configuration", own())
+            }
             Self::Open(OpenError::NotATestConfiguration) => {
                 refusal(400, "not_a_test_configuration", "Not a test configuration", own())
             }
@@ -190,6 +201,8 @@ impl ApiError {
             Self::NoLinkCode => refusal(503, "no_link_code", "Too many link codes", own()),
             Self::AttemptSent => refusal(409, "attempt_sent", "An attempt was sent", own()),
             Self::Ended => refusal(409, "session_ended", "The session has ended", own()),
+            Self::NotNow => refusal(409, "not_now", "Not possible now", own()),
+            Self::NoFurtherLink => refusal(409, "no_further_link", "No payment link", own()),
             Self::Conflict => refusal(409, "conflict", "Conflict", own()),
             Self::KeyInUse => refusal(409, "idempotency_key_in_use", "Request under way", own()),
             Self::KeyInterrupted(_) => {

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::database::Database;
 use crate::receiver::SECRET;
 
-use super::{AGENT, Addresses, CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
+use super::{AGENT, Addresses, CONFIGURATION, DIGITAL_CONFIGURATION, IDLE_AGENT, TEST_CONFIGURATION};
 
 /// What not every desk has.
 #[derive(Default)]
@@ -29,11 +29,22 @@ pub(super) fn write(
     extras: &Extras<'_>,
     directory: &Path,
 ) {
-    let Addresses { api, page, admin, gateway, sip, shop, receiver } = at;
+    let Addresses { api, page, payer, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
     let nat = extras.nat;
+    let shops =
+        format!("gateway = \"sandbox\"\nallowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n");
+    let configurations: String = [
+        (CONFIGURATION, "agent_assist", false),
+        (TEST_CONFIGURATION, "agent_assist", true),
+        (DIGITAL_CONFIGURATION, "digital", false),
+    ]
+    .map(|(id, kind, test)| {
+        format!("[[accounts.configurations]]\nid = {id}\nkind = \"{kind}\"\ntest = {test}\n{shops}")
+    })
+    .concat();
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
         r#"
@@ -46,6 +57,9 @@ public_url = "http://{api}"
 [page]
 listen = "{page}"
 public_url = "http://{page}"
+[payer]
+listen = "{payer}"
+public_url = "http://{payer}"
 [admin]
 listen = "{admin}"
 [store]
@@ -71,6 +85,8 @@ user = "sandbox"
 password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
 [[accounts]]
 id = "shop"
+payee = "The Lovelace Shop"
+sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true, json = '{{"sessionGuid":"sms","to":{{to}},"text":{{text}}}}' }}
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
 id = "{AGENT}"
@@ -80,18 +96,7 @@ phone = "{agent_phone}"
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-{more_agents}[[accounts.configurations]]
-id = {CONFIGURATION}
-gateway = "sandbox"
-allowed_origins = ["http://localhost:{shop}"]
-{webhook}
-[[accounts.configurations]]
-id = {TEST_CONFIGURATION}
-gateway = "sandbox"
-test = true
-allowed_origins = ["http://localhost:{shop}"]
-{webhook}
-"#
+{more_agents}{configurations}"#
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
 }

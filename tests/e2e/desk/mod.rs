@@ -37,6 +37,8 @@ pub(crate) const IDLE_AGENT: &str = "agent5678";
 /// The configuration for payments, and the one that is marked as test.
 pub(crate) const CONFIGURATION: u32 = 0;
 pub(crate) const TEST_CONFIGURATION: u32 = 1;
+/// The configuration for digital sessions.
+pub(crate) const DIGITAL_CONFIGURATION: u32 = 2;
 
 /// Everything that can be logged, the SIP stack's messages too, if the product let it.
 const LOG: &str = "trace,rsipstack::transaction=trace,rsipstack::transport=trace,rsipstack::dialog=trace";
@@ -51,6 +53,7 @@ const GATEWAY_AUTHORIZATION: (&str, &str) = ("Authorization", "Basic c2FuZGJveDp
 pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
     pub(crate) page: SocketAddr,
+    pub(crate) payer: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) gateway: SocketAddr,
     pub(crate) sip: SocketAddr,
@@ -113,7 +116,7 @@ impl Desk {
     fn start_as(extras: &Extras<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
-        let http = ports.take(6);
+        let http = ports.take(8);
         let here = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let at = Addresses {
             api: here(http.start),
@@ -123,6 +126,7 @@ impl Desk {
             sip: here(ports.take(2).start),
             shop: here(http.start + 4),
             receiver: here(http.start + 5),
+            payer: here(http.start + 6),
         };
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());
@@ -219,6 +223,33 @@ impl Desk {
         });
         let reply = self.post_session(&body).expect(200).json();
         self.opened(reply)
+    }
+
+    /// Opens a digital session of that many GBP, and gives its link.
+    pub(crate) fn open_digital_session(&mut self, amount: &str) -> (Session, String) {
+        let body = json!({
+            "agentId": AGENT, "paymentData": payment(amount), "accountConfigurationId": DIGITAL_CONFIGURATION,
+        });
+        let reply = self.post("/v1/digitalsession", &body.to_string()).expect(200).json();
+        let link = reply["paymentLinkUrl"].as_str().unwrap().to_owned();
+        (self.opened(reply), link)
+    }
+
+    /// Posts to the Payment API, whatever it answers.
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> Reply {
+        let authorization = self.authorization();
+        let headers = [("Authorization", authorization.as_str()), JSON];
+        http::send(&self.seen, self.at.api, &format!("POST {path}"), &headers, body)
+    }
+
+    /// The payer page without a browser.
+    pub(crate) fn payer_page(&self, request: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        http::send(&self.seen, self.at.payer, request, headers, body)
+    }
+
+    /// What the product has logged so far.
+    pub(crate) fn server_log(&self) -> String {
+        self.server.log()
     }
 
     /// `POST /v1/session`, whatever it answers.

@@ -6,6 +6,7 @@ mod crash;
 mod database;
 mod decline;
 mod demo;
+mod digital;
 mod ear_works;
 mod edges;
 mod gateway;

@@ -8,6 +8,7 @@ use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Purpose, Unk
 use crate::change::Change;
 use crate::event::EventKind;
 use crate::ids::{AttemptId, AttemptNo, GatewayName};
+use crate::link::LinkState;
 use crate::operation::ReverseCause;
 use crate::time::Timestamp;
 
@@ -25,6 +26,9 @@ impl Session {
         at: Timestamp,
     ) -> Result<Change, WrongState> {
         self.still_open()?;
+        if self.link().is_some_and(|link| link.state == LinkState::Revoked) {
+            return Err(WrongState::NoLink);
+        }
         let no = u16::try_from(self.attempts.len()).unwrap_or(u16::MAX).saturating_add(1);
         if no > ATTEMPTS_MAX {
             return Err(WrongState::AttemptsUsedUp);

@@ -27,10 +27,18 @@ pub async fn run(arguments: &BenchArgs, redactor: Redactor, out: &mut dyn Write)
         "all" => {
             sessions::run(redactor.clone(), out).await?;
             keys::run(redactor.clone(), out).await?;
-            webhooks::run(redactor, out).await
+            webhooks::run(redactor, out).await?;
+            payments::run(out).await
         }
         other => bail!("there is no bench `{other}`: sessions, keys, webhooks, payments or all"),
     }
+}
+
+/// Names an empty PostgreSQL database to measure beside SQLite. Beside it there is another, of the same name with `_raw`
+/// at its end, for the peer.
+fn postgres_url() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "a bench of the command line")]
+    std::env::var("HUSHPAD_BENCH_POSTGRES_URL").ok()
 }
 
 /// Durations of one run, for percentiles.

@@ -1,5 +1,6 @@
 //! `POST /v1/session` and its status per second, beside the same commits on the same disk in the same run: put
-//! straight into a store, and put into it by a bare HTTP handler under the same load.
+//! straight into a store, and put into it by a bare HTTP handler under the same load; on PostgreSQL also beside
+//! pgbench with the same rows.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,16 +18,16 @@ use hushpad_domain::ids::{AccountId, AgentId, ConfigurationId, ProviderSessionGu
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::{Sessions, World};
 use hushpad_domain::session::{NewSession, Session};
-use hushpad_store::{SqliteOptions, SqliteStore};
+use hushpad_store::{Ownership, Store};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::load::{Load, Pace, drive, once};
-use super::{Durations, micros, per_second};
+use super::{Durations, micros, per_second, postgres_url};
 use crate::demo::api::PaymentApi;
-use crate::demo::stage::{Stage, TEST_CONFIGURATION};
+use crate::demo::stage::{Extras, Stage, TEST_CONFIGURATION};
 use crate::log::Redactor;
 use crate::world::RealWorld;
 
@@ -47,14 +48,31 @@ pub(super) const PAYMENT_DATA: [(&str, &str); 5] = [
     ("MerchantReferenceCode", "ORDER-7"),
 ];
 
+/// Where the sessions of a run are kept.
+#[derive(Clone, Copy)]
+enum Engine<'a> {
+    Sqlite,
+    /// The database of the product; that of the peers has `_raw` at its end.
+    Postgres(&'a str),
+}
+
 pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Result<()> {
+    engine(Engine::Sqlite, redactor.clone(), out).await?;
+    match postgres_url() {
+        Some(url) => engine(Engine::Postgres(&url), redactor, out).await,
+        None => Ok(()),
+    }
+}
+
+async fn engine(engine: Engine<'_>, redactor: Redactor, out: &mut dyn Write) -> anyhow::Result<()> {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let stage = Stage::set(anywhere, "http://127.0.0.1", redactor).await?;
+    let extras = Extras { postgres_url: engine.url(), ..Extras::default() };
+    let stage = Stage::set_with(anywhere, "http://127.0.0.1", redactor, extras, async |_| Ok(())).await?;
     let api = PaymentApi::new(&stage.parts, Arc::new(|_| {}));
     let token = api.token().await.context("a token")?;
     let address: SocketAddr = stage.parts.api_base.trim_start_matches("http://").parse()?;
     let post = post_request(address, &token);
-    writeln!(out, "POST /v1/session, SQLite, durable. Peers in the same run, on the same disk:")?;
+    writeln!(out, "POST /v1/session, {}, durable. Peers in the same run, on the same disk:", engine.name())?;
     writeln!(out, "  raw       the same commits straight into a store, by as many callers")?;
     writeln!(out, "  raw-http  the same commits by a bare HTTP handler, under the same load generator")?;
     writeln!(
@@ -64,7 +82,7 @@ pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Resu
     writeln!(out, "clients  sessions/s   p50 ms   p99 ms     raw/s  ratio  raw-http/s  ratio    null/s")?;
     let mut most = 0.0;
     for clients in CLIENTS {
-        most = row(address, &post, clients, out).await?;
+        most = row(engine, address, &post, clients, out).await?;
     }
     let half = drive(address, vec![post], 64, Pace::PerSecond(most / 2.0), HALF_LOAD).await?;
     let Load { rate, durations } = &half;
@@ -73,18 +91,88 @@ pub(super) async fn run(redactor: Redactor, out: &mut dyn Write) -> anyhow::Resu
     let statuses = statuses(address, &token, &post_request(address, &token)).await?;
     writeln!(out, "GET /v1/session/{{guid}} at 64 clients: {statuses:.0}/s, {:.1} × POST", statuses / most)?;
     stage.strike().await;
+    if let Engine::Postgres(url) = engine {
+        match pgbench(url).await? {
+            Some(rate) => {
+                writeln!(
+                    out,
+                    "pgbench, 64 clients, the same rows: {rate:.0}/s; POST is {:.2} of it",
+                    most / rate
+                )?;
+            }
+            None => writeln!(out, "pgbench was not run: HUSHPAD_BENCH_PGBENCH does not name it")?,
+        }
+    }
     Ok(())
 }
 
-async fn row(address: SocketAddr, post: &[u8], clients: usize, out: &mut dyn Write) -> anyhow::Result<f64> {
+impl Engine<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    fn url(self) -> Option<String> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres(url) => Some(url.to_owned()),
+        }
+    }
+}
+
+/// The rows of a new session, by PostgreSQL's own load tool in the peers' database.
+const PGBENCH_SCRIPT: &str = "
+WITH ours AS (SELECT epoch FROM owner WHERE id = 1 FOR SHARE),
+changed AS (INSERT INTO session (guid, provider, account, configuration, agent, amount_minor, currency, state,
+                                 created_on, updated_on, version, events, webhook, holds)
+            SELECT gen_random_uuid(), gen_random_uuid(), 'demo', 1, 'agent1234', 1240, 'GBP', 'created',
+                   1, 1, 1, 1, FALSE, TRUE
+              FROM ours
+         RETURNING guid),
+kept AS (INSERT INTO held (session, attempt, data)
+         SELECT guid, 0, convert_to(repeat('x', 160), 'UTF8') FROM changed),
+told AS (INSERT INTO event (session, seq, at, kind)
+         SELECT guid, 1, 1, '{\"type\":\"session.created\"}' FROM changed)
+SELECT count(*) FROM changed;
+";
+
+/// Transactions per second of pgbench at 64 clients; `None` where it is not named.
+async fn pgbench(url: &str) -> anyhow::Result<Option<f64>> {
+    #[expect(clippy::disallowed_methods, reason = "a bench of the command line")]
+    let Ok(program) = std::env::var("HUSHPAD_BENCH_PGBENCH") else { return Ok(None) };
+    let folder = tempfile::tempdir()?;
+    let script = folder.path().join("session.sql");
+    std::fs::write(&script, PGBENCH_SCRIPT.replace('\n', " ").trim_start())?;
+    let seconds = (2 * ROW).as_secs().to_string();
+    let run = tokio::process::Command::new(program)
+        .args(["--client=64", "--jobs=2", "--protocol=prepared", "--no-vacuum", "--time", &seconds, "--file"])
+        .arg(&script)
+        .arg(format!("{url}_raw"))
+        .output()
+        .await
+        .context("pgbench")?;
+    let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    rate.with_context(|| format!("pgbench: {said}{complained}")).map(Some)
+}
+
+async fn row(
+    engine: Engine<'_>,
+    address: SocketAddr,
+    post: &[u8],
+    clients: usize,
+    out: &mut dyn Write,
+) -> anyhow::Result<f64> {
     let (mut rates, mut raw, mut raw_http, mut null) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut taken_us = Vec::new();
     for _ in 0..ROUNDS {
         let load = drive(address, vec![post.to_vec()], clients, Pace::Flat, ROW).await?;
         rates.push(load.rate);
         taken_us.extend(load.durations.0);
-        raw.push(commit_sessions(clients).await?);
-        raw_http.push(commit_over_http(post, clients).await?);
+        raw.push(commit_sessions(engine, clients).await?);
+        raw_http.push(commit_over_http(engine, post, clients).await?);
         null.push(nothing_over_http(post, clients).await?);
     }
     let durations = Durations::new(taken_us);
@@ -146,8 +234,8 @@ async fn statuses(address: SocketAddr, token: &str, post: &[u8]) -> anyhow::Resu
 }
 
 /// The same rows, by as many callers, without HTTP, token, page tokens or secure side.
-async fn commit_sessions(callers: usize) -> anyhow::Result<f64> {
-    let (store, _folder) = raw_store().await?;
+async fn commit_sessions(engine: Engine<'_>, callers: usize) -> anyhow::Result<f64> {
+    let (store, _folder) = raw_store(engine).await?;
     let world = RealWorld::new();
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
@@ -171,8 +259,8 @@ async fn commit_sessions(callers: usize) -> anyhow::Result<f64> {
 }
 
 /// The same rows by the same load over HTTP, without token, page tokens or secure side.
-async fn commit_over_http(request: &[u8], clients: usize) -> anyhow::Result<f64> {
-    let (store, _folder) = raw_store().await?;
+async fn commit_over_http(engine: Engine<'_>, request: &[u8], clients: usize) -> anyhow::Result<f64> {
+    let (store, _folder) = raw_store(engine).await?;
     let (committing, world) = (Arc::clone(&store), RealWorld::new());
     let handler = move |_: Bytes| {
         let (store, world) = (Arc::clone(&committing), world.clone());
@@ -210,9 +298,13 @@ fn over_http(
     }
 }
 
-async fn raw_store() -> anyhow::Result<(Arc<SqliteStore>, TempDir)> {
+async fn raw_store(engine: Engine<'_>) -> anyhow::Result<(Arc<Store>, TempDir)> {
     let folder = tempfile::tempdir()?;
-    let store = SqliteStore::open(&folder.path().join("raw.db"), SqliteOptions::default()).await?;
+    let url = match engine {
+        Engine::Sqlite => format!("sqlite:{}", folder.path().join("raw.db").display()),
+        Engine::Postgres(url) => format!("{url}_raw"),
+    };
+    let store = hushpad_store::open(&url, Ownership::Exclusive).await?;
     Ok((Arc::new(store), folder))
 }
 

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use super::per_second;
 use super::sessions::{PAYMENT_DATA, post_sessions};
 use crate::demo::api::PaymentApi;
-use crate::demo::stage::{ACCOUNT, Stage, TEST_CONFIGURATION, Webhook};
+use crate::demo::stage::{ACCOUNT, Extras, Stage, TEST_CONFIGURATION, Webhook};
 use crate::log::Redactor;
 use crate::world::RealWorld;
 
@@ -54,7 +54,8 @@ async fn measure(backlog: usize, redactor: Redactor, out: &mut dyn Write) -> any
     let receiver = Receiver::open().await?;
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let webhook = Webhook { url: format!("http://{}/", receiver.address), secret: SECRET.to_owned() };
-    let stage = Stage::set_with(anywhere, "http://127.0.0.1", redactor, Some(webhook), async |config| {
+    let extras = Extras { webhook: Some(webhook), ..Extras::default() };
+    let stage = Stage::set_with(anywhere, "http://127.0.0.1", redactor, extras, async |config| {
         let store = hushpad_store::open(&config.store_url, Ownership::Exclusive).await?;
         let store = Arc::new(store);
         fill(&store, backlog).await?;

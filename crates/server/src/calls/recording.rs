@@ -79,6 +79,8 @@ pub(super) struct RecorderDesk {
 #[derive(Clone, PartialEq, Eq)]
 struct Wanted {
     paused: bool,
+    /// Pauses so far: one that was over before it was seen stopped the copies all the same.
+    pauses: u32,
     agent: Option<String>,
 }
 
@@ -102,7 +104,8 @@ impl Recording {
             told("record", "no_room");
             return None;
         };
-        let (wanted, watched) = watch::channel(Wanted { paused: false, agent: facts.agent.clone() });
+        let (wanted, watched) =
+            watch::channel(Wanted { paused: false, pauses: 0, agent: facts.agent.clone() });
         let client = Client::new(desk, facts, uri, media, (wish, &ports));
         tokio::spawn(client.run(ports, watched));
         Some(Self(wanted))
@@ -110,7 +113,11 @@ impl Recording {
 
     /// Secure mode begins or ends.
     pub(super) fn pause(&self, paused: bool) {
-        self.0.send_if_modified(|wanted| std::mem::replace(&mut wanted.paused, paused) != paused);
+        self.0.send_if_modified(|wanted| {
+            let changed = std::mem::replace(&mut wanted.paused, paused) != paused;
+            wanted.pauses = wanted.pauses.wrapping_add(u32::from(changed && paused));
+            changed
+        });
     }
 
     /// The call is this agent's from now on.
@@ -212,7 +219,7 @@ impl Client {
         media.fork(ports, flow);
     }
 
-    /// Tells the recorder of a change; copies stopped when the call was secured, and begin again with its answer.
+    /// Tells the recorder of a change; copies begin again with its answer.
     async fn change(
         &mut self,
         line: &RecordingLine,
@@ -225,6 +232,10 @@ impl Client {
             (true, false) => "resume",
             (true, true) | (false, false) => "update",
         };
+        // They stopped when the call was secured, unless they began in that very moment.
+        if let (true, Some(media)) = (wanted.paused, self.media.upgrade()) {
+            media.flow(NOWHERE);
+        }
         let now = now();
         if wanted.agent != told.agent {
             self.metadata.participants[1] = participant(wanted.agent.clone(), &now);

@@ -3,18 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use hushpad_card::{Capture, Card, Rules};
+use hushpad_domain::account::AccountConfiguration;
 use hushpad_domain::attempt::{AttemptState, DeclineClass};
+use hushpad_domain::challenge::Browser;
 use hushpad_domain::field::Field;
+use hushpad_domain::link::{LinkNo, Way};
 use hushpad_domain::operation::ReverseCause;
 use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
-use hushpad_domain::ports::{ActError, Launch, World};
+use hushpad_domain::ports::{ActError, ChangeSigns, Launch, World};
 use hushpad_domain::session::{ATTEMPTS_MAX, Session};
 use hushpad_domain::time::Tick;
+use hushpad_payer::{PayRefused, Typing};
 use hushpad_telephony::key_queue::{Alarm, Hint};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use super::link::ByLink;
+use super::sight::Shown;
 use super::{Line, Shared, view};
 use crate::payments::{CameBy, Fenced, Progress, StillThere};
 
@@ -22,8 +29,6 @@ use crate::payments::{CameBy, Fenced, Progress, StillThere};
 const AFTER_THE_END: Duration = Duration::from_secs(120);
 /// A payment sends three messages, and may wait once more for each time it is asked for.
 const PROGRESS_MAX: usize = 8;
-/// The most lenient time zone is twelve hours behind UTC: a card is valid there longest.
-const LENIENT_ZONE: Duration = Duration::from_secs(12 * 3600);
 
 /// What is asked of a session.
 pub(super) enum Command {
@@ -31,20 +36,45 @@ pub(super) enum Command {
     PageOpened,
     /// The agent does something.
     Act(AgentAction, oneshot::Sender<Result<(), ActError>>),
+    /// The payer has opened this link.
+    Looked(LinkNo, oneshot::Sender<()>),
+    /// The payer types.
+    Typed(LinkNo, Typing),
+    /// The payer is back from the bank, with what the browser brought.
+    Back(Vec<u8>, oneshot::Sender<()>),
+    /// The payer pays.
+    Pay(Payment, oneshot::Sender<Result<(), PayRefused>>),
+    /// The time of the session's link is over.
+    LinkExpired,
+}
+
+/// A card that was typed into the page of a link.
+pub(super) struct Payment {
+    pub(super) link: LinkNo,
+    /// Of which form.
+    pub(super) round: u32,
+    pub(super) card: Card,
+    /// In which browser.
+    pub(super) browser: Browser,
 }
 
 /// One provider session. Owns the card data of its customer.
 pub(super) struct ProviderSession {
-    shared: Arc<Shared>,
-    session: Session,
-    capture: Capture,
-    line: Option<Line>,
-    stage: Stage,
-    notice: Option<Notice>,
-    still_there: StillThere,
+    pub(super) shared: Arc<Shared>,
+    pub(super) configuration: AccountConfiguration,
+    pub(super) session: Session,
+    pub(super) capture: Capture,
+    pub(super) line: Option<Line>,
+    pub(super) by_link: ByLink,
+    pub(super) stage: Stage,
+    pub(super) notice: Option<Notice>,
+    pub(super) still_there: StillThere,
     attempt: Option<mpsc::Receiver<Progress>>,
-    deadline: Tick,
+    /// Commits that others make: what became of an attempt from before a restart.
+    signs: ChangeSigns,
+    pub(super) deadline: Tick,
     page: watch::Sender<PageState>,
+    shown: watch::Sender<Shown>,
 }
 
 /// Where the payment stands here; the committed truth is in the session.
@@ -58,6 +88,8 @@ pub(super) enum Stage {
     Unknown,
     /// The gateway has it and will say later.
     Pending,
+    /// The payer is at the bank, which checks who it is.
+    AtTheBank,
     /// Its approval is being given back.
     GivingBack(ReverseCause),
     /// Over.
@@ -69,6 +101,8 @@ enum Woken {
     Keys,
     CallEnded,
     Progress(Option<Progress>),
+    /// Somebody has changed the session.
+    Changed,
     Time,
 }
 
@@ -77,35 +111,50 @@ impl ProviderSession {
         shared: Arc<Shared>,
         launch: Launch,
         line: Option<Line>,
-    ) -> (Self, watch::Receiver<PageState>) {
-        let flow = launch.configuration.flow;
+    ) -> (Self, watch::Receiver<PageState>, watch::Receiver<Shown>) {
+        let Launch { session, configuration } = launch;
+        let flow = &configuration.flow;
         let capture = Capture::new(Rules {
-            fields: flow.fields,
-            brands: flow.brands,
+            fields: flow.fields.clone(),
+            brands: flow.brands.clone(),
             first_key_time_out: flow.first_key_time_out,
             between_keys_time_out: flow.between_keys_time_out,
         });
-        let stage = Stage::Entry(None);
-        let first = view::page(0, &launch.session, &capture, stage, None);
-        let (page, watcher) = watch::channel(first);
+        // Listening comes before the first look, so that nothing falls between.
+        let signs = shared.changes.signs(session.guid);
+        let by_link = ByLink::new(&shared, &session);
+        let stage = view::stage_of(&session);
+        let shown = Shown::of(&session, by_link.payee(), flow, stage, false);
+        let (shown, payer_watcher) = watch::channel(shown);
         let deadline = shared.world.tick().plus(flow.session_time_out);
+        let first = view::page(0, &session, &capture, stage, None);
+        let (page, watcher) = watch::channel(first);
         let task = Self {
             shared,
-            session: launch.session,
+            configuration,
+            session,
             capture,
             line,
+            by_link,
             stage,
             notice: None,
             still_there: StillThere::yes(),
             attempt: None,
+            signs,
             deadline,
             page,
+            shown,
         };
-        (task, watcher)
+        (task, watcher, payer_watcher)
     }
 
-    /// Runs until the session is over and its page has been seen.
+    /// Runs until the session is over and its page has been seen, or nobody is there any more who would pay by link.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        if matches!(self.session.way, Way::Link(_)) {
+            self.reread().await;
+            self.stage = view::stage_of(&self.session);
+            self.show();
+        }
         while !self.is_over() {
             match self.wait(&mut inbox).await {
                 Woken::Command(Some(command)) => self.command(command).await,
@@ -113,9 +162,13 @@ impl ProviderSession {
                 Woken::Keys => self.take_keys().await,
                 Woken::CallEnded => self.call_ended().await,
                 Woken::Progress(progress) => self.progress(progress).await,
+                Woken::Changed => self.changed_by_others().await,
                 Woken::Time => self.time_passed().await,
             }
             self.show();
+            if self.is_idle() && self.shared.leave(self.session.provider) {
+                return;
+            }
         }
         self.capture.wipe();
         self.release_call();
@@ -125,8 +178,13 @@ impl ProviderSession {
             outcome = self.session.outcome().word(),
             "session ended"
         );
-        self.linger(inbox).await;
+        linger(inbox).await;
         self.shared.forget(self.session.provider);
+    }
+
+    /// Whether an attempt of this task is under way.
+    pub(super) fn is_paying(&self) -> bool {
+        self.attempt.is_some()
     }
 
     fn is_over(&self) -> bool {
@@ -134,31 +192,57 @@ impl ProviderSession {
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Woken {
-        let deadline = match self.capture.deadline() {
-            Some(entry) => entry.min(self.deadline),
-            None => self.deadline,
+        let (deadline, timed) = match self.session.way {
+            Way::Keypad => {
+                let entry = self.capture.deadline();
+                let deadline = entry.map_or(self.deadline, |entry| entry.min(self.deadline));
+                // While an attempt runs, the session's own time-out waits for it.
+                (deadline, matches!(self.stage, Stage::Entry(_) | Stage::Ended(_)))
+            }
+            Way::Link(_) => (self.by_link.next_look(self.shared.world.tick()), true),
         };
         let deadline = self.shared.world.instant_of(deadline);
-        // While an attempt runs, the session's own time-out waits for it.
-        let timed = matches!(self.stage, Stage::Entry(_) | Stage::Ended(_));
-        let (line, attempt) = (self.line.as_ref(), self.attempt.as_mut());
+        // What its own attempt does to the session, the attempt says.
+        let foreign = matches!(self.session.way, Way::Link(_)) && self.attempt.is_none();
+        let (line, attempt, signs) = (self.line.as_ref(), self.attempt.as_mut(), &mut self.signs);
         tokio::select! {
             biased;
             progress = next_progress(attempt) => Woken::Progress(progress),
             ended = line_wakes(line) => if ended { Woken::CallEnded } else { Woken::Keys },
             command = inbox.recv() => Woken::Command(command),
+            Some(()) = signs.next(), if foreign => Woken::Changed,
             () = tokio::time::sleep_until(deadline), if timed => Woken::Time,
         }
     }
 
     async fn command(&mut self, command: Command) {
         match command {
+            // By a link, the payer begins.
+            Command::PageOpened if self.session.link().is_some() => {}
             Command::PageOpened => self.begin().await,
             Command::Act(action, done) => {
                 let result = self.act(action).await;
                 // The page shows it whether or not the asker still waits.
                 let _ = done.send(result);
             }
+            Command::Looked(link, seen) => {
+                self.looked(link).await;
+                self.show();
+                let _ = seen.send(());
+            }
+            Command::Typed(link, typing) => self.typed(link, typing),
+            Command::Pay(payment, done) => {
+                let result = self.pay_by_link(payment);
+                // Whoever looks after the answer must not see the form once more.
+                self.show();
+                let _ = done.send(result);
+            }
+            Command::Back(came_along, done) => {
+                self.back_from_the_bank(&came_along).await;
+                self.show();
+                let _ = done.send(());
+            }
+            Command::LinkExpired => self.end_if_expired().await,
         }
     }
 
@@ -175,6 +259,14 @@ impl ProviderSession {
 
     async fn act(&mut self, action: AgentAction) -> Result<(), ActError> {
         match (self.stage, action) {
+            (Stage::Entry(_), AgentAction::IssueLink) => self.issue_link().await,
+            (Stage::Entry(_), AgentAction::RevokeLink) => self.revoke_link().await,
+            (Stage::Entry(_), AgentAction::TakeByKeypad(agent)) => self.take_by_keypad(agent).await,
+            (Stage::Entry(_), AgentAction::Cancel) => {
+                self.end(EndView::Cancelled, Session::cancel).await;
+                Ok(())
+            }
+            (Stage::Entry(_), _) if self.session.link().is_some() => Err(ActError::NotNow),
             (Stage::Entry(_), AgentAction::Start(field)) => self.open_field(field, false),
             (Stage::Entry(_), AgentAction::Redo(field)) => self.open_field(field, true),
             (Stage::Entry(_), AgentAction::TestKey(key)) if self.line.is_none() => {
@@ -182,13 +274,15 @@ impl ProviderSession {
                 Ok(())
             }
             (Stage::Entry(_), AgentAction::Pay) => self.pay(),
-            (Stage::Entry(_), AgentAction::Cancel) => {
-                self.end(EndView::Cancelled, Session::cancel).await;
-                Ok(())
-            }
-            (Stage::Entry(_) | Stage::Paying | Stage::Unknown | Stage::Pending | Stage::GivingBack(_), _) => {
-                Err(ActError::NotNow)
-            }
+            (
+                Stage::Entry(_)
+                | Stage::Paying
+                | Stage::Unknown
+                | Stage::Pending
+                | Stage::AtTheBank
+                | Stage::GivingBack(_),
+                _,
+            ) => Err(ActError::NotNow),
             (Stage::Ended(_), _) => Err(ActError::Gone),
         }
     }
@@ -201,16 +295,9 @@ impl ProviderSession {
     }
 
     fn key(&mut self, key: u8) {
-        let (now, today) = (self.shared.world.tick(), self.today());
+        let (now, today) = (self.shared.world.tick(), self.shared.world.lenient_month());
         self.capture.key(key, now, today);
         self.shared.metrics.key_taken();
-    }
-
-    /// The year and month where it is earliest.
-    fn today(&self) -> (i32, u8) {
-        let now = self.shared.world.now().as_micros();
-        let lenient = i64::try_from(LENIENT_ZONE.as_micros()).unwrap_or(0);
-        hushpad_domain::time::Timestamp::from_micros(now - lenient).year_month()
     }
 
     async fn take_keys(&mut self) {
@@ -260,16 +347,38 @@ impl ProviderSession {
             return Err(ActError::NotNow);
         }
         let card = self.capture.take().ok_or(ActError::NotNow)?;
-        let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
-        self.attempt = Some(receiver);
-        self.notice = None;
-        self.stage = Stage::Paying;
-        let still_there = self.still_there.clone();
-        self.shared.payments.pay(self.session.clone(), card, CameBy::Phone, still_there, sender);
+        self.send(card, CameBy::Phone);
         Ok(())
     }
 
+    /// Hands the card to an attempt.
+    pub(super) fn send(&mut self, card: Card, came_by: CameBy) {
+        let sender = self.hear_progress();
+        self.notice = None;
+        self.stage = Stage::Paying;
+        let still_there = self.still_there.clone();
+        self.shared.payments.pay(self.session.clone(), card, came_by, still_there, sender);
+    }
+
+    /// Where an attempt says how it goes, from now on.
+    pub(super) fn hear_progress(&mut self) -> mpsc::Sender<Progress> {
+        let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
+        self.attempt = Some(receiver);
+        sender
+    }
+
+    /// What an attempt does is heard of by its commits, from now on.
+    pub(super) fn hear_no_progress(&mut self) {
+        self.attempt = None;
+    }
+
     async fn progress(&mut self, progress: Option<Progress>) {
+        if self.session.link().is_some() {
+            if self.progress_by_link(progress).await {
+                self.attempt = None;
+            }
+            return;
+        }
         match progress {
             Some(Progress::NotBegun(session, card)) => {
                 self.session = *session;
@@ -331,7 +440,7 @@ impl ProviderSession {
     }
 
     /// What the agent should know of an answer beside its class.
-    fn after_answer(&self) -> Option<Notice> {
+    pub(super) fn after_answer(&self) -> Option<Notice> {
         let last = self.session.attempts.last()?;
         match (last.turned_back_for(), &last.state) {
             (Some(cause), _) => Some(Notice::GivenBack(cause)),
@@ -348,13 +457,13 @@ impl ProviderSession {
     }
 
     /// A fenced owner keeps what it knew: the new owner ends the session.
-    fn took(&mut self, written: Result<Session, Fenced>) {
+    pub(super) fn took(&mut self, written: Result<Session, Fenced>) {
         if let Ok(session) = written {
             self.session = session;
         }
     }
 
-    async fn reread(&mut self) {
+    pub(super) async fn reread(&mut self) {
         let stored = self.shared.payments.books.store().provider_session(self.session.provider).await;
         if let Ok(Some(stored)) = stored {
             self.session = stored;
@@ -367,7 +476,7 @@ impl ProviderSession {
         self.capture.wipe();
         match self.stage {
             Stage::Entry(_) => self.end(EndView::CallEnded, Session::cancel).await,
-            Stage::Paying | Stage::Unknown | Stage::Pending | Stage::GivingBack(_) => {
+            Stage::Paying | Stage::Unknown | Stage::Pending | Stage::AtTheBank | Stage::GivingBack(_) => {
                 self.notice = Some(Notice::CallEnded);
             }
             Stage::Ended(_) => {}
@@ -375,17 +484,20 @@ impl ProviderSession {
     }
 
     async fn time_passed(&mut self) {
+        if self.session.link().is_some() {
+            return self.end_if_expired().await;
+        }
         let now = self.shared.world.tick();
         if now >= self.deadline {
             self.end(EndView::TimedOut, Session::time_out).await;
         } else {
-            let today = self.today();
+            let today = self.shared.world.lenient_month();
             self.capture.tick(now, today);
         }
     }
 
     /// Ends the session: the card is wiped and the page told at once, then it is written down.
-    async fn end(
+    pub(super) async fn end(
         &mut self,
         seen_as: EndView,
         change: fn(
@@ -404,21 +516,24 @@ impl ProviderSession {
         };
     }
 
-    /// Lets the call go back to plain mode. That waits until no key is down, so it is not waited for here.
-    fn release_call(&mut self) {
-        let Some(line) = self.line.take() else { return };
-        let session = self.session.guid;
-        tokio::spawn(async move {
-            if line.call.release().await.is_err() {
-                info!(session.id = %session, "the call ended before it was released");
-            }
-            line.keys.close();
-        });
+    /// Lets the call go back to plain mode.
+    pub(super) fn release_call(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.release();
+        }
     }
 
     fn show(&self) {
         let revision = self.page.borrow().revision + 1;
-        let state = view::page(revision, &self.session, &self.capture, self.stage, self.notice);
+        let state = self.view(view::page(revision, &self.session, &self.capture, self.stage, self.notice));
+        let shown = self.shown();
+        self.shown.send_if_modified(|before| {
+            let changed = shown != *before;
+            if changed {
+                *before = shown;
+            }
+            changed
+        });
         self.page.send_if_modified(|shown| {
             let changed = PageState { revision: shown.revision, ..state.clone() } != *shown;
             if changed {
@@ -427,22 +542,32 @@ impl ProviderSession {
             changed
         });
     }
+}
 
-    /// Keeps the last page for whoever looks again.
-    async fn linger(&self, mut inbox: mpsc::Receiver<Command>) {
-        let over = tokio::time::sleep(AFTER_THE_END);
-        tokio::pin!(over);
-        loop {
-            tokio::select! {
-                () = &mut over => return,
-                command = inbox.recv() => match command {
-                    Some(Command::Act(_, done)) => {
-                        let _ = done.send(Err(ActError::Gone));
-                    }
-                    Some(Command::PageOpened) => {}
-                    None => return,
-                },
-            }
+/// Keeps the last page for whoever looks again.
+async fn linger(mut inbox: mpsc::Receiver<Command>) {
+    let over = tokio::time::sleep(AFTER_THE_END);
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            () = &mut over => return,
+            command = inbox.recv() => match command {
+                Some(Command::Act(_, done)) => {
+                    let _ = done.send(Err(ActError::Gone));
+                }
+                Some(Command::Pay(payment, done)) => {
+                    drop(payment);
+                    let _ = done.send(Err(PayRefused::NotNow));
+                }
+                Some(
+                    Command::PageOpened
+                    | Command::Looked(..)
+                    | Command::Typed(..)
+                    | Command::Back(..)
+                    | Command::LinkExpired,
+                ) => {}
+                None => return,
+            },
         }
     }
 }
@@ -474,6 +599,7 @@ pub(super) fn phase(stage: Stage, capture: &Capture) -> Phase {
         Stage::Paying => Phase::Paying,
         Stage::Unknown => Phase::Unknown,
         Stage::Pending => Phase::Pending,
+        Stage::AtTheBank => Phase::AtTheBank,
         Stage::GivingBack(cause) => Phase::GivingBack { cause },
         Stage::Ended(end) => Phase::Ended(end),
     }

@@ -24,6 +24,8 @@ pub(super) fn page(
         phase: phase(stage, capture),
         notice,
         test_keypad: session.call.is_none(),
+        link: None,
+        may_move: false,
     }
 }
 
@@ -43,10 +45,9 @@ fn processing(session: &Session) -> Stage {
     match session.open_attempt().map(|attempt| &attempt.state) {
         Some(AttemptState::Unknown { .. }) => Stage::Unknown,
         Some(AttemptState::Answered { .. }) => Stage::Pending,
-        // Nobody is sent to the bank by telephone.
+        Some(AttemptState::Challenged { .. }) => Stage::AtTheBank,
         Some(
             AttemptState::Intent
-            | AttemptState::Challenged { .. }
             | AttemptState::Confirming { .. }
             | AttemptState::NotSent { .. }
             | AttemptState::NotCharged,

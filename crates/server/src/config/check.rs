@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::field_map::field_map;
 use super::gateways::gateways;
+use super::links;
 use super::recorders::{recorders, sip_recorders};
 use super::routes::{RouteTable, Trunk};
 use super::senders::senders;
@@ -40,12 +41,13 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let api = listener(&mut mistakes, "api", raw.api.listen, &raw.api.public_url);
     let api_certificates = raw.api.certificates.as_ref().map(|raw| certificates(&mut mistakes, raw));
     let page = listener(&mut mistakes, "page", raw.page.listen, &raw.page.public_url);
+    let payer = links::payer(&mut mistakes, &raw);
     let mut calls = calls(&mut mistakes, &raw.sip);
     calls.recorders.by_account = sip_recorders(&mut mistakes, &raw.accounts, &calls.peers);
     let media = media(&mut mistakes, &raw.media);
     let web_limits = web_limits(&mut mistakes, &raw.limits);
     let gateways = gateways(&mut mistakes, &raw.gateways, raw.test_mode);
-    let (accounts, mut routes) = accounts(&mut mistakes, &raw.accounts, &raw.gateways);
+    let (accounts, mut routes) = accounts(&mut mistakes, &raw);
     add_trunks(&mut mistakes, &raw, &mut routes);
     let webhooks = webhooks(&mut mistakes, &raw.accounts);
     let recorders = recorders(&mut mistakes, &raw.accounts);
@@ -57,6 +59,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             api,
             api_certificates: api_certificates.flatten(),
             page,
+            payer,
             admin: raw.admin.listen,
             store_url,
             result_keys,
@@ -130,7 +133,12 @@ fn result_keys(mistakes: &mut Mistakes, raw: &raw::Store) -> PathBuf {
     }
 }
 
-fn listener(mistakes: &mut Mistakes, path: &str, listen: SocketAddr, public_url: &str) -> HttpListener {
+pub(super) fn listener(
+    mistakes: &mut Mistakes,
+    path: &str,
+    listen: SocketAddr,
+    public_url: &str,
+) -> HttpListener {
     if !is_origin(public_url) {
         mistakes.add(
             &format!("{path}.public_url"),
@@ -310,11 +318,8 @@ fn web_limits(mistakes: &mut Mistakes, raw: &raw::Limits) -> WebLimits {
     }
 }
 
-fn accounts(
-    mistakes: &mut Mistakes,
-    raw: &[raw::Account],
-    gateways: &[raw::Gateway],
-) -> (Vec<Account>, RouteTable) {
+fn accounts(mistakes: &mut Mistakes, whole: &raw::Raw) -> (Vec<Account>, RouteTable) {
+    let raw = &whole.accounts;
     let mut routes = RouteTable::default();
     let mut accounts = Vec::new();
     if raw.is_empty() {
@@ -330,7 +335,7 @@ fn accounts(
             .configurations
             .iter()
             .enumerate()
-            .map(|(n, raw)| configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, gateways))
+            .map(|(n, raw)| configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, whole))
             .collect();
         let default_configuration = ConfigurationId(account.default_configuration);
         if !configurations.iter().any(|configuration| configuration.id == default_configuration) {
@@ -341,6 +346,7 @@ fn accounts(
         }
         accounts.push(Account {
             id: AccountId(account.id.clone()),
+            payee: links::payee(mistakes, &path, account),
             default_configuration,
             configurations,
             agents: account.agents.iter().map(|agent| AgentId(agent.id.clone())).collect(),
@@ -426,9 +432,9 @@ fn configuration(
     mistakes: &mut Mistakes,
     path: &str,
     raw: &raw::Configuration,
-    gateways: &[raw::Gateway],
+    whole: &raw::Raw,
 ) -> AccountConfiguration {
-    let mut ways = ways(mistakes, path, raw, gateways).into_iter();
+    let mut ways = ways(mistakes, path, raw, &whole.gateways).into_iter();
     let gateway = ways.next().unwrap_or_else(|| GatewayName(String::new()));
     for (n, origin) in raw.allowed_origins.iter().enumerate() {
         if !is_origin(origin) {
@@ -440,6 +446,8 @@ fn configuration(
     }
     AccountConfiguration {
         id: ConfigurationId(raw.id),
+        kind: links::kind(mistakes, path, raw, whole.payer.is_some()),
+        link_life: links::link_life(mistakes, path, raw.link_life_h),
         test: raw.test,
         flow: PaymentFlow {
             fields: fields(mistakes, path, &raw.fields),

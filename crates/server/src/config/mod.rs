@@ -4,6 +4,7 @@
 mod check;
 mod field_map;
 mod gateways;
+mod links;
 mod raw;
 mod recorders;
 mod routes;
@@ -44,6 +45,8 @@ pub struct Config {
     pub api_certificates: Option<CertificateListener>,
     /// The agent page.
     pub page: HttpListener,
+    /// The payer page, where payment links lead to.
+    pub payer: Option<HttpListener>,
     /// Health and metrics.
     pub admin: SocketAddr,
     /// Where sessions are kept: `sqlite:PATH` or `postgres://…`, which may hold a password.
@@ -208,6 +211,80 @@ mod tests {
           accounts[0].configurations[0].webhook.oauth.client_secret: the environment variable HUSHPAD_SHOP_SECRET is not set
           accounts[0].configurations[0].webhook.authorities: /etc/hushpad/shop-ca.pem: No such file or directory (os error 2)
         ");
+    }
+
+    #[test]
+    fn a_sender_says_what_is_wrong_with_it() {
+        let text = EXAMPLE.replace("# sms.", "sms.").replace("# mail.", "mail.");
+        let told = |text: &str| Config::parse(text).err().expect("mistakes").to_string();
+        let missing = told(&text);
+        for path in ["accounts[0].sms.password", "accounts[0].sms.authorities", "accounts[0].mail.password"] {
+            assert!(missing.contains(path), "{path} is not in:\n{missing}");
+        }
+        for (right, wrong, path, problem) in [
+            ("sms.text = \"{payee}", "sms.text = \"{name}", "accounts[0].sms.text", "none of {payee}"),
+            ("Pay here: {link}\"", "\"", "accounts[0].sms.text", "must hold {link}"),
+            (
+                "Body = \"{text}\"",
+                "Body = \"hello\"",
+                "accounts[0].sms",
+                "must hold {to} or {to_digits}, and {text}",
+            ),
+            ("https://api.twilio", "http://api.twilio", "accounts[0].sms.url", "must start with https://"),
+            ("sms.user = \"AC0123\"", "", "accounts[0].sms", "both or neither"),
+            (
+                "sms.form = {",
+                "sms.json = \"{\"\nsms.form = {",
+                "accounts[0].sms",
+                "form or json, one of the two",
+            ),
+            (
+                "mail.subject = \"",
+                "mail.subject = \"{link}",
+                "accounts[0].mail.subject",
+                "must not hold {link}",
+            ),
+            (
+                "mail.security = \"tls\"",
+                "mail.security = \"none\"",
+                "accounts[0].mail.security",
+                "must be tls",
+            ),
+            ("Example Shop <pay@", "Example Shop <pay", "accounts[0].mail.from", "must be a mail address"),
+        ] {
+            assert!(text.contains(right), "{right}");
+            let mistakes = told(&text.replace(right, wrong));
+            let line = mistakes.lines().find(|line| line.contains(path) && line.contains(problem));
+            assert!(line.is_some(), "{path}: {problem} is not in:\n{mistakes}");
+        }
+    }
+
+    #[test]
+    fn the_payer_page_has_an_origin_of_its_own_and_digital_sessions_need_it() {
+        let text = EXAMPLE
+            .replace("https://pay-by-link.example.com", "https://pay.example.com")
+            .replace("link_life_h = 72", "link_life_h = 73")
+            .replace("payee = \"Example Shop\"", "payee = \"\"");
+        let mistakes = Config::parse(&text).err().expect("mistakes").to_string();
+        for told in [
+            "payer.public_url: must be another origin than page.public_url",
+            "accounts[0].configurations[1].link_life_h: must be from 1 to 72",
+            "accounts[0].payee: must be a name",
+        ] {
+            assert!(mistakes.contains(told), "{told} is not in:\n{mistakes}");
+        }
+        let text = EXAMPLE.replace("https://pay-by-link", "http://pay-by-link");
+        assert!(
+            Config::parse(&text)
+                .err()
+                .expect("a mistake")
+                .to_string()
+                .contains("payer.public_url: must be https")
+        );
+        let (before, after) = EXAMPLE.split_once("[payer]\n").expect("the example has a payer page");
+        let (_, after) = after.split_once("[admin]").expect("and an admin listener");
+        let mistakes = Config::parse(&format!("{before}[admin]{after}")).err().expect("mistakes").to_string();
+        assert!(mistakes.contains("configurations[1].kind: needs [payer]"), "{mistakes}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(super) struct Raw {
     pub(super) secrets: Secrets,
     pub(super) api: ApiListener,
     pub(super) page: Listener,
+    pub(super) payer: Option<Listener>,
     pub(super) admin: Admin,
     pub(super) store: Store,
     pub(super) sip: Sip,
@@ -264,6 +265,7 @@ pub(super) enum GatewayKind {
 #[serde(deny_unknown_fields)]
 pub(super) struct Account {
     pub(super) id: String,
+    pub(super) payee: Option<String>,
     #[serde(default)]
     pub(super) default_configuration: u32,
     pub(super) default_phone: Option<String>,
@@ -289,6 +291,15 @@ pub(super) struct Agent {
     pub(super) credential: Option<Credential>,
 }
 
+/// What sessions a configuration is for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    #[default]
+    AgentAssist,
+    Digital,
+}
+
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Purpose {
@@ -309,6 +320,10 @@ pub(super) enum OnMismatch {
 #[serde(deny_unknown_fields)]
 pub(super) struct Configuration {
     pub(super) id: u32,
+    #[serde(default)]
+    pub(super) kind: Kind,
+    #[serde(default = "link_life_h")]
+    pub(super) link_life_h: u64,
     pub(super) gateway: Option<String>,
     #[serde(default)]
     pub(super) gateways: Vec<String>,
@@ -463,6 +478,10 @@ pub(super) struct Oauth {
     pub(super) scope: Option<String>,
 }
 
+/// As long as a link may live at all.
+fn link_life_h() -> u64 {
+    72
+}
 fn link_text() -> String {
     "{payee} asks you to pay {amount}. Pay here: {link}".into()
 }

@@ -94,8 +94,8 @@ fn json_of(text: &str) -> Result<Template, String> {
 }
 
 fn mail(mistakes: &mut Mistakes, path: &str, raw: &raw::Mail) -> Option<MailConfig> {
-    let pem = authorities(mistakes, path, raw.authorities.as_ref())?;
-    let parameters = || tls_parameters(&raw.host, pem.as_deref());
+    let pem = authorities(mistakes, path, raw.authorities.as_ref());
+    let parameters = || tls_parameters(&raw.host, pem.as_ref().and_then(Option::as_deref));
     let (security, usual_port) = match raw.security {
         raw::MailSecurity::Tls => (parameters().map(Security::Tls), PORT_TLS),
         raw::MailSecurity::Starttls => (parameters().map(Security::StartTls), PORT_SUBMISSION),
@@ -111,6 +111,8 @@ fn mail(mistakes: &mut Mistakes, path: &str, raw: &raw::Mail) -> Option<MailConf
     let subject = mistakes.take(&format!("{path}.subject"), Template::subject(&raw.subject));
     let text = mistakes.take(&format!("{path}.text"), Template::message(&raw.text));
     let login = login(mistakes, path, raw.user.as_ref(), raw.password.as_ref());
+    // Named and not read is a mistake that has been told.
+    pem?;
     Some(MailConfig {
         host: raw.host.clone(),
         port: raw.port.unwrap_or(usual_port),

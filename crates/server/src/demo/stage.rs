@@ -34,6 +34,15 @@ pub struct Webhook {
     pub secret: String,
 }
 
+/// What not every stage has.
+#[derive(Default)]
+pub struct Extras {
+    /// Where results are pushed to.
+    pub webhook: Option<Webhook>,
+    /// An empty PostgreSQL database in place of a file.
+    pub postgres_url: Option<String>,
+}
+
 /// A running Hushpad with a throw-away store.
 pub struct Stage {
     /// What the shop must know.
@@ -50,10 +59,10 @@ impl Stage {
     /// # Errors
     /// What could not be started.
     pub async fn set(agent_phone: SocketAddr, shop_origin: &str, redactor: Redactor) -> anyhow::Result<Self> {
-        Self::set_with(agent_phone, shop_origin, redactor, None, async |_| Ok(())).await
+        Self::set_with(agent_phone, shop_origin, redactor, Extras::default(), async |_| Ok(())).await
     }
 
-    /// The same with a webhook; `prepare` may fill the store before anything starts.
+    /// The same with more; `prepare` may fill the store before anything starts.
     ///
     /// # Errors
     /// What could not be started.
@@ -61,7 +70,7 @@ impl Stage {
         agent_phone: SocketAddr,
         shop_origin: &str,
         redactor: Redactor,
-        webhook: Option<Webhook>,
+        extras: Extras,
         prepare: impl AsyncFnOnce(&Config) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("hushpad-demo-").tempdir()?;
@@ -72,8 +81,20 @@ impl Stage {
         let gateway_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let gateway_address = gateway_listener.local_addr()?;
         let addresses = Addresses::free()?;
-        let mut text = config_text(&folder, &addresses, gateway_address, agent_phone, shop_origin);
-        if let Some(Webhook { url, secret }) = webhook {
+        let store = match extras.postgres_url {
+            None => format!("path = \"{}\"", folder.path().join("hushpad.db").display()),
+            Some(url) => {
+                let file = folder.path().join("postgres.url");
+                std::fs::write(&file, url)?;
+                format!(
+                    "postgres_url.file = \"{}\"\nresult_keys = \"{}-keys\"",
+                    file.display(),
+                    file.display()
+                )
+            }
+        };
+        let mut text = config_text(&folder, &addresses, (gateway_address, &store), agent_phone, shop_origin);
+        if let Some(Webhook { url, secret }) = extras.webhook {
             let file = folder.path().join("webhook.secret");
             std::fs::write(&file, secret)?;
             let file = file.display();
@@ -136,7 +157,7 @@ impl Addresses {
 fn config_text(
     folder: &TempDir,
     addresses: &Addresses,
-    gateway: SocketAddr,
+    (gateway, store): (SocketAddr, &str),
     agent_phone: SocketAddr,
     shop_origin: &str,
 ) -> String {
@@ -150,7 +171,7 @@ secrets.master_key.file = "{folder}/master.key"
 api = {{ listen = "{api}", public_url = "http://{api}" }}
 page = {{ listen = "{page}", public_url = "http://{page}" }}
 admin.listen = "{admin}"
-store.path = "{folder}/hushpad.db"
+store.{store}
 limits = {{ client_burst = 1000000, client_requests_per_s = 1000000, max_sessions = 1000000 }}
 
 [sip]

@@ -17,7 +17,7 @@ use super::{Payments, StillThere};
 /// any gateway.
 const LATE_WATCH_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Ends sessions whose entry was lost, and sees to every attempt and operation whose end is not known.
+/// Ends sessions whose entry was lost (those that are paid by a link have none to lose), and sees to every attempt and operation whose end is not known.
 ///
 /// # Errors
 /// When the store cannot be read; the program must not start then.
@@ -40,6 +40,7 @@ pub async fn recover(payments: &Payments) -> Result<(), StoreUnavailable> {
 
 async fn recover_session(payments: &Payments, session: Session) -> Result<(), Fenced> {
     let session = match session.state {
+        SessionState::Created | SessionState::InProgress if session.link().is_some() => session,
         SessionState::Created | SessionState::InProgress => {
             payments.books.write(session, Session::fail).await?
         }
@@ -82,14 +83,15 @@ async fn mark_operations_unknown(payments: &Payments, mut session: Session) -> R
 
 fn see_to_attempt(payments: &Payments, session: &Session, attempt: &Attempt) {
     let (payments, session, no) = (payments.clone(), session.clone(), attempt.no);
+    let still_there = still_there(&session);
     if attempt.challenge().is_some() {
         // The payer may still come back, and the link may still be paid after that.
         tokio::spawn(async move { payments.watch_challenge(session, StillThere::yes(), None).await });
     } else if attempt.is_open() {
-        tokio::spawn(async move { payments.see_to_open_attempt(session, no).await });
+        tokio::spawn(async move { payments.see_to_open_attempt(session, no, &still_there).await });
     } else if attempt.is_reversing() {
         tokio::spawn(async move {
-            let session = payments.give_back(session, no, &StillThere::default()).await?;
+            let session = payments.give_back(session, no, &still_there).await?;
             payments.give_back_parts(&session);
             Ok::<(), Fenced>(())
         });
@@ -100,4 +102,9 @@ fn see_to_attempt(payments: &Payments, session: &Session, attempt: &Attempt) {
     } else if attempt.state == AttemptState::NotCharged {
         tokio::spawn(async move { payments.watch_for_late_success(session, no).await });
     }
+}
+
+/// By a link the payer can try again; a call and what was keyed on it are gone.
+fn still_there(session: &Session) -> StillThere {
+    if session.link().is_some() { StillThere::yes() } else { StillThere::default() }
 }

@@ -82,8 +82,13 @@ impl Payments {
     }
 
     /// Sees to an open attempt to its end, with nobody to tell.
-    pub(super) async fn see_to_open_attempt(&self, session: Session, no: AttemptNo) -> Result<(), Fenced> {
-        self.conclude(session, no, &StillThere::default(), None).await.map(|_| ())
+    pub(super) async fn see_to_open_attempt(
+        &self,
+        session: Session,
+        no: AttemptNo,
+        still_there: &StillThere,
+    ) -> Result<(), Fenced> {
+        self.conclude(session, no, still_there, None).await.map(|_| ())
     }
 
     /// Marks the attempt unknown, for as long as it takes to write that down.

@@ -7,12 +7,14 @@ use hushpad_domain::attempt::{
     Attempt, AttemptState, DeclineClass, GatewayAnswer, NotSent, Unknown, Verdict,
 };
 use hushpad_domain::challenge::Challenge;
+use hushpad_domain::event::EventKind;
 use hushpad_domain::ids::AttemptId;
 use hushpad_domain::session::Session;
 use hushpad_gateways::{Asked, Challenges, Submission};
 use tokio::sync::mpsc;
 
 use super::gateway::SimGateways;
+use super::schedule::{Build, play};
 
 /// What a payer brings back from the bank.
 pub(crate) const BACK: &[u8] = b"back=1";
@@ -142,6 +144,25 @@ impl SimGateways {
             }
         }
     }
+}
+
+/// How many payments of a schedule were made over the bank, and how many payers were given up there.
+pub(crate) fn visits(seed: u64) -> (usize, usize) {
+    let (disk, ..) = play(seed, Build::Sound);
+    let rows = disk.lock().unwrap();
+    let follows = |first: fn(&EventKind) -> bool, second: fn(&EventKind) -> bool| {
+        let pairs = rows.events.values().flat_map(|events| events.windows(2));
+        pairs.filter(|pair| first(&pair[0].kind) && second(&pair[1].kind)).count()
+    };
+    let paid = follows(
+        |kind| matches!(kind, EventKind::ChallengeReturned { .. }),
+        |kind| matches!(kind, EventKind::Approved { .. }),
+    );
+    let given_up = follows(
+        |kind| matches!(kind, EventKind::Challenge { .. }),
+        |kind| matches!(kind, EventKind::Unknown { .. }),
+    );
+    (paid, given_up)
 }
 
 fn challenge(attempt: AttemptId) -> Challenge {

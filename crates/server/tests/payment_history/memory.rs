@@ -24,6 +24,15 @@ pub(crate) struct Rows {
     epoch: u64,
 }
 
+/// What a broken build writes too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    Nothing,
+    Intents,
+    /// That a payer is back from the bank.
+    Returns,
+}
+
 /// What survives every crash.
 pub(crate) type Disk = Arc<Mutex<Rows>>;
 
@@ -33,24 +42,24 @@ pub(crate) struct MemoryStore {
     pub(crate) disk: Disk,
     epoch: u64,
     dice: Dice,
-    /// A broken build: intents are acknowledged at once and written this much later.
-    late_intents: bool,
+    /// A broken build: what it must write before it sends is acknowledged at once and written later.
+    late: Late,
     on_their_way: Arc<Mutex<BTreeMap<SessionGuid, u32>>>,
 }
 
 impl MemoryStore {
     /// Takes the store over.
-    pub(crate) fn open(disk: &Disk, dice: Dice, late_intents: bool) -> Self {
+    pub(crate) fn open(disk: &Disk, dice: Dice, late: Late) -> Self {
         let mut rows = disk.lock().unwrap();
         rows.epoch += 1;
         let epoch = rows.epoch;
         drop(rows);
-        Self { disk: disk.clone(), epoch, dice, late_intents, on_their_way: Arc::default() }
+        Self { disk: disk.clone(), epoch, dice, late, on_their_way: Arc::default() }
     }
 
     /// Beside the owner, as the command line is.
     pub(crate) fn guest(disk: &Disk, dice: Dice) -> Self {
-        Self { disk: disk.clone(), epoch: 0, dice, late_intents: false, on_their_way: Arc::default() }
+        Self { disk: disk.clone(), epoch: 0, dice, late: Late::Nothing, on_their_way: Arc::default() }
     }
 
     async fn pause(&self) {
@@ -84,10 +93,14 @@ impl MemoryStore {
 impl Sessions for MemoryStore {
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
         let guid = change.after.guid;
-        let opens_attempt = change.events.iter().any(|event| event.kind.changed_attempt().is_some())
-            && change.after.open_attempt().is_some_and(|attempt| attempt.state == AttemptState::Intent);
+        let is_late = change.events.iter().any(|event| event.kind.changed_attempt().is_some())
+            && change.after.open_attempt().is_some_and(|attempt| match attempt.state {
+                AttemptState::Intent => self.late == Late::Intents,
+                AttemptState::Confirming { .. } => self.late == Late::Returns,
+                _ => false,
+            });
         self.wait_for(guid).await;
-        if self.late_intents && opens_attempt {
+        if is_late {
             let store = self.clone();
             store.on_their_way.lock().unwrap().insert(guid, 1);
             tokio::spawn(async move {

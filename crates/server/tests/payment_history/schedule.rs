@@ -8,7 +8,7 @@ use hushpad::metrics::Metrics;
 use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillThere, recovery};
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
 use hushpad_domain::attempt::{Attempt, AttemptState, Purpose};
 use hushpad_domain::challenge::Browser;
 use hushpad_domain::field::Field;
@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use super::checker;
 use super::dice::Dice;
 use super::gateway::SimGateways;
-use super::memory::{Disk, MemoryStore};
+use super::memory::{Disk, Late, MemoryStore};
 use super::world::VirtualWorld;
 
 /// Which build is checked.
@@ -38,12 +38,20 @@ pub(crate) enum Build {
     Sound,
     /// It sends first and writes its intent down later.
     IntentAfterSend,
+    /// It goes on after the payer's return first and writes that down later.
+    ReturnAfterGoingOn,
     /// It takes a reset after the request for a connection that never was, and goes on to the next gateway.
     FailOverAfterReset,
 }
 
 /// Runs the schedule of a seed and says everything that is wrong at its end.
 pub(crate) fn run(seed: u64, build: Build) -> Vec<String> {
+    let (disk, gateways, world) = play(seed, build);
+    checker::check(&disk.lock().unwrap(), &gateways.ledger.lock().unwrap(), world.micros())
+}
+
+/// Runs the schedule of a seed and gives what is left at its end.
+pub(crate) fn play(seed: u64, build: Build) -> (Disk, SimGateways, VirtualWorld) {
     let dice = Dice::new(seed);
     let world = VirtualWorld::new(dice.clone());
     let disk = Disk::default();
@@ -74,7 +82,7 @@ pub(crate) fn run(seed: u64, build: Build) -> Vec<String> {
         // Dropping the runtime is the crash: every task ends where it is.
         drop(runtime);
     }
-    checker::check(&disk.lock().unwrap(), &gateways.ledger.lock().unwrap(), world.micros())
+    (disk, gateways, world)
 }
 
 /// What a gateway of the generic kind can do; the schedules vary it.
@@ -109,6 +117,8 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
         let mut ways = ways.iter().map(|way| GatewayName((*way).to_owned()));
         AccountConfiguration {
             id: ConfigurationId(id),
+            kind: Kind::AgentAssist,
+            link_life: hushpad_domain::link::LINK_LIFE_MAX,
             test: true,
             flow: PaymentFlow {
                 fields: Field::ALL.to_vec(),
@@ -129,6 +139,7 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
     });
     Arc::new(Directory::new(vec![Account {
         id: account(),
+        payee: "A shop".to_owned(),
         default_configuration: ConfigurationId(0),
         configurations: configurations.collect(),
         agents: Vec::new(),
@@ -172,8 +183,12 @@ impl Node {
     }
 
     async fn start(&self) -> Payments {
-        let store =
-            Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), self.build == Build::IntentAfterSend));
+        let late = match self.build {
+            Build::IntentAfterSend => Late::Intents,
+            Build::ReturnAfterGoingOn => Late::Returns,
+            Build::Sound | Build::FailOverAfterReset => Late::Nothing,
+        };
+        let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), late));
         let sessions: Arc<dyn Sessions> = store.clone();
         let world: Arc<dyn World> = Arc::new(self.world.clone());
         let payments = Payments::new(PaymentsParts {

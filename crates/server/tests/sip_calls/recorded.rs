@@ -234,6 +234,38 @@ async fn a_recorder_that_refuses_or_leaves_or_never_answers_is_counted_and_the_c
     scene.desk.is_quiet().await;
 }
 
+/// While it thinks about one pause there is another, and both are over: it is told how it is now.
+#[tokio::test]
+async fn a_slow_recorder_catches_up() {
+    let mut scene = Scene::talking().await;
+    let mut tapes = scene.is_recorded().await;
+    let keys = Arc::new(KeyQueue::new());
+    scene.call.secure(Arc::clone(&keys)).await.unwrap();
+    let pause = scene.recorder.hears("INVITE").await;
+    for _ in 0..2 {
+        scene.call.release().await.unwrap();
+        scene.call.secure(Arc::clone(&keys)).await.unwrap();
+    }
+    scene.call.release().await.unwrap();
+    scene.recorder.answers_with(&pause, "200 OK", "", &tapes.answer("inactive")).await;
+    // What it was sent again meanwhile is the same request.
+    let resume = loop {
+        let change = scene.recorder.hears("INVITE").await;
+        if change.header("CSeq") != pause.header("CSeq") {
+            break change;
+        }
+    };
+    assert_eq!(resume.0.matches("a=sendonly").count(), 2);
+    scene.recorder.answers_with(&resume, "200 OK", "", &tapes.answer("recvonly")).await;
+    scene.is_told("resume", "acknowledged").await;
+    scene.customer_audio.sounds(&[0x77; 160]).await;
+    assert_eq!(tapes.customer.hears_sound().await, [0x77; 160]);
+    scene.ends().await;
+    let bye = scene.recorder.hears("BYE").await;
+    scene.recorder.answers(&bye, "200 OK").await;
+    scene.desk.is_quiet().await;
+}
+
 #[tokio::test]
 async fn a_recorder_hears_of_the_next_agent() {
     let mut scene = Scene::talking().await;

@@ -15,8 +15,8 @@ use sqlx::postgres::PgArguments;
 use super::writer::GroupError;
 use crate::keys::Keys;
 use crate::rows::{
-    OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
-    changed_operations, event_kind_text, purpose_word, reference_tag, sealed_payment_data,
+    OperationColumns, Rewrite, StateColumns, StoredAnswer, WayColumns, attempt_state_text, changed_attempt,
+    changed_operations, changes_way, event_kind_text, purpose_word, reference_tag, sealed_payment_data,
 };
 
 /// Locked against a new owner until the transaction ends; empty when there is one already.
@@ -39,21 +39,26 @@ macro_rules! with_ours {
 
 macro_rules! alter_session {
     () => {
-        "changed AS (
+        alter_session!("", "")
+    };
+    ($more:literal, $condition:literal) => {
+        concat!("changed AS (
              UPDATE session
                 SET state = $5, attempt = $6, ended_on = $7, ending = $8, updated_on = $9, events = $10,
                     version = $4,
                     -- Set by the end; from then on only its delivery changes it.
-                    kept_until = coalesce(kept_until, $15)
-               FROM ours
-              WHERE guid = $1 AND account = $2 AND version = $3
-          RETURNING guid, account, configuration, events
+                    kept_until = coalesce(kept_until, $15)",
+            $more,
+            " FROM ours
+              WHERE guid = $1 AND account = $2 AND version = $3",
+            $condition,
+            " RETURNING guid, account, configuration, events
          ), due AS (
              INSERT INTO delivery (session, event, id, account, configuration, created_on, since, state, at)
              SELECT guid, events, $16::UUID, account, configuration, told.at, told.at, 'due', told.at
                FROM changed, (SELECT ($13::BIGINT[])[cardinality($13::BIGINT[])] AS at) AS told
               WHERE $16::UUID IS NOT NULL
-         )"
+         )")
     };
 }
 
@@ -126,7 +131,30 @@ const OPEN: &str = with_ours!(
          INSERT INTO held (session, attempt, data) SELECT guid, 0, $22 FROM changed
      )"
 );
-/// A session that has changed; its amount, call and agent never do.
+/// A new session with a payment link.
+const OPEN_BY_LINK: &str = with_ours!(
+    "changed AS (
+         INSERT INTO session (guid, provider, account, configuration, agent, call, amount_minor, currency,
+                              state, attempt, ended_on, ending, created_on, updated_on, version, events, webhook,
+                              holds, reference_tag, links, link, link_state, link_expires_on)
+         SELECT $1, $15, $2, $16, $17, $18, $19, $20, $5, $6, $7, $8, $21, $9, $4, $10, $23, TRUE,
+                $24, $25, $26, $27, $28
+           FROM ours
+             ON CONFLICT DO NOTHING
+      RETURNING guid
+     ), kept AS (
+         INSERT INTO held (session, attempt, data) SELECT guid, 0, $22 FROM changed
+     )"
+);
+/// A session that has changed, and how its payer gives the card. One writer at a time, so a call that is free when it
+/// is looked at is free when it is taken.
+const ALTER_WAY: &str = with_ours!(alter_session!(
+    ", agent = $17, call = $18, links = $19, link = $20, link_state = $21, link_expires_on = $22",
+    " AND NOT EXISTS (SELECT 1
+                        FROM session AS other
+                       WHERE other.call = $18 AND other.ended_on IS NULL AND other.guid <> $1)"
+));
+/// A session that has changed; its amount never does.
 const ALTER: &str = with_ours!(alter_session!());
 /// The same with operations.
 const ALTER_OPERATIONS: &str = with_ours!(alter_session!(), put_operations!("$17"));
@@ -161,6 +189,7 @@ pub(super) async fn apply(
     let (ours, changed): (i64, i64) = sqlx::query_as_with(sql, arguments).fetch_one(&mut *connection).await?;
     match (ours, changed, change.before) {
         (0, _, _) => Err(GroupError::Fenced),
+        (_, 0, Some(_)) if changes_way(change) => Ok(Err(why_not_moved(connection, &change.after).await?)),
         (_, 0, Some(_)) => Ok(Err(CommitError::Conflict)),
         (_, 0, None) => Ok(Err(why_not_opened(connection, &change.after).await?)),
         (_, _, _) => Ok(Ok(())),
@@ -181,6 +210,18 @@ async fn why_not_opened(
     Ok(if there { CommitError::Conflict } else { CommitError::CallTaken })
 }
 
+/// Whether the call that the session would take has another open session.
+async fn why_not_moved(connection: &mut PgConnection, session: &Session) -> Result<CommitError, sqlx::Error> {
+    let (taken,): (bool,) = sqlx::query_as(
+        "SELECT EXISTS (SELECT 1 FROM session WHERE call = $1 AND ended_on IS NULL AND guid <> $2)",
+    )
+    .bind(session.call.map(|call| call.0))
+    .bind(session.guid.0)
+    .fetch_one(connection)
+    .await?;
+    Ok(if taken { CommitError::CallTaken } else { CommitError::Conflict })
+}
+
 fn statement(
     change: &Change,
     epoch: i64,
@@ -197,9 +238,22 @@ fn statement(
             return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
         bind_new_session(&mut query, &change.after, keys)?;
-        return Ok((OPEN, query.0));
+        if !changes_way(change) {
+            return Ok((OPEN, query.0));
+        }
+        bind_way(&mut query, &change.after)?;
+        return Ok((OPEN_BY_LINK, query.0));
     }
     bind_ending(&mut query, change)?;
+    if changes_way(change) {
+        if attempt.is_some() || !operations.is_empty() {
+            return Err(StoreUnavailable("a change of the way to pay touches no attempt".to_owned()));
+        }
+        query.add(change.after.agent.as_str())?;
+        query.add(change.after.call.as_ref().map(|call| call.0))?;
+        bind_way(&mut query, &change.after)?;
+        return Ok((ALTER_WAY, query.0));
+    }
     let held = match attempt {
         Some(attempt) => {
             bind_attempt(&mut query, attempt)?;
@@ -262,6 +316,15 @@ fn bind_new_session(query: &mut Arguments, session: &Session, keys: &Keys) -> Re
     query.add(sealed_payment_data(&session.payment_data, keys)?)?;
     query.add(session.webhook)?;
     query.add(reference_tag(session, keys)?)
+}
+
+/// Parameters 25 to 28 of [`OPEN_BY_LINK`], 19 to 22 of [`ALTER_WAY`].
+fn bind_way(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+    let way = WayColumns::of(session);
+    query.add(i64::from(session.links))?;
+    query.add(way.link.map(i64::from))?;
+    query.add(way.state)?;
+    query.add(way.expires_on)
 }
 
 /// Parameters 17 to 25 of the statements with an attempt.

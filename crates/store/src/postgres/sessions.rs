@@ -17,8 +17,8 @@ use crate::unavailable;
 macro_rules! read_session {
     ($($condition:literal),+) => {
         concat!(
-            "SELECT session.guid, provider, account, configuration, agent, call, amount_minor, currency,
-                    state, session.attempt, ended_on, ending, kept_until, webhook, created_on, updated_on, version, events,
+            "SELECT session.guid, provider, account, configuration, agent, call, links, link, link_state, link_expires_on,
+                    amount_minor, currency, state, session.attempt, ended_on, ending, kept_until, webhook, created_on, updated_on, version, events,
                     held.data AS payment_data,
                     (SELECT coalesce(json_agg(json_build_object(
                                 'id', attempt.id, 'no', no, 'amount_minor', amount_minor,

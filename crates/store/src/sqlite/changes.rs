@@ -16,8 +16,8 @@ use sqlx::sqlite::SqliteArguments;
 
 use crate::keys::Keys;
 use crate::rows::{
-    OperationColumns, Rewrite, StateColumns, StoredAnswer, attempt_state_text, changed_attempt,
-    changed_operations, purpose_word, reference_tag, sealed_payment_data,
+    OperationColumns, Rewrite, StateColumns, StoredAnswer, WayColumns, attempt_state_text, changed_attempt,
+    changed_operations, changes_way, purpose_word, reference_tag, sealed_payment_data,
 };
 
 /// One kind of change in its two settings.
@@ -62,6 +62,27 @@ macro_rules! alter_session {
                 kept_until = coalesce(kept_until, $13)
           WHERE guid = $1 AND account = $2 AND version = $3
          RETURNING 1;"
+    };
+}
+
+/// How the payer gives the card from now on.
+macro_rules! set_way {
+    ($agent:literal, $call:literal, $links:literal, $link:literal, $state:literal, $expires_on:literal) => {
+        concat!(
+            "UPDATE session SET agent = ",
+            $agent,
+            ", call = ",
+            $call,
+            ", links = ",
+            $links,
+            ", link = ",
+            $link,
+            ", link_state = ",
+            $state,
+            ", link_expires_on = ",
+            $expires_on,
+            " WHERE guid = $1 AND version = $4 AND changes() > 0;"
+        )
     };
 }
 
@@ -141,7 +162,17 @@ macro_rules! add_delivery {
 
 /// A new session.
 const OPEN: Sql = sql!(open_session!(), add_events!());
-/// A session that has changed; its amount, call and agent never do.
+/// A new session with a payment link.
+const OPEN_BY_LINK: Sql =
+    sql!(open_session!(), set_way!("$23", "$24", "$25", "$26", "$27", "$28"), add_events!());
+/// A session that has changed, and how its payer gives the card.
+const ALTER_WAY: Sql = sql!(
+    alter_session!(),
+    set_way!("$14", "$15", "$16", "$17", "$18", "$19"),
+    add_events!(),
+    add_delivery!()
+);
+/// A session that has changed; its amount never does.
 const ALTER: Sql = sql!(alter_session!(), add_events!(), add_delivery!());
 /// The same with operations.
 const ALTER_OPERATIONS: Sql = sql!(alter_session!(), put_operations!("$14"), add_events!(), add_delivery!());
@@ -258,9 +289,20 @@ fn statement(change: &Change, epoch: Option<i64>, keys: &Keys) -> Result<Stateme
             return Err(StoreUnavailable("a new session cannot have an attempt".to_owned()));
         }
         bind_new_session(&mut query, &change.after, keys)?;
-        return Ok(Statement { sql: OPEN, arguments: query.0 });
+        if !changes_way(change) {
+            return Ok(Statement { sql: OPEN, arguments: query.0 });
+        }
+        bind_way(&mut query, &change.after)?;
+        return Ok(Statement { sql: OPEN_BY_LINK, arguments: query.0 });
     }
     query.add(StateColumns::of(&change.after.state).kept_until)?;
+    if changes_way(change) {
+        if attempt.is_some() || !operations.is_empty() {
+            return Err(StoreUnavailable("a change of the way to pay touches no attempt".to_owned()));
+        }
+        bind_way(&mut query, &change.after)?;
+        return Ok(Statement { sql: ALTER_WAY, arguments: query.0 });
+    }
     let held = match attempt {
         Some(attempt) => {
             bind_attempt(&mut query, attempt)?;
@@ -318,6 +360,17 @@ fn bind_new_session(query: &mut Arguments, session: &Session, keys: &Keys) -> Re
     query.add(sealed_payment_data(&session.payment_data, keys)?)?;
     query.add(session.webhook)?;
     query.add(reference_tag(session, keys)?)
+}
+
+/// Parameters 23 to 28 of [`OPEN_BY_LINK`], 14 to 19 of [`ALTER_WAY`].
+fn bind_way(query: &mut Arguments, session: &Session) -> Result<(), StoreUnavailable> {
+    let way = WayColumns::of(session);
+    query.add(session.agent.as_str())?;
+    query.add(session.call.as_ref().map(|call| call.0.as_bytes().as_slice()))?;
+    query.add(session.links)?;
+    query.add(way.link)?;
+    query.add(way.state)?;
+    query.add(way.expires_on)
 }
 
 /// Parameters 14 to 22 of the statements with an attempt.

@@ -1,4 +1,4 @@
-//! `POST /v1/session`: opens an agent assist session.
+//! `POST /v1/session` opens an agent assist session, `POST /v1/digitalsession` one that is paid by a link.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use hushpad_domain::account::Kind;
 use hushpad_domain::client::Principal;
 use hushpad_domain::ids::{AgentId, CallGuid, ConfigurationId, ProviderSessionGuid, SessionGuid};
-use hushpad_domain::open_session::{Doors, OpenRequest, Opened, open_session};
+use hushpad_domain::link::PaymentLinkUrl;
+use hushpad_domain::open_session::{Doors, OpenRequest, Opened, open_digital_session, open_session};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::text::holds_card_number;
 use serde::Serialize;
@@ -26,7 +28,7 @@ use crate::tokens::issue_page_pair;
 /// Longer than any login name.
 pub(super) const AGENT_CHARS_MAX: usize = 128;
 
-/// This file's endpoint.
+/// This file's endpoints.
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let operation = Operation::new(
         "createSession",
@@ -48,14 +50,54 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     )
     .ok("The session", "CreatedSession")
     .refusals(&[400, 404, 408, 409, 413, 415, 422, 502, 503, 504]);
-    vec![Endpoint::post("/v1/session", create_session, operation)]
+    let digital = Operation::new(
+        "createDigitalSession",
+        "Create a digital session: the payer gets a link. It goes to CustomerPhoneNumber or Email in paymentData where \
+         the account has a sender for that; else the caller passes paymentLinkUrl on.",
+    )
+    .body(
+        "CreateDigitalSession",
+        &json!({
+            "accountConfigurationId": 1,
+            "paymentData": {
+                "Amount": "12.40",
+                "Currency": "GBP",
+                "MerchantReferenceCode": "ORDER-7",
+                "CustomerPhoneNumber": "+442079460958",
+            },
+        }),
+    )
+    .ok("The session, with its link", "CreatedSession")
+    .refusals(&[400, 408, 409, 413, 415, 422]);
+    vec![
+        Endpoint::post("/v1/session", create_session, operation),
+        Endpoint::post("/v1/digitalsession", create_digital_session, digital),
+    ]
 }
 
 /// Opens the session; the reply means that its call is ready for capture.
 pub(super) async fn create_session(
+    api: State<Arc<Api>>,
+    principal: Extension<Principal>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    create(api, principal, request, Kind::AgentAssist).await
+}
+
+/// Opens the session; the reply means that its link can be opened.
+async fn create_digital_session(
+    api: State<Arc<Api>>,
+    principal: Extension<Principal>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    create(api, principal, request, Kind::Digital).await
+}
+
+async fn create(
     State(api): State<Arc<Api>>,
     Extension(principal): Extension<Principal>,
     request: Request,
+    kind: Kind,
 ) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     let body = read_json(&head.headers, body).await?;
@@ -63,7 +105,7 @@ pub(super) async fn create_session(
     let promised = head.extensions.get().map(|Promised(session)| *session);
     let session = promised.unwrap_or_else(|| SessionGuid(parts.world.guid()));
     let request = read_request(session, &body)?;
-    let session_life = session_life(parts, &principal, request.configuration);
+    let page_life = page_life(parts, &principal, request.configuration);
     let doors = Doors {
         directory: &parts.directory,
         sessions: &*parts.sessions,
@@ -71,9 +113,12 @@ pub(super) async fn create_session(
         secure_side: &*parts.secure_side,
         world: &*parts.world,
     };
-    let opened = open_session(doors, &principal, request).await?;
-    let (access, refresh) = issue_page_pair(parts, opened.provider, session_life);
-    Ok(reply(parts, opened, &access, &refresh))
+    let opened = match kind {
+        Kind::AgentAssist => open_session(doors, &principal, request).await?,
+        Kind::Digital => open_digital_session(doors, &principal, request).await?,
+    };
+    let (access, refresh) = issue_page_pair(parts, opened.provider, page_life);
+    Ok(reply(parts, &opened, &access, &refresh))
 }
 
 /// Every mistake in the body is told at once.
@@ -124,15 +169,14 @@ pub(super) fn is_no_agent(agent: &str) -> bool {
 }
 
 /// How long the session may last by its configuration; no matter when there is none, as no session opens.
-fn session_life(
-    parts: &WebParts,
-    principal: &Principal,
-    asked: Option<ConfigurationId>,
-) -> std::time::Duration {
+fn page_life(parts: &WebParts, principal: &Principal, asked: Option<ConfigurationId>) -> std::time::Duration {
     let account = parts.directory.account(&principal.account);
     let configuration =
         account.and_then(|account| account.configuration(asked.unwrap_or(account.default_configuration)));
-    configuration.map(|configuration| configuration.flow.session_time_out).unwrap_or_default()
+    configuration.map_or_else(Default::default, |configuration| match configuration.kind {
+        Kind::AgentAssist => configuration.flow.session_time_out,
+        Kind::Digital => configuration.link_life,
+    })
 }
 
 /// The published reply, with our additions at its end.
@@ -147,9 +191,11 @@ struct CreatedSession<'a> {
     payment_form_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_guid: Option<CallGuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_link_url: Option<&'a str>,
 }
 
-fn reply(parts: &WebParts, opened: Opened, access: &str, refresh: &str) -> Response {
+fn reply(parts: &WebParts, opened: &Opened, access: &str, refresh: &str) -> Response {
     let form_url = format!("{}/view/{}", parts.settings.page_base_url, opened.provider);
     json_reply(&CreatedSession {
         session_guid: opened.session,
@@ -159,6 +205,7 @@ fn reply(parts: &WebParts, opened: Opened, access: &str, refresh: &str) -> Respo
         provider_session_guid: opened.provider,
         payment_form_url: &form_url,
         call_guid: opened.call,
+        payment_link_url: opened.link.as_ref().map(PaymentLinkUrl::reveal),
     })
 }
 

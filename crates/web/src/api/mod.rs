@@ -29,6 +29,7 @@ mod endpoint;
 mod events;
 mod idempotency;
 mod json;
+mod links;
 mod list;
 mod oauth;
 mod openapi;
@@ -110,6 +111,7 @@ fn endpoints() -> Vec<Endpoint> {
         list::endpoints(),
         status::endpoints(),
         operations::endpoints(),
+        links::endpoints(),
         events::endpoints(),
         calls::endpoints(),
         webhooks::endpoints(),

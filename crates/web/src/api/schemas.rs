@@ -55,6 +55,7 @@ pub(super) fn schemas() -> Value {
         "Token": token(),
         "OAuthError": object(&["error"], json!({"error": text(), "error_description": text()})),
         "CreateSession": create_session(),
+        "CreateDigitalSession": create_digital_session(),
         "CreatedSession": created_session(),
         "SessionStatus": session_status(),
         "SessionList": object(
@@ -75,7 +76,9 @@ pub(super) fn schemas() -> Value {
         "Problem": problem(),
     });
     // The rest stands beside its endpoints.
-    for (name, schema) in super::calls::schemas().into_iter().chain(super::webhooks::schemas()) {
+    for (name, schema) in
+        super::calls::schemas().into_iter().chain(super::webhooks::schemas()).chain(super::links::schemas())
+    {
         schemas[name] = schema;
     }
     schemas
@@ -130,6 +133,41 @@ fn create_session() -> Value {
     )
 }
 
+fn create_digital_session() -> Value {
+    object(
+        &["paymentData"],
+        json!({
+            "agentId": {
+                "type": ["string", "number", "null"],
+                "maxLength": 128,
+                "description": "Who creates it; without it, the API client.",
+            },
+            "paymentData": {
+                "type": "object",
+                "required": ["Amount", "Currency"],
+                "properties": {
+                    "Amount": {"type": ["string", "number"], "examples": ["12.40"]},
+                    "Currency": {"type": "string", "examples": ["GBP"]},
+                    "MerchantReferenceCode": {"type": "string"},
+                    "CustomerPhoneNumber": {
+                        "type": "string",
+                        "description": "E.164, such as +442079460958: the link goes there by text message.",
+                    },
+                    "Email": {"type": "string", "description": "The link goes there by e-mail."},
+                },
+                "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+                "maxProperties": 64,
+            },
+            "accountConfigurationId": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "maximum": u32::MAX,
+                "description": "Picks the configuration, which must be for digital sessions; else the account's default.",
+            },
+        }),
+    )
+}
+
 fn created_session() -> Value {
     let uri = || json!({"type": "string", "format": "uri"});
     object(
@@ -149,6 +187,11 @@ fn created_session() -> Value {
             "providerSessionGuid": guid(),
             "paymentFormUrl": uri(),
             "callGuid": guid(),
+            "paymentLinkUrl": {
+                "type": "string",
+                "format": "uri",
+                "description": "Of a digital session. Who has it may pay: pass it on to the payer only, and log it nowhere.",
+            },
         }),
     )
 }
@@ -179,6 +222,11 @@ fn session_status() -> Value {
             },
             "outcome": {"enum": OUTCOMES},
             "attempts": list("Attempt"),
+            "channel": {
+                "enum": ["keypad", "link"],
+                "description": "How the payer gives the card now; only of sessions that have had a payment link.",
+            },
+            "link": {"$ref": "#/components/schemas/LinkStatus"},
         }),
     )
 }
@@ -268,6 +316,7 @@ fn event() -> Value {
             "type": text(),
             "attempt": {"type": "integer"},
             "operation": {"type": "integer"},
+            "link": {"type": "integer"},
             "kind": text(),
             "cause": text(),
             "amount": {"type": "object", "properties": {"minor": {"type": "integer"}, "currency": text()}},

@@ -66,7 +66,12 @@ pub(super) async fn cancel_session(
     }
     match api.parts.secure_side.act(session.provider, AgentAction::Cancel).await {
         Ok(()) => {}
-        Err(ActError::NotNow) => return Err(ApiError::AttemptSent),
+        Err(ActError::Unavailable) => {
+            return Err(ApiError::Store(StoreUnavailable(ActError::Unavailable.to_string())));
+        }
+        Err(ActError::NotNow | ActError::NoLiveCall(_) | ActError::CallTaken | ActError::NoLink) => {
+            return Err(ApiError::AttemptSent);
+        }
         // No task runs it any more, as after a restart: nobody else would end it.
         Err(ActError::Gone) => cancel_here(&api, session).await?,
     }
@@ -80,7 +85,11 @@ pub(super) async fn cancel_session(
 async fn cancel_here(api: &Api, session: Session) -> Result<(), ApiError> {
     let change = session.cancel(api.parts.world.now()).map_err(|wrong| match wrong {
         WrongState::Ended => ApiError::Ended,
-        WrongState::Processing | WrongState::NoAttempt | WrongState::AttemptsUsedUp => ApiError::AttemptSent,
+        WrongState::Processing
+        | WrongState::NoAttempt
+        | WrongState::AttemptsUsedUp
+        | WrongState::NoLink
+        | WrongState::LinksUsedUp => ApiError::AttemptSent,
     })?;
     api.parts.sessions.commit(change).await.map_err(|error| match error {
         CommitError::Conflict | CommitError::CallTaken => ApiError::Conflict,
@@ -128,6 +137,15 @@ pub(super) fn status(session: &Session, kept: bool) -> Value {
     });
     if let (true, Some(members)) = (kept, body.as_object_mut()) {
         members.insert("paymentResultData".to_owned(), json!(payment_result_data(session)));
+    }
+    // Who never asks for links never sees these.
+    if let (true, Some(members)) = (session.links > 0, body.as_object_mut()) {
+        members.insert("channel".to_owned(), json!(session.link().map_or("keypad", |_| "link")));
+        if let Some(link) = session.link() {
+            let expires_on = link.expires_on.to_string();
+            let link = json!({"number": link.no, "state": link.state.word(), "expiresOn": expires_on});
+            members.insert("link".to_owned(), link);
+        }
     }
     body
 }

@@ -28,7 +28,11 @@ pub(super) async fn act(
     let action = read_action(&form).ok_or(PageRefusal::Malformed)?;
     match host.parts.secure_side.act(guid, action).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(ActError::NotNow) => Err(PageRefusal::NotNow),
+        // What stands in the way, the page says beside it.
+        Err(ActError::NotNow | ActError::NoLiveCall(_) | ActError::CallTaken | ActError::NoLink) => {
+            Err(PageRefusal::NotNow)
+        }
+        Err(ActError::Unavailable) => Err(PageRefusal::Unavailable),
         Err(ActError::Gone) => Err(PageRefusal::Gone),
     }
 }
@@ -40,6 +44,9 @@ fn read_action(form: &[(String, String)]) -> Option<AgentAction> {
         "start" => field().map(AgentAction::Start),
         "redo" => field().map(AgentAction::Redo),
         "pay" => Some(AgentAction::Pay),
+        "link" => Some(AgentAction::IssueLink),
+        "revoke" => Some(AgentAction::RevokeLink),
+        "keypad" => Some(AgentAction::TakeByKeypad(None)),
         "cancel" => Some(AgentAction::Cancel),
         "key" => match get("key")?.as_bytes() {
             [key @ (b'0'..=b'9' | b'*' | b'#')] => Some(AgentAction::TestKey(*key)),

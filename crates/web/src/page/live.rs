@@ -34,7 +34,7 @@ pub(super) async fn live(
 ) -> Result<Response, PageRefusal> {
     let handle = page_handle(&host, request.headers())?;
     let seat = host.pages.take_seat(guid, handle, host.parts.world.now())?;
-    let pages = host.parts.secure_side.watch(guid).ok_or(PageRefusal::Gone)?;
+    let pages = host.parts.secure_side.watch(guid).await.ok_or(PageRefusal::Gone)?;
     let mut beat = tokio::time::interval(host.parts.settings.limits.heartbeat.max(HEARTBEAT_MIN));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reader = Reader { stage: Stage::Running, pages, seat, beat, _counted: Counted::new(host) };

@@ -31,6 +31,7 @@ mod open;
 mod opening;
 mod refusal;
 mod sign_in;
+mod spent;
 mod view;
 mod words;
 

@@ -15,7 +15,7 @@ use hushpad_domain::session::Session;
 
 use super::opening::{Handle, Tokens};
 use super::refusal::PageRefusal;
-use super::{PageHost, PagePath, origin_of, view};
+use super::{PageHost, PagePath, origin_of, spent, view};
 use crate::tokens::{PageTokenUse, check_page};
 
 /// Two tokens of 600 characters fit many times.
@@ -73,17 +73,22 @@ async fn open(
         access: check(PageTokenUse::Access, &access),
         refresh: check(PageTokenUse::Refresh, &refresh),
     };
+    let came = spent::Came { access: &access, refresh: &refresh };
     let session = open_session(host, guid).await?;
+    let again = host.pages.knows(guid);
+    let tokens = spent::before(host, guid, tokens, &came).await?;
     let configuration = configuration(host, &session)?;
     if matches!(shape, Shape::Framed) && !may_frame(host, configuration, &head.headers) {
         return Err(PageRefusal::Forbidden);
     }
-    let mut pages = parts.secure_side.watch(guid).ok_or(PageRefusal::Gone)?;
+    let mut pages = parts.secure_side.watch(guid).await.ok_or(PageRefusal::Gone)?;
     let state = tokio::time::timeout(STATE_TIME_OUT, pages.next()).await;
     let state = state.map_err(|_| PageRefusal::Unavailable)?.ok_or(PageRefusal::Gone)?;
     let handle = Handle::new(parts.world.secret());
-    let until = now.plus(configuration.flow.session_time_out).plus(AFTER_SESSION);
+    let link_life = session.link().map_or(Duration::ZERO, |_| configuration.link_life);
+    let until = now.plus(configuration.flow.session_time_out.max(link_life)).plus(AFTER_SESSION);
     host.pages.open(guid, &tokens, handle, now, until)?;
+    spent::note(host, &tokens, &came, again, until).await?;
     let html = view::page(&state, &handle.text(), &host.assets).ok_or(PageRefusal::Unavailable)?;
     let mut response = Html(html).into_response();
     let ancestors = match shape {

@@ -4,8 +4,8 @@
 //! (the agent reloaded, or the frame was built anew) spends the refresh token and takes the page away from
 //! the first. A third means that somebody else holds the tokens: the family ends, and no page is left.
 //!
-//! This is memory of one process. A restart forgets it together with the secure side's sessions, so no
-//! forgotten token opens anything.
+//! This is memory of one process. A restart forgets it together with the secure side's sessions; for those that go on
+//! all the same, because they are paid by a link, `spent.rs` remembers.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -64,6 +64,11 @@ impl Pages {
     /// Room for `max` pages.
     pub(super) fn new(max: usize) -> Self {
         Self { max, by_session: Mutex::new(HashMap::new()) }
+    }
+
+    /// Whether this process has opened the session's page before.
+    pub(super) fn knows(&self, session: ProviderSessionGuid) -> bool {
+        self.lock().contains_key(&session)
     }
 
     /// Spends a token of the session's family and gives the page to `handle`.

@@ -1,12 +1,18 @@
 //! Renders the page, whole at its opening and in fragments while it lives.
 
 use askama::Template;
+use hushpad_domain::link::PaymentLinkUrl;
 use hushpad_domain::page::{FieldStatus, FieldView, PageState, Phase};
 use serde_json::{Map, Value, json};
 
 use super::assets::Assets;
 use super::words;
 
+/// The test keypad, row by row.
+const KEYS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "0", "#"];
+/// What nobody must take for a payment.
+const TEST_BANNER: &str =
+    r#"<p class="test-banner"><strong>TEST</strong> No call, no real card: use the keypad.</p>"#;
 /// More dots than any field has keys.
 const DOTS_MAX: u8 = 32;
 
@@ -23,8 +29,6 @@ pub(super) fn page(page: &PageState, handle: &str, assets: &Assets) -> Option<St
         currency: page.amount.currency().code(),
         reference: page.reference.as_deref(),
         agent: page.agent.as_str(),
-        test_keypad: page.test_keypad,
-        keys: ["1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "0", "#"],
         html: &html,
     };
     whole.render().ok()
@@ -37,6 +41,7 @@ pub(super) fn live_data(page: &PageState) -> String {
     json!({
         "revision": page.revision,
         "phase": phase_word(page.phase),
+        "link": page.link.as_ref().map(|link| link.state.word()),
         "announce": format!("{} {}", html.headline, html.notice),
         "html": html.by_id(),
         "fields": fields,
@@ -56,8 +61,6 @@ struct WholePage<'a> {
     currency: &'static str,
     reference: Option<&'a str>,
     agent: &'a str,
-    test_keypad: bool,
-    keys: [&'static str; 12],
     html: &'a Fragments,
 }
 
@@ -65,9 +68,12 @@ struct WholePage<'a> {
 ///
 /// A button is a part of its own: it must not be drawn anew under the agent's finger at each key.
 struct Fragments {
+    banner: &'static str,
     status: String,
+    link: String,
     rows: Vec<RowFragments>,
     actions: String,
+    keypad: String,
     headline: String,
     notice: &'static str,
 }
@@ -85,12 +91,16 @@ impl Fragments {
     fn of(page: &PageState) -> Self {
         let standing = words::standing(page);
         let notice = page.notice.map_or("", words::notice);
-        let keyable = match page.phase {
-            Phase::Entry { .. } | Phase::ReadyToPay | Phase::Declined { .. } => true,
-            Phase::Paying | Phase::Unknown | Phase::Pending | Phase::GivingBack { .. } | Phase::Ended(_) => {
-                false
-            }
+        let open = match page.phase {
+            Phase::Entry { .. } | Phase::ReadyToPay | Phase::Declined { .. } | Phase::ByLink { .. } => true,
+            Phase::Paying
+            | Phase::Unknown
+            | Phase::Pending
+            | Phase::AtTheBank
+            | Phase::GivingBack { .. }
+            | Phase::Ended(_) => false,
         };
+        let keyable = open && page.link.is_none();
         let status = StatusFragment {
             tone: standing.tone.class(),
             headline: &standing.headline,
@@ -98,13 +108,29 @@ impl Fragments {
             notice,
         };
         let actions = ActionsFragment {
-            shown: keyable,
+            shown: open,
+            keyable,
             pay_ready: matches!(page.phase, Phase::ReadyToPay),
             amount: page.amount.to_string(),
+            link: page.may_move && page.link.is_none(),
+        };
+        let link = page.link.as_ref().filter(|_| open).map(|link| LinkFragment {
+            url: link.url.as_ref().map(PaymentLinkUrl::reveal),
+            expires_on: link.expires_on.to_string(),
+            expires: words::moment(link.expires_on),
+            keypad: page.may_move,
+        });
+        let keypad = if page.test_keypad && !matches!(page.phase, Phase::Ended(_)) {
+            KeypadFragment { keys: KEYS }.render().unwrap_or_default()
+        } else {
+            String::new()
         };
         // Templates of texts cannot fail; an empty fragment would be the mildest harm.
         Self {
+            banner: if page.test_keypad { TEST_BANNER } else { "" },
             status: status.render().unwrap_or_default(),
+            link: link.map(|link| link.render().unwrap_or_default()).unwrap_or_default(),
+            keypad,
             rows: page.fields.iter().map(|view| RowFragments::of(view, keyable)).collect(),
             actions: actions.render().unwrap_or_default(),
             headline: standing.headline,
@@ -115,7 +141,10 @@ impl Fragments {
     /// By the id of the element that each fills.
     fn by_id(&self) -> Map<String, Value> {
         let mut all = Map::new();
+        all.insert("banner".to_owned(), json!(self.banner));
         all.insert("status".to_owned(), json!(self.status));
+        all.insert("link".to_owned(), json!(self.link));
+        all.insert("keys".to_owned(), json!(self.keypad));
         all.insert("actions".to_owned(), json!(self.actions));
         for row in &self.rows {
             all.insert(format!("view-{}", row.field), json!(row.view));
@@ -130,9 +159,11 @@ impl RowFragments {
         let field = view.field.name();
         let (action, verb) = match view.status {
             FieldStatus::Waiting => ("start", "Ask for"),
-            FieldStatus::Typing | FieldStatus::Valid | FieldStatus::Invalid(_) | FieldStatus::TimedOut => {
-                ("redo", "Redo")
-            }
+            FieldStatus::Typing
+            | FieldStatus::Typed
+            | FieldStatus::Valid
+            | FieldStatus::Invalid(_)
+            | FieldStatus::TimedOut => ("redo", "Redo"),
         };
         let shown = ViewFragment {
             field,
@@ -183,8 +214,28 @@ struct AskFragment {
 #[template(path = "actions.html")]
 struct ActionsFragment {
     shown: bool,
+    /// The agent asks for the fields, and pays.
+    keyable: bool,
     pay_ready: bool,
     amount: String,
+    /// A payment link can take its place.
+    link: bool,
+}
+
+#[derive(Template)]
+#[template(path = "link.html")]
+struct LinkFragment<'a> {
+    url: Option<&'a str>,
+    expires_on: String,
+    expires: String,
+    /// The agent's call can take its place.
+    keypad: bool,
+}
+
+#[derive(Template)]
+#[template(path = "keypad.html")]
+struct KeypadFragment {
+    keys: [&'static str; 12],
 }
 
 fn count(view: &FieldView) -> String {
@@ -214,16 +265,19 @@ fn status_word(status: FieldStatus) -> &'static str {
         FieldStatus::Valid => "valid",
         FieldStatus::Invalid(_) => "invalid",
         FieldStatus::TimedOut => "timed_out",
+        FieldStatus::Typed => "typed",
     }
 }
 
 fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Entry { .. } => "entry",
+        Phase::ByLink { .. } => "by_link",
         Phase::ReadyToPay => "ready_to_pay",
         Phase::Paying => "paying",
         Phase::Unknown => "unknown",
         Phase::Pending => "pending",
+        Phase::AtTheBank => "at_the_bank",
         Phase::GivingBack { .. } => "giving_back",
         Phase::Declined { .. } => "declined",
         Phase::Ended(_) => "ended",

@@ -2,8 +2,12 @@
 
 use hushpad_domain::attempt::DeclineClass;
 use hushpad_domain::field::Field;
+use hushpad_domain::link::LinkState;
 use hushpad_domain::operation::ReverseCause;
-use hushpad_domain::page::{EndView, FieldStatus, FieldView, InvalidReason, Notice, PageState, Phase};
+use hushpad_domain::page::{
+    EndView, FieldStatus, FieldView, InvalidReason, LinkView, Notice, PageState, Phase,
+};
+use hushpad_domain::time::Timestamp;
 
 /// How the page looks at a phase: a word for the style sheet, and never the only sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,13 @@ pub(super) fn field_title(field: Field) -> &'static str {
     }
 }
 
+/// A moment for people: to the minute, in UTC.
+pub(super) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    let (day, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {} UTC", time.get(..5).unwrap_or_default())
+}
+
 /// The page's first words.
 pub(super) fn standing(page: &PageState) -> Standing {
     let say = |tone, headline: &str, advice: &str| Standing {
@@ -68,6 +79,7 @@ pub(super) fn standing(page: &PageState) -> Standing {
         Phase::Entry { active: None } => {
             say(Tone::Calm, &next_step(page), "The customer types on the phone. Keep talking.")
         }
+        Phase::ByLink { typing } => by_link(page.link.as_ref(), typing),
         Phase::ReadyToPay => {
             say(Tone::Calm, "All card details are complete.", &format!("Press Pay to charge {amount}."))
         }
@@ -84,7 +96,13 @@ pub(super) fn standing(page: &PageState) -> Standing {
             "The bank has the payment and will say later. Do not retry.",
             "The payment may or may not be taken. This page will tell you.",
         ),
+        Phase::AtTheBank => say(
+            Tone::Calm,
+            "The customer's bank is checking that it is the customer.",
+            "The customer confirms the payment at the bank, and comes back to our page. Nothing is charged before.",
+        ),
         Phase::GivingBack { cause } => giving_back(cause),
+        Phase::Declined { class, active } if page.link.is_some() => declined_by_link(class, active),
         Phase::Declined { class, active } => declined(class, active),
         Phase::Ended(end) => ended(end, &amount.to_string()),
     }
@@ -121,6 +139,13 @@ pub(super) fn notice(notice: Notice) -> &'static str {
         Notice::PartApproved => {
             "The bank approved part of the payment, and that part stands. Ask for another card for the rest."
         }
+        Notice::NoLiveCall => {
+            "There is no live call of yours, or more than one. Nothing was changed: the link is still good."
+        }
+        Notice::CallTaken => {
+            "Another payment is open on your call. Nothing was changed: the link is still good."
+        }
+        Notice::LinksUsedUp => "This payment has had too many links. Cancel it and start a new one.",
         Notice::PoorLine => "The line is poor: keys may get lost. Ask the customer to type slowly.",
         Notice::SlowKeys => "The keys come very fast, or twice. Ask the customer to type slowly.",
     }
@@ -142,6 +167,7 @@ pub(super) fn field_status(view: &FieldView) -> &'static str {
         FieldStatus::Invalid(InvalidReason::Expired) => "The card has expired",
         FieldStatus::Invalid(InvalidReason::Declined) => "The bank did not accept this",
         FieldStatus::TimedOut => "No key came in time",
+        FieldStatus::Typed => "Typed",
     }
 }
 
@@ -151,7 +177,7 @@ fn next_step(page: &PageState) -> String {
         || "The customer can key the card details.".to_owned(),
         |view| match view.status {
             FieldStatus::Waiting => format!("Next, ask for the {}.", field_name(view.field)),
-            FieldStatus::Typing | FieldStatus::Valid => {
+            FieldStatus::Typing | FieldStatus::Typed | FieldStatus::Valid => {
                 format!("The customer is keying the {}.", field_name(view.field))
             }
             FieldStatus::Invalid(_) | FieldStatus::TimedOut => {
@@ -159,6 +185,41 @@ fn next_step(page: &PageState) -> String {
             }
         },
     )
+}
+
+fn by_link(link: Option<&LinkView>, typing: Option<Field>) -> Standing {
+    let (tone, headline, advice) = match (link.map(|link| link.state), typing) {
+        (Some(LinkState::Revoked), _) => (
+            Tone::Warning,
+            "The payment link was revoked. Nothing was charged.".to_owned(),
+            "Make a new link, take the payment by keypad, or cancel.",
+        ),
+        (_, Some(field)) => (
+            Tone::Calm,
+            format!("The customer is typing the {}.", field_name(field)),
+            "The card is typed on the customer's own screen.",
+        ),
+        (Some(LinkState::Opened), None) => (
+            Tone::Calm,
+            "The customer has opened the payment link.".to_owned(),
+            "The card is typed on the customer's own screen.",
+        ),
+        (Some(LinkState::Issued) | None, None) => (
+            Tone::Calm,
+            "The payment link is ready. The customer has not opened it yet.".to_owned(),
+            "Whoever has the link can pay: give it to the customer only.",
+        ),
+    };
+    Standing { tone, headline, advice: advice.to_owned() }
+}
+
+/// By a link the customer reads the decline too, and tries again there.
+fn declined_by_link(class: DeclineClass, typing: Option<Field>) -> Standing {
+    let advice = match typing {
+        Some(field) => format!("The customer is typing the {} again.", field_name(field)),
+        None => "The customer sees that, and can try again by the same link.".to_owned(),
+    };
+    Standing { advice, ..declined(class, None) }
 }
 
 fn giving_back(cause: ReverseCause) -> Standing {
@@ -247,6 +308,22 @@ fn ended(end: EndView, amount: &str) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_says_where_the_customer_is_and_whether_anything_was_charged() {
+        let told = |state, typing| {
+            let link =
+                LinkView { url: None, state, expires_on: hushpad_domain::time::Timestamp::from_micros(0) };
+            by_link(Some(&link), typing).headline
+        };
+        insta::assert_snapshot!(told(LinkState::Issued, None), @"The payment link is ready. The customer has not opened it yet.");
+        insta::assert_snapshot!(told(LinkState::Opened, None), @"The customer has opened the payment link.");
+        insta::assert_snapshot!(told(LinkState::Opened, Some(Field::Expiry)), @"The customer is typing the expiry date.");
+        insta::assert_snapshot!(told(LinkState::Revoked, Some(Field::Expiry)), @"The payment link was revoked. Nothing was charged.");
+        let declined = declined_by_link(DeclineClass::OtherCard, None);
+        assert!(declined.headline.ends_with("Nothing was charged."));
+        assert!(declined.advice.contains("by the same link"));
+    }
 
     const ENDS_WITHOUT_A_CHARGE: [EndView; 5] =
         [EndView::Declined, EndView::Cancelled, EndView::CallEnded, EndView::TimedOut, EndView::Failed];

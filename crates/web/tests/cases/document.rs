@@ -65,6 +65,7 @@ async fn the_examples_of_the_document_work() {
             other => panic!("{other}"),
         };
         let guid = match endpoint.path.strip_prefix("/v1/session/{guid}/") {
+            Some("keypad") => by_link(&desk).await,
             Some(what) => paid(&desk, what).await,
             None => call.clone(),
         };
@@ -86,6 +87,14 @@ async fn the_examples_of_the_document_work() {
         done += 1;
     }
     assert!(done >= 2);
+}
+
+/// A session that is paid by a link.
+async fn by_link(desk: &Desk) -> String {
+    let token = desk.token_of("backend").await;
+    let body = crate::fakes::digital_body().to_string();
+    let answer = desk.call_api(Method::POST, "/v1/digitalsession", &token, Some(&body)).await;
+    answer.json()["sessionGuid"].as_str().unwrap().to_owned()
 }
 
 /// A session that can be refunded, voided or captured.

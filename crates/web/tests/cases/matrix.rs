@@ -47,7 +47,7 @@ fn of_others(endpoint: &EndpointInfo) -> Option<Expected> {
     Some(match (endpoint.access, endpoint.method.as_str(), endpoint.path) {
         (Access::Public | Access::ClientSecret, _, _) => Expected::Through,
         // Its own agents and configurations are meant.
-        (Access::Token, "POST", "/v1/session") => Expected::Empty,
+        (Access::Token, "POST", "/v1/session" | "/v1/digitalsession") => Expected::Empty,
         (Access::Token, "GET", "/v1/session/{guid}" | "/v1/session/{guid}/events") => Expected::NotThere,
         (
             Access::Token,
@@ -55,7 +55,10 @@ fn of_others(endpoint: &EndpointInfo) -> Option<Expected> {
             "/v1/session/{guid}/cancel"
             | "/v1/session/{guid}/refund"
             | "/v1/session/{guid}/void"
-            | "/v1/session/{guid}/capture",
+            | "/v1/session/{guid}/capture"
+            | "/v1/session/{guid}/link"
+            | "/v1/session/{guid}/link/revoke"
+            | "/v1/session/{guid}/keypad",
         ) => Expected::NotThere,
         (Access::Token, "GET", "/v1/calls" | "/v1/session" | "/v1/webhooks") => Expected::Empty,
         // Its own agent of the same name is meant.

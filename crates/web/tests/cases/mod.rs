@@ -1,6 +1,7 @@
 mod calls;
 mod certificates;
 mod contract;
+mod digital;
 mod document;
 mod events;
 mod idempotency;

@@ -15,7 +15,7 @@ use axum::body::Body;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, PaymentFlow};
+use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
 use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Purpose, Verdict};
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::field::Field;
@@ -45,6 +45,8 @@ pub(crate) const SHOP: &str = "https://shop.example:8443";
 /// Where the public client "crm" of acme takes codes.
 pub(crate) const CRM_BACK: &str = "https://crm.example/back?tab=1";
 pub(crate) const PAGE_HOST: &str = "https://pay.example";
+/// The configuration for digital sessions.
+pub(crate) const DIGITAL: u32 = 1;
 const MASTER: [u8; 32] = [42; 32];
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -151,6 +153,12 @@ impl Desk {
     /// Starts the process anew over the same store: what was in memory is gone, the secure side's sessions too.
     pub(crate) fn restart(&mut self) {
         self.secure_side.forget_all();
+        self.api = api_router(self.parts.clone());
+        self.pages = page_router(self.parts.clone());
+    }
+
+    /// The same, and the secure side goes on with its sessions, as with those that are paid by a link.
+    pub(crate) fn restart_by_link(&mut self) {
         self.api = api_router(self.parts.clone());
         self.pages = page_router(self.parts.clone());
     }
@@ -365,6 +373,17 @@ pub(crate) fn good_body() -> Value {
     })
 }
 
+/// A body that opens a digital session.
+pub(crate) fn digital_body() -> Value {
+    json!({
+        "accountConfigurationId": DIGITAL,
+        "paymentData": {
+            "Amount": "12.40", "Currency": "GBP", "MerchantReferenceCode": "A-1",
+            "CustomerPhoneNumber": "+442079460958",
+        },
+    })
+}
+
 /// A page with the card number valid and the expiry being typed.
 pub(crate) fn page_state() -> PageState {
     let view = |field, status, typed, length, brand| FieldView { field, status, typed, length, brand };
@@ -385,6 +404,8 @@ pub(crate) fn page_state() -> PageState {
         phase: Phase::Entry { active: Some(Field::Expiry) },
         notice: None,
         test_keypad: false,
+        link: None,
+        may_move: false,
     }
 }
 
@@ -428,6 +449,8 @@ fn field_map(number: u32) -> FieldMap {
 fn account(id: &str) -> Account {
     let configuration = |number, test| AccountConfiguration {
         id: ConfigurationId(number),
+        kind: if number == DIGITAL { Kind::Digital } else { Kind::AgentAssist },
+        link_life: hushpad_domain::link::LINK_LIFE_MAX,
         test,
         flow: PaymentFlow {
             fields: Field::ALL.to_vec(),
@@ -447,8 +470,14 @@ fn account(id: &str) -> Account {
     };
     Account {
         id: AccountId(id.to_owned()),
+        payee: format!("{id} shop"),
         default_configuration: ConfigurationId(0),
-        configurations: vec![configuration(0, false), configuration(7, true), configuration(8, true)],
+        configurations: vec![
+            configuration(0, false),
+            configuration(DIGITAL, false),
+            configuration(7, true),
+            configuration(8, true),
+        ],
         agents: ["agent1234", "1234", "idle", "busy"].map(|agent| AgentId(agent.to_owned())).to_vec(),
         any_agent: false,
     }

@@ -12,8 +12,9 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::link::{LINK_LIFE_MAX, LinkState, PaymentLinkUrl};
 use hushpad_domain::listing::{Place, SessionQuery};
-use hushpad_domain::page::{AgentAction, EndView, PageState, Phase};
+use hushpad_domain::page::{AgentAction, EndView, LinkView, PageState, Phase};
 use hushpad_domain::ports::{
     ActError, BindError, Calls, ChangeSigns, Changes, Clients, CommitError, Credentials, Launch, LaunchError,
     LinkCode, LiveCall, NoLiveCall, PageStream, SecureSide, Sessions, StoreUnavailable, World,
@@ -378,7 +379,12 @@ impl SecureSide for FakeSecureSide {
         }
         let mut page = page_state();
         page.reference = launch.session.payment_data.reference().map(str::to_owned);
-        page.test_keypad = launch.session.call.is_none();
+        page.test_keypad = launch.session.call.is_none() && launch.session.link().is_none();
+        page.link = launch.session.link().map(|link| LinkView {
+            url: self.payment_link(&launch.session),
+            state: link.state,
+            expires_on: link.expires_on,
+        });
         self.pages.lock().unwrap().insert(launch.session.provider, watch::Sender::new(page));
         Ok(())
     }
@@ -387,16 +393,35 @@ impl SecureSide for FakeSecureSide {
         if let Some(error) = *self.act_fails.lock().unwrap() {
             return Err(error);
         }
-        self.acts.lock().unwrap().push(action);
-        if action == AgentAction::Cancel {
-            let found = self.store.provider_session(session).await.unwrap().ok_or(ActError::Gone)?;
-            let change = found.cancel(FakeWorld::default().now()).map_err(|_| ActError::NotNow)?;
-            self.store.commit(change).await.map_err(|_| ActError::NotNow)?;
-        }
-        Ok(())
+        self.acts.lock().unwrap().push(action.clone());
+        let now = FakeWorld::default().now();
+        let found = self.store.provider_session(session).await.unwrap().ok_or(ActError::Gone)?;
+        let change = match action {
+            AgentAction::Cancel => found.cancel(now),
+            AgentAction::IssueLink => found.issue_link(now.plus(LINK_LIFE_MAX), now),
+            AgentAction::RevokeLink => found.revoke_link(now),
+            AgentAction::TakeByKeypad(agent) => {
+                let agent = agent.unwrap_or_else(|| found.agent.clone());
+                let call = CallGuid(Uuid::from_u128(0xca11));
+                found.take_by_keypad(agent, Some(call), now)
+            }
+            AgentAction::Start(_) | AgentAction::Redo(_) | AgentAction::Pay | AgentAction::TestKey(_) => {
+                return Ok(());
+            }
+        };
+        let change = change.map_err(|_| ActError::NotNow)?;
+        self.store.commit(change).await.map_err(|error| match error {
+            CommitError::CallTaken => ActError::CallTaken,
+            _ => ActError::NotNow,
+        })
     }
 
-    fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream> {
+    fn payment_link(&self, session: &Session) -> Option<PaymentLinkUrl> {
+        let link = session.link().filter(|link| link.state != LinkState::Revoked)?;
+        Some(PaymentLinkUrl(format!("https://payer.example/pay/{}-{}", session.provider, link.no)))
+    }
+
+    async fn watch(&self, session: ProviderSessionGuid) -> Option<PageStream> {
         let mut page = self.pages.lock().unwrap().get(&session)?.subscribe();
         page.mark_changed();
         Some(Box::pin(stream::unfold(page, async |mut page| {
