@@ -88,6 +88,9 @@ pub enum AttemptState {
     Unknown {
         /// Why, for the operator.
         reason: Unknown,
+        /// Whether the gateway was asked to undo whatever it may hold.
+        #[serde(default)]
+        undoing: Undoing,
     },
     /// The gateway has answered.
     Answered {
@@ -96,8 +99,47 @@ pub enum AttemptState {
         /// Whether the answer came by asking again, not as the reply.
         resolved: bool,
     },
-    /// Asked after its settle time, the gateway has no trace of it: nothing was charged.
-    NotCharged,
+    /// Nothing is charged, and that is known.
+    NotCharged {
+        /// How it is known.
+        #[serde(default)]
+        how: NotCharged,
+    },
+}
+
+/// How far the undoing of an attempt without an answer is. Once it was asked for, an approval that shows up may be on
+/// its way back already: it is not taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undoing {
+    /// Nobody has asked for it.
+    #[default]
+    NotBegun,
+    /// It is asked for; bytes may be on their way.
+    Asked,
+    /// The gateway has taken it and will say later how it ended.
+    Accepted,
+    /// The gateway could not do it: what it holds, it holds.
+    Failed,
+}
+
+impl Undoing {
+    /// Whether it may still turn out to be done.
+    #[must_use]
+    pub fn may_be_done(self) -> bool {
+        matches!(self, Self::Asked | Self::Accepted)
+    }
+}
+
+/// How it is known that nothing is charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotCharged {
+    /// Asked after its settle time, the gateway has no trace of it. What shows up later is given back.
+    #[default]
+    NoTrace,
+    /// The gateway had it and has undone it: the attempt has had its one authorisation.
+    Undone,
 }
 
 /// Why nothing was sent.
@@ -204,6 +246,15 @@ impl fmt::Debug for StoredCard {
     }
 }
 
+/// Who starts a payment with a stored card: the schemes want it told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initiator {
+    /// The customer, who is there.
+    Customer,
+    /// The merchant alone, as agreed with the customer before.
+    Merchant,
+}
+
 /// What a gateway decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
@@ -253,8 +304,28 @@ impl Attempt {
             | AttemptState::Confirming { .. }
             | AttemptState::Unknown { .. } => true,
             AttemptState::Answered { answer, .. } => answer.verdict == Verdict::Pending,
-            AttemptState::NotSent { .. } | AttemptState::NotCharged => false,
+            AttemptState::NotSent { .. } | AttemptState::NotCharged { .. } => false,
         }
+    }
+
+    /// How far its undoing is; only an attempt without an answer is undone.
+    #[must_use]
+    pub fn undoing(&self) -> Undoing {
+        match self.state {
+            AttemptState::Unknown { undoing, .. } => undoing,
+            AttemptState::Intent
+            | AttemptState::Challenged { .. }
+            | AttemptState::Confirming { .. }
+            | AttemptState::NotSent { .. }
+            | AttemptState::Answered { .. }
+            | AttemptState::NotCharged { .. } => Undoing::NotBegun,
+        }
+    }
+
+    /// Whether nothing is charged because the gateway had no trace of it.
+    #[must_use]
+    pub fn left_no_trace(&self) -> bool {
+        matches!(self.state, AttemptState::NotCharged { how: NotCharged::NoTrace })
     }
 
     /// The gateway's answer, if there is one.
@@ -267,7 +338,7 @@ impl Attempt {
             | AttemptState::Confirming { .. }
             | AttemptState::NotSent { .. }
             | AttemptState::Unknown { .. }
-            | AttemptState::NotCharged => None,
+            | AttemptState::NotCharged { .. } => None,
         }
     }
 
@@ -281,7 +352,7 @@ impl Attempt {
             | AttemptState::NotSent { .. }
             | AttemptState::Unknown { .. }
             | AttemptState::Answered { .. }
-            | AttemptState::NotCharged => None,
+            | AttemptState::NotCharged { .. } => None,
         }
     }
 
@@ -294,7 +365,7 @@ impl Attempt {
             | AttemptState::NotSent { .. }
             | AttemptState::Unknown { .. }
             | AttemptState::Answered { .. }
-            | AttemptState::NotCharged => None,
+            | AttemptState::NotCharged { .. } => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::Undoing;
 use crate::ids::AttemptNo;
 use crate::link::LinkNo;
 use crate::money::Money;
@@ -132,6 +133,14 @@ pub enum EventKind {
         /// Which attempt.
         attempt: AttemptNo,
     },
+    /// The gateway is asked to undo whatever it may hold of an attempt without an answer, or said how far that is.
+    #[serde(rename = "attempt.undoing")]
+    Undoing {
+        /// Which attempt.
+        attempt: AttemptNo,
+        /// How far it is.
+        undoing: Undoing,
+    },
     /// The operator has looked it up at the gateway.
     #[serde(rename = "attempt.settled")]
     Settled {
@@ -166,6 +175,22 @@ pub enum EventKind {
     /// It is not known whether an operation was done.
     #[serde(rename = "operation.unknown")]
     OperationUnknown {
+        /// On which attempt.
+        attempt: AttemptNo,
+        /// Which operation.
+        operation: OperationNo,
+    },
+    /// The gateway has taken an operation, and will say later how it ended.
+    #[serde(rename = "operation.accepted")]
+    OperationAccepted {
+        /// On which attempt.
+        attempt: AttemptNo,
+        /// Which operation.
+        operation: OperationNo,
+    },
+    /// An operation that the gateway had taken, or had even called done, has failed.
+    #[serde(rename = "operation.failed")]
+    OperationFailed {
         /// On which attempt.
         attempt: AttemptNo,
         /// Which operation.
@@ -224,10 +249,13 @@ impl EventKind {
             | Self::Pending { .. }
             | Self::TurnedBack { .. }
             | Self::LateSuccess { .. }
+            | Self::Undoing { .. }
             | Self::Settled { .. }
             | Self::OperationIntent { .. }
             | Self::OperationNotSent { .. }
             | Self::OperationUnknown { .. }
+            | Self::OperationAccepted { .. }
+            | Self::OperationFailed { .. }
             | Self::OperationDone { .. }
             | Self::OperationRefused { .. } => false,
         }
@@ -240,6 +268,7 @@ impl EventKind {
             Self::LateSuccess { .. }
             | Self::Settled { .. }
             | Self::OperationDone { .. }
+            | Self::OperationFailed { .. }
             | Self::OperationRefused { .. } => true,
             Self::Created
             | Self::InProgress
@@ -259,9 +288,11 @@ impl EventKind {
             | Self::Declined { .. }
             | Self::NotCharged { .. }
             | Self::TurnedBack { .. }
+            | Self::Undoing { .. }
             | Self::OperationIntent { .. }
             | Self::OperationNotSent { .. }
             | Self::OperationUnknown { .. }
+            | Self::OperationAccepted { .. }
             | Self::Ended { .. } => false,
         }
     }
@@ -291,6 +322,7 @@ impl EventKind {
             | Self::Partial { attempt, .. }
             | Self::Pending { attempt }
             | Self::TurnedBack { attempt, .. }
+            | Self::Undoing { attempt, .. }
             | Self::LateSuccess { attempt } => Some(*attempt),
             Self::Created
             | Self::InProgress
@@ -302,6 +334,8 @@ impl EventKind {
             | Self::OperationIntent { .. }
             | Self::OperationNotSent { .. }
             | Self::OperationUnknown { .. }
+            | Self::OperationAccepted { .. }
+            | Self::OperationFailed { .. }
             | Self::OperationDone { .. }
             | Self::OperationRefused { .. }
             | Self::Ended { .. } => None,
@@ -315,6 +349,8 @@ impl EventKind {
             Self::OperationIntent { attempt, operation, .. }
             | Self::OperationNotSent { attempt, operation }
             | Self::OperationUnknown { attempt, operation }
+            | Self::OperationAccepted { attempt, operation }
+            | Self::OperationFailed { attempt, operation }
             | Self::OperationDone { attempt, operation }
             | Self::OperationRefused { attempt, operation } => Some((*attempt, *operation)),
             Self::Created
@@ -336,6 +372,7 @@ impl EventKind {
             | Self::Pending { .. }
             | Self::TurnedBack { .. }
             | Self::LateSuccess { .. }
+            | Self::Undoing { .. }
             | Self::Settled { .. }
             | Self::Ended { .. } => None,
         }

@@ -7,8 +7,8 @@
 //! [`challenge`] (when the bank asks the payer), [`operation`] (what is done with it afterwards),
 //! [`acceptance`] (what of an approval is taken), [`link`] (paying by a link in place of the phone),
 //! [`change`] and [`event`] (what is written and told), [`open_session`] (the steps of `POST /v1/session`),
-//! [`page`] (what the agent sees), [`webhook`] (what the back end is told), [`message`] (how a
-//! payment link reaches the payer), [`ports`] (every door to the outside).
+//! [`notification`] (what gateways tell unasked), [`page`] (what the agent sees), [`webhook`] (what the back end is
+//! told), [`message`] (how a payment link reaches the payer), [`ports`] (every door to the outside).
 
 pub mod acceptance;
 pub mod account;
@@ -26,6 +26,7 @@ pub mod listing;
 pub mod masked_card;
 pub mod message;
 pub mod money;
+pub mod notification;
 pub mod open_session;
 pub mod operation;
 pub mod page;

@@ -1,6 +1,7 @@
 //! The steps of `POST /v1/session`, in their order:
 //! configuration, the agent's live call, session stored, provider session launched, call secured.
 //! Those of `POST /v1/digitalsession` are the same without a call: the payer gets a link.
+//! `POST /v1/charge` opens a session too, in which nothing is keyed: [`open_charge`].
 
 use std::collections::BTreeMap;
 
@@ -246,6 +247,65 @@ fn contact_mistakes(values: &BTreeMap<String, String>) -> Vec<PaymentDataError> 
         mistaken.then(|| PaymentDataError::Format(name.clone(), format.wanted()))
     });
     wrong.collect()
+}
+
+/// What a session without a call and without keys is opened with.
+#[derive(Clone, Debug)]
+pub struct ChargeRequest {
+    /// The guid that the session will have.
+    pub session: SessionGuid,
+    /// `agentId`; without one, and where the token is no agent's, the API client stands in its place.
+    pub agent: Option<AgentId>,
+    /// `accountConfigurationId`; else the account's default.
+    pub configuration: Option<ConfigurationId>,
+    /// `paymentData`.
+    pub payment_data: BTreeMap<String, String>,
+}
+
+/// Opens a session that is paid with a stored card. It has no call and no secure side.
+///
+/// # Errors
+/// [`OpenError`]; nothing is stored.
+pub async fn open_charge(
+    doors: (&Directory, &dyn Sessions, &dyn World),
+    principal: &Principal,
+    request: ChargeRequest,
+) -> Result<Session, OpenError> {
+    let (directory, sessions, world) = doors;
+    let named = request.agent.is_some() || principal.agent.is_some();
+    let agent = if named {
+        agent_of(principal, request.agent)?
+    } else {
+        AgentId(principal.client.as_str().to_owned())
+    };
+    let account = directory.account(&principal.account);
+    let configuration = configuration_of(account, principal, request.configuration);
+    let payment_data = payment_data(request.payment_data, configuration.as_ref().ok().copied())?;
+    let configuration = configuration?;
+    if named && !account.is_some_and(|account| account.knows(&agent)) {
+        return Err(OpenError::AgentUnknown);
+    }
+    let change = Session::open(
+        NewSession {
+            guid: request.session,
+            provider: ProviderSessionGuid(world.guid()),
+            account: principal.account.clone(),
+            configuration: configuration.id,
+            agent,
+            call: None,
+            payment_data,
+            webhook: configuration.webhook,
+        },
+        world.now(),
+    );
+    let session = change.after.clone();
+    match sessions.commit(change).await {
+        Ok(()) => Ok(session),
+        Err(CommitError::Unavailable(unavailable)) => Err(OpenError::Store(unavailable)),
+        Err(error @ (CommitError::Conflict | CommitError::CallTaken | CommitError::Fenced)) => {
+            Err(OpenError::Store(StoreUnavailable(error.to_string())))
+        }
+    }
 }
 
 /// All mistakes at once: those that any flow would find, and those of this one.

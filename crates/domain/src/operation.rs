@@ -119,6 +119,11 @@ pub enum OperationState {
         /// Why, for the operator.
         reason: Unknown,
     },
+    /// The gateway has taken it and will say later how it ended.
+    Accepted {
+        /// The gateway's own reference of it.
+        gateway_reference: String,
+    },
     /// The gateway has done it.
     Done {
         /// The gateway's own reference of it.
@@ -129,13 +134,30 @@ pub enum OperationState {
         /// Why, in the gateway's words.
         reason: String,
     },
+    /// The gateway had taken it, or had even called it done, and it has failed.
+    Failed {
+        /// Why, in the gateway's words.
+        reason: String,
+    },
 }
 
 impl OperationState {
     /// Whether it may still turn out to be done.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::Intent | Self::Unknown { .. })
+        matches!(self, Self::Intent | Self::Unknown { .. } | Self::Accepted { .. })
+    }
+
+    /// Accepted, with a reference of bounded length.
+    #[must_use]
+    pub fn accepted(gateway_reference: &str) -> Self {
+        Self::Accepted { gateway_reference: cut(gateway_reference) }
+    }
+
+    /// Failed, with a reason of bounded length.
+    #[must_use]
+    pub fn failed(reason: &str) -> Self {
+        Self::Failed { reason: cut(reason) }
     }
 
     /// Done, with a reference of bounded length.
@@ -157,8 +179,10 @@ impl OperationState {
             Self::Intent => "processing",
             Self::NotSent { .. } => "notSent",
             Self::Unknown { .. } => "unknown",
+            Self::Accepted { .. } => "accepted",
             Self::Done { .. } => "done",
             Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "failed",
         }
     }
 }
@@ -180,12 +204,13 @@ impl OperationKind {
     }
 }
 
-/// What an operator has found out at the gateway about an attempt that is unknown, or whose reversal is.
+/// What an operator has found out at the gateway about an attempt that is unknown, or whose reversal is; or about an
+/// operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// Which attempt.
+    /// Which attempt; for an operation, its id ([`settled_as`]).
     pub attempt: AttemptId,
-    /// Whether its money is held or was taken.
+    /// Whether its money is held or was taken; whether the operation was done.
     pub charged: bool,
     /// Where that stands written, such as the gateway's reference.
     pub reference: String,
@@ -234,6 +259,12 @@ pub enum OperationRefused {
     UsedUp,
 }
 
+/// Under which name the operator's word about an operation is kept: its own id.
+#[must_use]
+pub fn settled_as(operation: OperationId) -> AttemptId {
+    AttemptId(operation.0)
+}
+
 /// The id of the reversal that we begin as operation `no` of an attempt. The same after a restart.
 #[must_use]
 pub fn reversal_id(attempt: AttemptId, no: OperationNo) -> OperationId {
@@ -263,11 +294,18 @@ impl Attempt {
     }
 
     /// Whether somebody must still see to this operation of the attempt: it may have been done, or it is a
-    /// reversal that was refused or not sent.
+    /// reversal that was refused, has failed or was not sent.
     #[must_use]
     pub fn awaits(&self, operation: &Operation) -> bool {
-        let again =
-            matches!(operation.state, OperationState::Refused { .. } | OperationState::NotSent { .. });
+        let again = match operation.state {
+            OperationState::Refused { .. }
+            | OperationState::Failed { .. }
+            | OperationState::NotSent { .. } => true,
+            OperationState::Intent
+            | OperationState::Unknown { .. }
+            | OperationState::Accepted { .. }
+            | OperationState::Done { .. } => false,
+        };
         operation.state.is_open() || (again && operation.kind.is_reverse() && !self.is_given_back())
     }
 

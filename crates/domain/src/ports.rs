@@ -8,17 +8,19 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::account::AccountConfiguration;
+use crate::attempt::{Initiator, StoredCard};
 use crate::change::Change;
 use crate::client::ApiClient;
 use crate::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use crate::event::Event;
 use crate::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, ProviderSessionGuid,
-    SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, GatewayName,
+    ProviderSessionGuid, SessionGuid,
 };
 use crate::link::PaymentLinkUrl;
 use crate::listing::SessionQuery;
 use crate::message::{Contact, Message, SendRefused};
+use crate::notification::{Notification, Waiting};
 use crate::operation::{OperationNo, OperationRefused, Settlement};
 use crate::page::{AgentAction, PageState};
 use crate::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
@@ -47,7 +49,7 @@ pub trait Sessions: Send + Sync {
     async fn unfinished(&self) -> Result<Vec<Session>, StoreUnavailable>;
 
     /// Every session that has ended and still has something to see to: an operation that may have been done, a
-    /// reversal that was refused, or an attempt that was found not charged after `not_charged_after`. Asked once,
+    /// reversal that was refused or has failed, or an attempt that was found not charged after `not_charged_after`. Asked once,
     /// at start.
     async fn unsettled(&self, not_charged_after: Timestamp) -> Result<Vec<Session>, StoreUnavailable>;
 
@@ -103,6 +105,20 @@ pub trait Operations: Send + Sync {
     ) -> Result<(Session, AttemptNo, OperationNo), OperateError>;
 }
 
+/// Payments with cards that a gateway keeps: nothing is keyed.
+#[async_trait]
+pub trait StoredCards: Send + Sync {
+    /// Pays a session that was opened for that ([`open_charge`](crate::open_session::open_charge)), and waits for the
+    /// first exchange with the gateway. The payment goes on by itself if its end is not known then. Gives the session
+    /// as it is.
+    async fn charge(
+        &self,
+        session: Session,
+        card: StoredCard,
+        initiator: Initiator,
+    ) -> Result<Session, ChargeError>;
+}
+
 /// What operators have found out at the gateways. The command line writes it beside the owner of the store, and
 /// the owner takes it up.
 #[async_trait]
@@ -112,6 +128,37 @@ pub trait Settlements: Send + Sync {
 
     /// What is known of this attempt, if anything.
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable>;
+}
+
+/// Where it waits what gateways have told unasked, until it is taken up. Wiped then; that it was told is known for
+/// [`NOTIFICATION_RETENTION`](crate::notification::NOTIFICATION_RETENTION).
+#[async_trait]
+pub trait Notifications: Send + Sync {
+    /// Writes down what a gateway has told, all of it in one transaction; what it has told before, by
+    /// [`Notification::dedupe_key`], stays as it is. Once this returns, a crash cannot undo it. Says how many are new.
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<usize, StoreUnavailable>;
+
+    /// What was not taken up yet, after this number, in the order in which it came; at most `limit`.
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable>;
+
+    /// It is taken up: only that it was told is remembered.
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable>;
+
+    /// The session with an attempt or an operation of this id, of any account: gateways know our references only.
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable>;
+}
+
+/// Where gateways tell unasked what became of something.
+#[async_trait]
+pub trait NotificationInbox: Send + Sync {
+    /// Takes the body of a gateway's request, once it is verified that the gateway made it. When this returns, it is
+    /// written down.
+    async fn notified(&self, gateway: &GatewayName, body: &[u8]) -> Result<(), NotificationRefused>;
 }
 
 /// Where it is kept what tokens are signed with and what must not be used again. Wiped by [`Sessions::purge`] when it
@@ -355,6 +402,34 @@ pub enum OperateError {
     #[error("too many operations are under way")]
     Busy,
     /// Nothing can be read or written now.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+}
+
+/// Why a gateway's notification was not taken.
+#[derive(Debug, Error)]
+pub enum NotificationRefused {
+    /// No gateway has this name, or it is not expected to tell anything.
+    #[error("no notifications are expected here")]
+    NoSuchGateway,
+    /// It cannot be read.
+    #[error("the notification cannot be read")]
+    Malformed,
+    /// The gateway has not signed it, or not for us.
+    #[error("the notification is not signed by the gateway for us")]
+    NotSigned,
+    /// It cannot be written down now: the gateway tells it again.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+}
+
+/// Why a stored card was not charged. Nothing was sent, and the session has ended.
+#[derive(Debug, Error)]
+pub enum ChargeError {
+    /// Too many are under way.
+    #[error("too many operations are under way")]
+    Busy,
+    /// Nothing can be written now.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
 }

@@ -13,9 +13,12 @@
 //! reversal; the session stays Processing until that is confirmed, then goes on as after a decline. After the end
 //! only operations happen (refunds, late reversals): they never change how it ended.
 //!
+//! What a gateway has only *accepted* (a reversal, a refund, the undoing of an attempt without an answer) is not
+//! done: it stays open until the gateway's notification, an answer or the operator says how it ended.
+//!
 //! Each transition consumes the session and gives a [`Change`]; nothing is ever half changed. Those of an attempt
-//! are in `saga`, its way over the bank in `challenges`, those of operations in `operations`, those between keypad and
-//! payment link in `ways`.
+//! are in `saga`, its way over the bank in `challenges`, those of operations in `operations`, what a gateway tells
+//! unasked in `told`, those between keypad and payment link in `ways`.
 
 use std::time::Duration;
 
@@ -40,9 +43,11 @@ use crate::webhook::TRIES_WINDOW;
 mod challenges;
 mod operations;
 mod saga;
+mod told;
 mod ways;
 
 pub use operations::{OperationEnd, OperationRequest};
+pub use told::Heard;
 
 /// How long `paymentResultData` is given out after the end, or after its delivery where there is a webhook.
 pub const RESULT_RETENTION: Duration = Duration::from_secs(15 * 60);
@@ -178,6 +183,8 @@ pub enum Finding {
     Answer(GatewayAnswer),
     /// The gateway has no trace of it, and its settle time is over.
     NotCharged,
+    /// The gateway had it and has undone it.
+    Undone,
 }
 
 /// Whether the fields can still be keyed after a decline.
@@ -427,7 +434,7 @@ impl Session {
             | AttemptState::Challenged { .. }
             | AttemptState::Confirming { .. }
             | AttemptState::NotSent { .. }
-            | AttemptState::NotCharged => false,
+            | AttemptState::NotCharged { .. } => false,
         })
     }
 

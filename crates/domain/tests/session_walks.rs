@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::attempt::{
-    Attempt, AttemptState, Check, DeclineClass, GatewayAnswer, NotSent, Purpose, Unknown, Verdict,
+    Attempt, AttemptState, Check, Checks, DeclineClass, GatewayAnswer, NotCharged, NotSent, Purpose, Undoing,
+    Unknown, Verdict,
 };
 use hushpad_domain::challenge::{Challenge, VISITS_MAX};
 use hushpad_domain::change::Change;
-use hushpad_domain::event::EventKind;
+use hushpad_domain::event::{Event, EventKind};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, DeliveryId, GatewayName,
@@ -17,15 +18,23 @@ use hushpad_domain::ids::{
 };
 use hushpad_domain::link::{LINKS_MAX, LinkState};
 use hushpad_domain::money::{Currency, Money};
-use hushpad_domain::operation::{Asked, OperationKind, OperationRefused, OperationState};
+use hushpad_domain::notification::{Notification, Told, UndoingEnd};
+use hushpad_domain::operation::{
+    Asked, Operation, OperationKind, OperationNo, OperationRefused, OperationState,
+};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::session::{
-    Finding, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
+    Finding, Heard, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
 };
 use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::TRIES_WINDOW;
 use proptest::prelude::*;
 use uuid::Uuid;
+
+#[path = "session_walks/accepted.rs"]
+mod accepted;
+
+use accepted::{ToldAttempt, hears, nothing_accepted_counts_as_done, notification, told_of};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -45,6 +54,11 @@ enum Step {
     Operate(Asked, Option<i64>, Option<u16>),
     OperationEnds(OperationEnd, Retry),
     ReverseAgain(u16),
+    Undoing(Undoing),
+    /// About an attempt.
+    Told(u16, ToldAttempt, Retry),
+    /// About an operation: whether it was done, failed at once, or failed later.
+    ToldOperation(u16, u16, Option<bool>, Retry),
     Cancel,
     TimeOut,
     Fail,
@@ -80,8 +94,19 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(OperationEnd::Refused("no".to_owned())),
         1 => Just(OperationEnd::NotSent(NotSent::Unreachable)),
         1 => Just(OperationEnd::Unknown(Unknown::TimedOut)),
+        2 => Just(OperationEnd::Accepted("op-1".to_owned())),
     ];
     let no = || 1_u16..4;
+    let undoing = prop_oneof![Just(Undoing::Asked), Just(Undoing::Accepted), Just(Undoing::Failed)];
+    let told = prop_oneof![
+        Just(ToldAttempt::Approved(1_240)),
+        (1_i64..1_500).prop_map(ToldAttempt::Approved),
+        Just(ToldAttempt::Declined),
+        Just(ToldAttempt::Undoing(UndoingEnd::Done)),
+        Just(ToldAttempt::Undoing(UndoingEnd::NothingThere)),
+        Just(ToldAttempt::Undoing(UndoingEnd::Failed)),
+    ];
+    let of_operation = prop::option::of(prop::bool::ANY);
     prop_oneof![
         1 => Just(Step::Begin),
         6 => Just(Step::Intend),
@@ -99,6 +124,10 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(asked, amount, attempt)| Step::Operate(asked, amount, attempt)),
         8 => (ends, retry()).prop_map(|(end, retry)| Step::OperationEnds(end, retry)),
         1 => no().prop_map(Step::ReverseAgain),
+        3 => undoing.prop_map(Step::Undoing),
+        4 => (no(), told, retry()).prop_map(|(no, told, retry)| Step::Told(no, told, retry)),
+        4 => (no(), no(), of_operation, retry())
+            .prop_map(|(attempt, no, done, retry)| Step::ToldOperation(attempt, no, done, retry)),
         1 => Just(Step::Cancel),
         1 => Just(Step::TimeOut),
         1 => Just(Step::Fail),
@@ -180,6 +209,20 @@ fn take_for(purpose: Purpose, session: Session, step: Step, at: Timestamp) -> Op
             session.operation_ended(attempt, no, end, retry, at).ok()
         }
         Step::ReverseAgain(no) => session.reverse_again(AttemptNo(no), at).ok(),
+        Step::Undoing(undoing) => session.undoing(undoing, at).ok(),
+        Step::Told(no, told, retry) => {
+            let id = session.attempt(AttemptNo(no))?.id.0;
+            hears(session, &notification(id, told_of(told)), retry, at)
+        }
+        Step::ToldOperation(no, operation, done, retry) => {
+            let attempt = session.attempt(AttemptNo(no))?;
+            let id = attempt.operation(OperationNo(operation))?.id.0;
+            let what = match done {
+                Some(done) => Told::FollowUp { done, reason: "no".to_owned() },
+                None => Told::FailedLater { event: "REFUND_FAILED".to_owned() },
+            };
+            hears(session, &notification(id, (None, what)), retry, at)
+        }
         Step::Cancel => session.cancel(at).ok(),
         Step::TimeOut => session.time_out(at).ok(),
         Step::Fail => session.fail(at).ok(),
@@ -232,6 +275,7 @@ proptest! {
                     prop_assert!(told || old.operation(operation.no) == Some(operation));
                 }
             }
+            let told_before = events.len();
             events.extend(change.events);
             session = change.after;
             let open = session.attempts.iter().filter(|attempt| attempt.is_open()).count();
@@ -245,6 +289,7 @@ proptest! {
             let waits = open == 1 || session.reversing_attempt().is_some();
             prop_assert_eq!(waits, session.state_name() == "Processing");
             prop_assert!(amounts_are_kept(&session));
+            prop_assert!(nothing_accepted_counts_as_done(&before, &session, &events[told_before..]));
         }
         for (index, event) in events.iter().enumerate() {
             prop_assert_eq!(event.seq as usize, index + 1);
@@ -294,7 +339,12 @@ fn amounts_are_kept(session: &Session) -> bool {
             matches!(operation.kind, OperationKind::Void | OperationKind::Reverse { .. })
                 && matches!(operation.state, OperationState::Done { .. })
         });
-        attempt.refunded_minor() <= taken
+        // A capture that was called done, and fails when its money was given back already, is the gateway's own.
+        let capture_failed = attempt.operations.iter().any(|operation| {
+            operation.kind == OperationKind::Capture
+                && matches!(operation.state, OperationState::Failed { .. })
+        });
+        (attempt.refunded_minor() <= taken || capture_failed)
             && taken <= attempt.authorised().map_or(0, Money::minor)
             && attempt.operations.iter().filter(|operation| operation.state.is_open()).count() <= 1
             && (whole.count() == 0 || attempt.refunded_minor() == 0)

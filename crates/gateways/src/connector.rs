@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, Unknown};
 use hushpad_domain::challenge::Challenge;
 use hushpad_domain::masked_card::MaskedCard;
+use hushpad_domain::notification::Notification;
 use hushpad_domain::time::Timestamp;
 use thiserror::Error;
 
 use crate::caps::Caps;
 use crate::endpoint::Endpoint;
-use crate::notification::{Notification, NotificationError};
+use crate::notification::NotificationError;
 use crate::order::{FollowUp, Order, Source};
 
 use crate::wire::{Reply, WireRequest};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hushpad_domain::attempt::{Attempt, GatewayAnswer, NotSent, Unknown};
 use hushpad_domain::challenge::Challenge;
 use hushpad_domain::ids::GatewayName;
+use hushpad_domain::notification::Notification;
 use hushpad_domain::time::Timestamp;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use crate::caps::Caps;
 use crate::config::{GatewayConfig, GatewayConfigError, Patience};
 use crate::connector::{Connector, Parsed, ParsedQuery, STEPS_MAX, Step};
 use crate::executor::{Exchange, Executor};
-use crate::notification::{Notification, NotificationError};
+use crate::notification::NotificationError;
 use crate::order::{Channel, Order, Source};
 use crate::wire::{Reply, WireRequest};
 

@@ -57,6 +57,6 @@ pub use cybersource::Auth as CyberSourceAuth;
 pub use endpoint::{Endpoint, EndpointError};
 pub use follow_up::{AskedFollowUp, FollowUpSubmission, Reversal};
 pub use gateways::{Asked, Clock, Gateways, NotKnown, Submission};
-pub use notification::{NOTIFICATIONS_MAX, Notification, NotificationError, Told};
+pub use notification::{NOTIFICATIONS_MAX, NotificationError};
 pub use order::{Channel, Credential, FollowUp, FollowUpKind, Order, Source};
 pub use wire::{BODY_BYTES_MAX, Reply, WireBody, WireRequest};

@@ -247,7 +247,7 @@ pub struct MigrateArgs {
 /// What to do with attempts.
 #[derive(Subcommand)]
 pub enum AttemptsCommand {
-    /// Lists the attempts that are open or whose reversal is.
+    /// Lists the attempts that are open or whose reversal is, and other operations that are open.
     List {
         #[command(flatten)]
         #[expect(missing_docs, reason = "shown by clap")]
@@ -256,21 +256,27 @@ pub enum AttemptsCommand {
         #[arg(long)]
         unknown: bool,
     },
-    /// Says what became of an attempt, as it stands written at the gateway. The server takes it up within a minute, or
-    /// at its next start, and tells it in the session's events.
-    #[command(group(clap::ArgGroup::new("found").required(true).args(["charged", "not_charged"])))]
+    /// Says what became of an attempt or of an operation, as it stands written at the gateway. The server takes it up
+    /// within a minute, or at its next start, and tells it in the session's events.
+    #[command(group(clap::ArgGroup::new("found").required(true).args(["charged", "not_charged", "done", "failed"])))]
     Settle {
         #[command(flatten)]
         #[expect(missing_docs, reason = "shown by clap")]
         config: ConfigArgs,
-        /// The attempt's id: our reference at the gateway.
-        attempt: uuid::Uuid,
+        /// The id of the attempt or of the operation: our reference at the gateway.
+        id: uuid::Uuid,
         /// The whole amount is held or was taken.
         #[arg(long)]
         charged: bool,
         /// Nothing is held: it never was, or it was given back.
         #[arg(long)]
         not_charged: bool,
+        /// The operation was done.
+        #[arg(long)]
+        done: bool,
+        /// The operation was not done, or has failed.
+        #[arg(long)]
+        failed: bool,
         /// Where that stands written, such as the gateway's reference.
         #[arg(long)]
         reference: String,

@@ -51,7 +51,7 @@ pub struct Running {
 /// # Errors
 /// What could not be started, and why.
 pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
-    let (world, settings) = (RealWorld::new(), web_settings(&config));
+    let (world, settings, doors) = (RealWorld::new(), web_settings(&config), Doors::of(&config));
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
@@ -68,6 +68,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
     recovery::recover(&payments).await.context("recovery of earlier sessions")?;
+    let inbox = take_up_notifications(&payments);
     let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
@@ -92,7 +93,8 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         changes: announcer,
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
-        operations: Arc::new(payments),
+        operations: Arc::new(payments.clone()),
+        stored_cards: Arc::new(payments),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
         settings,
@@ -109,18 +111,69 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         redactor,
     });
     let stop = CancellationToken::new();
-    let api = hushpad_web::api_router(Arc::clone(&web));
-    let mut tasks = vec![
-        serve(&config.api, "Payment API", api.clone(), &stop).await?,
-        serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
-        serve_on(config.admin, "admin", admin, &stop).await?,
-        tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
-    ];
-    if let Some(listener) = &config.api_certificates {
-        tasks.push(serve_certificates(listener, api, &stop).await?);
-    }
+    let mut tasks = doors.open(web, admin, inbox, &stop).await?;
+    tasks.push(tokio::spawn(purge_now_and_then(sessions, world, stop.clone())));
     tasks.extend(serve_payer(payer, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+/// Where HTTP comes in, but for the payer page.
+struct Doors {
+    api: HttpListener,
+    certificates: Option<CertificateListener>,
+    page: HttpListener,
+    admin: SocketAddr,
+    notifications: Option<SocketAddr>,
+}
+
+impl Doors {
+    fn of(config: &Config) -> Self {
+        Self {
+            api: config.api.clone(),
+            certificates: config.api_certificates.clone(),
+            page: config.page.clone(),
+            admin: config.admin,
+            notifications: config.notifications,
+        }
+    }
+
+    async fn open(
+        &self,
+        web: Arc<WebParts>,
+        admin: axum::Router,
+        inbox: Arc<Payments>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Vec<JoinHandle<()>>> {
+        let api = hushpad_web::api_router(Arc::clone(&web));
+        let mut tasks = vec![
+            serve(&self.api, "Payment API", api.clone(), stop).await?,
+            serve(&self.page, "agent page", hushpad_web::page_router(web), stop).await?,
+            serve_on(self.admin, "admin", admin, stop).await?,
+        ];
+        if let Some(address) = self.notifications {
+            let router = hushpad_web::notification_router(inbox);
+            tasks.push(serve_on(address, "gateways' notifications", router, stop).await?);
+            info!(listen = %address, "gateways' notifications");
+        }
+        if let Some(listener) = &self.certificates {
+            tasks.push(serve_certificates(listener, api, stop).await?);
+        }
+        Ok(tasks)
+    }
+}
+
+/// What came before the start is taken up beside it.
+fn take_up_notifications(payments: &Payments) -> Arc<Payments> {
+    let inbox = payments.clone();
+    tokio::spawn(async move { inbox.take_up_notifications().await });
+    Arc::new(payments.clone())
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys)
+        .await
+        .map(Arc::new)
+        .context("the store")
 }
 
 fn web_settings(config: &Config) -> WebSettings {
@@ -134,11 +187,6 @@ fn web_settings(config: &Config) -> WebSettings {
         page_base_url: config.page.public_url.clone(),
         limits: config.web_limits,
     }
-}
-
-async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
-    let opened = hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys);
-    opened.await.map(Arc::new).context("the store")
 }
 
 fn link_codes(master_key: &MasterKey, payer: &HttpListener) -> Arc<LinkCodes> {
@@ -188,6 +236,7 @@ fn payments(
     Payments::new(PaymentsParts {
         books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
         settlements: store.clone(),
+        notifications: store.clone(),
         acquirer: gateways,
         directory: Arc::clone(directory),
         world: Arc::new(world.clone()),

@@ -18,6 +18,10 @@ mod gateway;
 mod memory;
 #[path = "payment_history/schedule.rs"]
 mod schedule;
+#[path = "payment_history/simulator.rs"]
+mod simulator;
+#[path = "payment_history/tells.rs"]
+mod tells;
 #[path = "payment_history/world.rs"]
 mod world;
 
@@ -55,11 +59,49 @@ parts! {
     histories_agree_with_the_ledger_8: 7,
 }
 
+/// Schedules of one test function at the simulator; four of them run side by side.
+const AT_THE_SIMULATOR: u64 = 700;
+
+fn check_at_the_simulator(part: u64) {
+    let (mut charged, mut operations) = (std::collections::BTreeMap::<String, u32>::new(), 0);
+    for seed in part * AT_THE_SIMULATOR..(part + 1) * AT_THE_SIMULATOR {
+        let seen = simulator::run(seed, Build::Sound);
+        assert!(seen.wrong.is_empty(), "seed {seed}: {:#?}", seen.wrong);
+        for (gateway, count) in seen.charged {
+            *charged.entry(gateway).or_default() += count;
+        }
+        operations += seen.operations;
+    }
+    // Money moved at each of the six, and much was done with it.
+    assert!(charged.len() == 6 && charged.values().all(|count| *count > 30), "{charged:?}");
+    assert!(operations > 100, "{operations}");
+}
+
+#[test]
+fn the_real_connectors_agree_with_the_simulators_ledger_1() {
+    check_at_the_simulator(0);
+}
+
+#[test]
+fn the_real_connectors_agree_with_the_simulators_ledger_2() {
+    check_at_the_simulator(1);
+}
+
+#[test]
+fn the_real_connectors_agree_with_the_simulators_ledger_3() {
+    check_at_the_simulator(2);
+}
+
+#[test]
+fn the_real_connectors_agree_with_the_simulators_ledger_4() {
+    check_at_the_simulator(3);
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a developer runs one schedule again")]
 fn one_schedule_again() {
     if let Some(seed) = std::env::var("HUSHPAD_HISTORY_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        let found = run(seed, Build::Sound);
+        let found = [run(seed, Build::Sound), simulator::run(seed, Build::Sound).wrong].concat();
         assert!(found.is_empty(), "{found:#?}");
     }
 }
@@ -93,4 +135,10 @@ fn the_schedules_go_over_the_bank() {
         (over + more_over, given_up + more_given_up)
     });
     assert!(seen.0 > 10 && seen.1 > 10, "{seen:?}");
+}
+
+#[test]
+fn a_build_that_fails_over_after_a_reset_is_found_out_at_the_simulator() {
+    let found = (0..300).find(|seed| !simulator::run(*seed, Build::FailOverAfterReset).wrong.is_empty());
+    assert!(found.is_some(), "300 schedules of a broken build look sound");
 }

@@ -3,7 +3,8 @@
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
-use hushpad_domain::ids::{AccountId, ClientId, DeliveryId};
+use hushpad_domain::ids::{AccountId, ClientId, DeliveryId, GatewayName};
+use hushpad_domain::notification::Notification;
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{CommitError, StoreUnavailable};
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
@@ -31,8 +32,17 @@ pub(super) enum Job {
     EndReplay(Ask<Box<(ReplayKey, Option<StoredAnswer>)>, (), StoreUnavailable>),
     SettleDeliveries(Ask<Vec<Tried>, (), StoreUnavailable>),
     ReplayDelivery(Ask<Box<(AccountId, DeliveryId, Timestamp)>, Option<Delivery>, StoreUnavailable>),
+    KeepNotifications(Ask<Box<ToldBy>, usize, StoreUnavailable>),
+    NotificationTakenUp(Ask<i64, (), StoreUnavailable>),
     Purge(Ask<Timestamp, u64, StoreUnavailable>),
     Close(Ask<(), (), StoreUnavailable>),
+}
+
+/// What a gateway has told, and when.
+pub(super) struct ToldBy {
+    pub(super) gateway: GatewayName,
+    pub(super) told: Vec<Notification>,
+    pub(super) now: Timestamp,
 }
 
 /// A change of credentials. True when it changed something.
@@ -115,6 +125,8 @@ impl Job {
             | Self::EndReplay(_)
             | Self::SettleDeliveries(_)
             | Self::ReplayDelivery(_)
+            | Self::KeepNotifications(_)
+            | Self::NotificationTakenUp(_)
             | Self::Purge(_)
             | Self::Close(_) => false,
         }
@@ -132,6 +144,8 @@ impl Job {
             Self::EndReplay(ask) => ask.done(),
             Self::SettleDeliveries(ask) => ask.done(),
             Self::ReplayDelivery(ask) => ask.done(),
+            Self::KeepNotifications(ask) => ask.done(),
+            Self::NotificationTakenUp(ask) => ask.done(),
             Self::Purge(ask) => ask.done(),
             Self::Close(ask) => ask.done(),
         }
@@ -149,6 +163,8 @@ impl Job {
             Self::EndReplay(ask) => ask.give(Err(failure.clone().into())),
             Self::SettleDeliveries(ask) => ask.give(Err(failure.clone().into())),
             Self::ReplayDelivery(ask) => ask.give(Err(failure.clone().into())),
+            Self::KeepNotifications(ask) => ask.give(Err(failure.clone().into())),
+            Self::NotificationTakenUp(ask) => ask.give(Err(failure.clone().into())),
             Self::Purge(ask) => ask.give(Err(failure.clone().into())),
             Self::Close(ask) => ask.give(Err(failure.clone().into())),
         }

@@ -13,6 +13,7 @@ use hushpad_domain::link::{Link, LinkNo, LinkState, Way};
 use hushpad_domain::listing::StateName;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::{Operation, OperationNo, Settlement};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::StoreUnavailable;
@@ -240,7 +241,7 @@ pub(super) fn attempt_state_text(state: &AttemptState) -> Result<String, StoreUn
         | AttemptState::Confirming { .. }
         | AttemptState::NotSent { .. }
         | AttemptState::Unknown { .. }
-        | AttemptState::NotCharged => text("an attempt", state),
+        | AttemptState::NotCharged { .. } => text("an attempt", state),
     }
 }
 
@@ -324,7 +325,7 @@ impl Rewrite {
     /// What an attempt needs. An answer that came by asking again may follow another.
     pub(super) fn of(attempt: &Attempt) -> Self {
         match &attempt.state {
-            AttemptState::Answered { resolved: true, .. } | AttemptState::NotCharged => Self::Again,
+            AttemptState::Answered { resolved: true, .. } | AttemptState::NotCharged { .. } => Self::Again,
             AttemptState::Answered { resolved: false, .. }
             | AttemptState::Intent
             | AttemptState::Challenged { .. }
@@ -362,6 +363,33 @@ impl SettlementRow {
             settled_on: Timestamp::from_micros(self.settled_on),
         }
     }
+}
+
+/// A notification that waits, as it is read.
+#[derive(FromRow)]
+pub(super) struct NotificationRow {
+    number: i64,
+    gateway: String,
+    told: String,
+}
+
+impl NotificationRow {
+    /// The notification that the row means.
+    ///
+    /// # Errors
+    /// The row was not written by us.
+    pub(super) fn read(self) -> Result<Waiting, StoreUnavailable> {
+        Ok(Waiting {
+            number: self.number,
+            gateway: GatewayName(self.gateway),
+            notification: json("a notification", self.told.as_bytes())?,
+        })
+    }
+}
+
+/// A notification as it is stored.
+pub(super) fn notification_text(told: &Notification) -> Result<String, StoreUnavailable> {
+    text("a notification", told)
 }
 
 /// An event's kind as it is stored.

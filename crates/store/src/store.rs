@@ -8,17 +8,20 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::listing::SessionQuery;
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
+    Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
+use uuid::Uuid;
 
 use crate::{OpenError, Ownership, PostgresStore, SqliteOptions, SqliteStore};
 
@@ -117,6 +120,13 @@ impl Store {
         }
     }
 
+    fn notifications(&self) -> &dyn Notifications {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
     fn replays(&self) -> &dyn Replays {
         match self {
             Self::Sqlite(store) => store,
@@ -200,6 +210,30 @@ impl Settlements for Store {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         self.settlements().settlement(attempt).await
+    }
+}
+
+#[async_trait]
+impl Notifications for Store {
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<usize, StoreUnavailable> {
+        self.notifications().keep(gateway, told, now).await
+    }
+
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
+        self.notifications().waiting(after, limit).await
+    }
+
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
+        self.notifications().taken_up(number).await
+    }
+
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable> {
+        self.notifications().session_of(reference).await
     }
 }
 

@@ -106,7 +106,9 @@ impl<E: Engine> Writer<E> {
                 | Job::BeginReplay(_)
                 | Job::EndReplay(_)
                 | Job::SettleDeliveries(_)
-                | Job::ReplayDelivery(_) => group.push(job),
+                | Job::ReplayDelivery(_)
+                | Job::KeepNotifications(_)
+                | Job::NotificationTakenUp(_) => group.push(job),
                 Job::Purge(ask) => self.purges.push_back(Purge { ask, sessions: 0 }),
                 Job::Close(mut ask) => {
                     // What waits already is still written.

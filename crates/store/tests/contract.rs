@@ -4,6 +4,7 @@
 mod cluster;
 mod links;
 mod lists;
+mod notifications;
 mod operations;
 mod replays;
 mod story;
@@ -18,7 +19,9 @@ use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
-use hushpad_domain::ports::{Clients, CommitError, Credentials, Replays, Sessions, Settlements, Webhooks};
+use hushpad_domain::ports::{
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, Webhooks,
+};
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
 use links::{
@@ -29,6 +32,11 @@ use lists::{
     agents_sign_in_by_what_was_put_last, pages_of_a_list_neither_skip_nor_repeat,
     sessions_are_listed_newest_first_by_what_is_asked, signing_keys_are_numbered_once,
     two_secrets_are_kept_while_one_is_changed, what_is_spent_stays_spent_until_it_has_expired,
+};
+use notifications::{
+    a_replaced_owner_keeps_and_takes_up_nothing, a_session_is_found_by_its_attempt_and_by_its_operation,
+    what_was_told_before_is_known_also_after_it_was_taken_up,
+    what_was_told_waits_in_order_and_survives_its_owner,
 };
 use operations::{
     a_settlement_is_found_by_its_attempt_and_the_last_word_counts,
@@ -68,6 +76,7 @@ struct Ports {
     replays: Arc<dyn Replays>,
     credentials: Arc<dyn Credentials>,
     settlements: Arc<dyn Settlements>,
+    notifications: Arc<dyn Notifications>,
     webhooks: Arc<dyn Webhooks>,
 }
 
@@ -463,10 +472,10 @@ macro_rules! contract_of {
             two_secrets_are_kept_while_one_is_changed,
             what_is_spent_stays_spent_until_it_has_expired,
             signing_keys_are_numbered_once,
-            agents_sign_in_by_what_was_put_last,
             every_state_of_a_link_reads_back,
             a_call_is_free_while_its_session_is_paid_by_a_link,
             of_two_moves_at_once_one_is_made,
+            agents_sign_in_by_what_was_put_last,
             every_operation_reads_back,
             of_two_refunds_at_once_one_is_begun,
             ended_sessions_with_something_to_see_to_are_found,
@@ -492,6 +501,10 @@ macro_rules! contract_of {
             dead_letters_are_listed_and_replayed_within_their_account,
             deliveries_go_with_their_session,
             a_replaced_owner_settles_nothing,
+            what_was_told_waits_in_order_and_survives_its_owner,
+            what_was_told_before_is_known_also_after_it_was_taken_up,
+            a_session_is_found_by_its_attempt_and_by_its_operation,
+            a_replaced_owner_keeps_and_takes_up_nothing,
         }
     };
 }
@@ -515,6 +528,7 @@ impl Engine for Sqlite {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            notifications: store.clone(),
             webhooks: store,
         }
     }
@@ -542,6 +556,7 @@ impl Engine for Postgres {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            notifications: store.clone(),
             webhooks: store,
         }
     }

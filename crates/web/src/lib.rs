@@ -4,10 +4,12 @@
 //! [`hushpad_domain::ports`], gathered in [`WebParts`]. It has no clock, no randomness and no
 //! configuration of its own; `tokio::time` is used only to pace heartbeats and to give up on slow bodies.
 //!
-//! Two routers come out, for two listeners:
+//! Two routers come out of it, for two listeners:
 //! - [`api_router`]: `POST /Auth/connect/token`, `POST /v1/session`, its status, cancel and events,
 //!   `GET /openapi.json`;
 //! - [`page_router`]: `/view/{providerSessionGuid}/framed` and what the opened page calls.
+//!
+//! [`notification_router`] is a third, for what gateways tell unasked; it knows nothing of the other two.
 //!
 //! The server puts [`Source`] into each request's extensions, so that failures can be slowed down by
 //! where they come from.
@@ -25,7 +27,8 @@ use std::time::Duration;
 
 use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{
-    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, Webhooks, World,
+    Calls, Changes, Clients, Credentials, Operations, Replays, SecureSide, Sessions, StoredCards, Webhooks,
+    World,
 };
 
 mod api;
@@ -34,6 +37,7 @@ mod error;
 mod jwt;
 mod keys;
 mod mistakes;
+mod notifications;
 mod page;
 mod passwords;
 mod rate;
@@ -43,6 +47,7 @@ mod verified;
 
 pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document, status_body};
 pub use keys::{TokenKeys, hash_client_secret};
+pub use notifications::notification_router;
 pub use page::page_router;
 pub use passwords::{PASSWORD_CHARS, hash_password};
 
@@ -59,6 +64,7 @@ pub struct WebParts {
     pub calls: Arc<dyn Calls>,
     pub secure_side: Arc<dyn SecureSide>,
     pub operations: Arc<dyn Operations>,
+    pub stored_cards: Arc<dyn StoredCards>,
     pub world: Arc<dyn World>,
     pub keys: TokenKeys,
     pub settings: WebSettings,

@@ -33,6 +33,8 @@ pub(super) fn write(
     let (first, last) = (relay.start, relay.end - 1);
     let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
+    let (more_gateways, more_configurations) =
+        (more_gateways(gateway, directory), more_configurations(shop, &webhook));
     let nat = extras.nat;
     let shops =
         format!("gateway = \"sandbox\"\nallowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n");
@@ -83,7 +85,7 @@ url = "http://{gateway}/charges"
 query_url = "http://{gateway}/charges"
 user = "sandbox"
 password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
-[[accounts]]
+{more_gateways}[[accounts]]
 id = "shop"
 payee = "The Lovelace Shop"
 sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true, json = '{{"sessionGuid":"sms","to":{{to}},"text":{{text}}}}' }}
@@ -96,9 +98,61 @@ phone = "{agent_phone}"
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-{more_agents}{configurations}"#
+{more_agents}{configurations}{more_configurations}"#
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// The same simulator by the words of three gateways, with all that each can do.
+fn more_gateways(gateway: &SocketAddr, directory: &Path) -> String {
+    let secret = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).unwrap();
+        format!("{{ file = \"{}\" }}", path.display())
+    };
+    let cybersource = secret("cybersource.secret", "aHVzaHBhZC1zYW5kYm94LXNoYXJlZC1zZWNyZXQtMzI=");
+    let stripe = secret("stripe.secret", "sk_test_sandbox");
+    format!(
+        r#"[[gateways]]
+name = "generic"
+kind = "generic"
+url = "http://{gateway}/charges"
+operations_url = "http://{gateway}/charges"
+query_url = "http://{gateway}/charges"
+user = "sandbox"
+password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
+time_out_s = 10
+settle_time_s = 10
+[[gateways]]
+name = "cybersource"
+kind = "cybersource"
+url = "http://{gateway}"
+merchant_id = "sandbox_merchant"
+key_id = "sandbox-key"
+secret = {cybersource}
+[[gateways]]
+name = "stripe"
+kind = "stripe"
+url = "http://{gateway}"
+secret = {stripe}
+time_out_s = 10
+settle_time_s = 10
+"#
+    )
+}
+
+/// Configurations of them with the test keypad: 10 to 12 sell, 20 to 22 authorise.
+fn more_configurations(shop: u16, webhook: &str) -> String {
+    let names = ["generic", "cybersource", "stripe"];
+    let one = |(at, (first, purpose)): (usize, (usize, &str))| {
+        let (id, gateway) = (first + at, names[at]);
+        format!(
+            "[[accounts.configurations]]\nid = {id}\ngateway = \"{gateway}\"\npurpose = \"{purpose}\"\ntest = true\n\
+             allowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n"
+        )
+    };
+    let kinds = [(10, "sale"), (20, "authorise")];
+    kinds.into_iter().flat_map(|kind| (0..names.len()).map(move |at| (at, kind))).map(one).collect()
 }
 
 /// Where sessions are kept.

@@ -1,6 +1,7 @@
 //! A contact centre in a box: the product, a gateway, an agent's phone, a client of the Payment API.
 
 mod config;
+mod faults;
 mod leaks;
 mod memory;
 

@@ -12,6 +12,7 @@ mod edges;
 mod gateway;
 mod intruders;
 mod keying;
+mod kill_steps;
 mod memory;
 mod recipes;
 mod secure_mode;

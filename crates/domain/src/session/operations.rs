@@ -29,7 +29,9 @@ pub struct OperationRequest {
 pub enum OperationEnd {
     /// The gateway has done it, under this reference of its own.
     Done(String),
-    /// The gateway has refused it, for this reason.
+    /// The gateway has taken it, under this reference of its own, and will say later how it ended.
+    Accepted(String),
+    /// The gateway has refused it, for this reason; one that it had accepted has failed.
     Refused(String),
     /// Surely nothing was sent.
     NotSent(NotSent),
@@ -67,10 +69,22 @@ impl Session {
         let awaited = self.awaits(attempt);
         let operation = self.open_operation_mut(attempt, no)?;
         let reverses = matches!(operation.kind, OperationKind::Reverse { .. });
+        let accepted = matches!(operation.state, OperationState::Accepted { .. });
         let (state, told) = match end {
             OperationEnd::Done(reference) => {
                 (OperationState::done(&reference), EventKind::OperationDone { attempt, operation: no })
             }
+            OperationEnd::Refused(reason) if accepted => {
+                (OperationState::failed(&reason), EventKind::OperationFailed { attempt, operation: no })
+            }
+            // It was said already, or says less than is known.
+            OperationEnd::Accepted(_) | OperationEnd::NotSent(_) if accepted => {
+                return Err(WrongState::NoAttempt);
+            }
+            OperationEnd::Accepted(reference) => (
+                OperationState::accepted(&reference),
+                EventKind::OperationAccepted { attempt, operation: no },
+            ),
             OperationEnd::Refused(reason) => {
                 (OperationState::refused(&reason), EventKind::OperationRefused { attempt, operation: no })
             }
@@ -94,7 +108,31 @@ impl Session {
         Ok(Change::of(self, at, events))
     }
 
-    /// Begins the reversal of an attempt anew: after the gateway has refused it, after nothing was sent, or because an
+    /// An operation that the gateway had accepted, or had even called done, has failed. A reversal must be begun anew
+    /// ([`Self::reverse_again`]); how the session ended stays as it is.
+    ///
+    /// # Errors
+    /// [`WrongState`] when there is no such operation.
+    pub fn operation_failed(
+        mut self,
+        attempt: AttemptNo,
+        no: OperationNo,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Change, WrongState> {
+        let made = self.attempts.iter_mut().find(|made| made.no == attempt);
+        let operation = made.and_then(|made| made.operations.iter_mut().find(|operation| operation.no == no));
+        let operation = operation
+            .filter(|operation| {
+                matches!(operation.state, OperationState::Accepted { .. } | OperationState::Done { .. })
+            })
+            .ok_or(WrongState::NoAttempt)?;
+        operation.state = OperationState::failed(reason);
+        operation.updated_on = at;
+        Ok(Change::of(self, at, vec![EventKind::OperationFailed { attempt, operation: no }]))
+    }
+
+    /// Begins the reversal of an attempt anew: after the gateway has refused it or it has failed, after nothing was sent, or because an
     /// intent is to be sent that was not committed just now. Each time it is sent, its intent is committed right
     /// before: so that a process whose store has a newer owner sends nothing.
     ///

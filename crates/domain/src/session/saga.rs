@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{ATTEMPTS_MAX, Ending, Finding, Outcome, Retry, Session, SessionState, Terms, WrongState};
 use crate::acceptance::Judgement;
-use crate::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Purpose, Unknown, Verdict};
+use crate::attempt::{
+    Attempt, AttemptState, GatewayAnswer, NotCharged, NotSent, Purpose, Undoing, Unknown, Verdict,
+};
 use crate::change::Change;
 use crate::event::EventKind;
 use crate::ids::{AttemptId, AttemptNo, GatewayName};
@@ -53,13 +55,16 @@ impl Session {
     /// The gateway has answered the open attempt.
     ///
     /// # Errors
-    /// [`WrongState`] when no attempt is open.
+    /// [`WrongState`] when no attempt is open, or when it is being undone.
     pub fn answered(
         self,
         answer: GatewayAnswer,
         terms: impl Into<Terms>,
         at: Timestamp,
     ) -> Result<Change, WrongState> {
+        if self.open_attempt().is_some_and(|open| open.undoing().may_be_done()) {
+            return Err(WrongState::NoAttempt);
+        }
         self.settle(answer, false, terms.into(), at)
     }
 
@@ -79,30 +84,81 @@ impl Session {
     /// # Errors
     /// [`WrongState`] when no attempt is open.
     pub fn unknown(mut self, reason: Unknown, at: Timestamp) -> Result<Change, WrongState> {
-        let attempt = self.set_open_attempt(AttemptState::Unknown { reason }, at)?;
+        let attempt =
+            self.set_open_attempt(AttemptState::Unknown { reason, undoing: Undoing::NotBegun }, at)?;
         Ok(Change::of(self, at, vec![EventKind::Unknown { attempt }]))
     }
 
-    /// The resolver has found out what became of the open attempt.
+    /// How far the undoing of the unknown attempt is. It may be asked for only once that is committed: from then on
+    /// no approval of it is taken.
     ///
     /// # Errors
-    /// [`WrongState`] when no attempt is open.
+    /// [`WrongState`] when no attempt is unknown, or this says nothing new of it.
+    pub fn undoing(mut self, undoing: Undoing, at: Timestamp) -> Result<Change, WrongState> {
+        let open = self.open_attempt().ok_or_else(|| self.no_attempt())?;
+        let AttemptState::Unknown { reason, undoing: before } = open.state else {
+            return Err(WrongState::NoAttempt);
+        };
+        let follows = match (before, undoing) {
+            (Undoing::NotBegun, Undoing::Asked)
+            | (Undoing::Asked, Undoing::Accepted)
+            | (Undoing::Asked | Undoing::Accepted, Undoing::Failed) => true,
+            (
+                Undoing::NotBegun | Undoing::Asked | Undoing::Accepted | Undoing::Failed,
+                Undoing::NotBegun | Undoing::Asked | Undoing::Accepted | Undoing::Failed,
+            ) => false,
+        };
+        if !follows {
+            return Err(WrongState::NoAttempt);
+        }
+        let attempt = self.set_open_attempt(AttemptState::Unknown { reason, undoing }, at)?;
+        Ok(Change::of(self, at, vec![EventKind::Undoing { attempt, undoing }]))
+    }
+
+    /// It was found out what became of the open attempt.
+    ///
+    /// # Errors
+    /// [`WrongState`] when no attempt is open, or when it is being undone and this is no proof of how that ends: an
+    /// approval may be on its way back.
     pub fn resolved(
-        mut self,
+        self,
         finding: Finding,
         terms: impl Into<Terms>,
         at: Timestamp,
     ) -> Result<Change, WrongState> {
-        let terms = terms.into();
-        match finding {
-            Finding::Answer(answer) => self.settle(answer, true, terms, at),
-            Finding::NotCharged => {
-                let attempt = self.set_open_attempt(AttemptState::NotCharged, at)?;
-                let mut events = vec![EventKind::NotCharged { attempt }];
-                self.back_to_entry(terms.retry, Ending::Error, at, &mut events);
-                Ok(Change::of(self, at, events))
+        let undoing = self.open_attempt().is_some_and(|open| open.undoing().may_be_done());
+        match &finding {
+            Finding::Answer(answer) if undoing && !matches!(answer.verdict, Verdict::Declined { .. }) => {
+                Err(WrongState::NoAttempt)
+            }
+            Finding::Answer(_) | Finding::NotCharged | Finding::Undone => {
+                self.found(finding, terms.into(), at)
             }
         }
+    }
+
+    fn found(mut self, finding: Finding, terms: Terms, at: Timestamp) -> Result<Change, WrongState> {
+        let how = match finding {
+            Finding::Answer(answer) => return self.settle(answer, true, terms, at),
+            Finding::NotCharged => NotCharged::NoTrace,
+            Finding::Undone => NotCharged::Undone,
+        };
+        let attempt = self.set_open_attempt(AttemptState::NotCharged { how }, at)?;
+        let mut events = vec![EventKind::NotCharged { attempt }];
+        self.back_to_entry(terms.retry, Ending::Error, at, &mut events);
+        Ok(Change::of(self, at, events))
+    }
+
+    /// The gateway had an attempt after all that was found not charged, and has undone it.
+    ///
+    /// # Errors
+    /// [`WrongState`] when it is not so.
+    pub(super) fn was_undone(mut self, no: AttemptNo, at: Timestamp) -> Result<Change, WrongState> {
+        let attempt = self.attempts.iter_mut().find(|attempt| attempt.no == no);
+        let attempt = attempt.filter(|attempt| attempt.left_no_trace()).ok_or(WrongState::NoAttempt)?;
+        attempt.state = AttemptState::NotCharged { how: NotCharged::Undone };
+        attempt.updated_on = at;
+        Ok(Change::of(self, at, vec![EventKind::NotCharged { attempt: no }]))
     }
 
     /// The gateway approved an attempt of which the agent was told that nothing was charged. It is given back; what
@@ -119,9 +175,11 @@ impl Session {
         let attempt = self.attempts.iter_mut().find(|attempt| attempt.no == no);
         let attempt = attempt.ok_or(WrongState::NoAttempt)?;
         let told_failed = match &attempt.state {
-            AttemptState::NotSent { .. } | AttemptState::NotCharged => true,
+            AttemptState::NotSent { .. } | AttemptState::NotCharged { how: NotCharged::NoTrace } => true,
             AttemptState::Answered { answer, .. } => matches!(answer.verdict, Verdict::Declined { .. }),
-            AttemptState::Intent
+            // What was undone has had its one authorisation: an approval that is told later is the one that is gone.
+            AttemptState::NotCharged { how: NotCharged::Undone }
+            | AttemptState::Intent
             | AttemptState::Challenged { .. }
             | AttemptState::Confirming { .. }
             | AttemptState::Unknown { .. } => false,
@@ -159,7 +217,9 @@ impl Session {
         let charged = matches!(finding, Finding::Answer(_));
         let attempt = self.attempt(no).ok_or(WrongState::NoAttempt)?;
         let mut change = if attempt.is_open() {
-            self.resolved(finding, terms, at)?
+            // Whoever looks after an undoing was asked for, sees its end.
+            let undone = attempt.undoing().may_be_done() && !charged;
+            self.found(if undone { Finding::Undone } else { finding }, terms, at)?
         } else if attempt.is_reversing() && !charged {
             self.reversed_by_operator(no, reference, terms.retry, at)?
         } else {

@@ -40,6 +40,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use hushpad_domain::attempt::{Attempt, Purpose, Unknown};
 use hushpad_domain::challenge::Challenge;
 use hushpad_domain::masked_card::{Brand, MaskedCard};
+use hushpad_domain::notification::Notification;
 use hushpad_domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -50,7 +51,7 @@ use crate::connector::{
     BuildError, Connector, NoReturn, Parsed, ParsedFollowUp, ParsedQuery, ParsedReversal, Step,
 };
 use crate::endpoint::Endpoint;
-use crate::notification::{Notification, NotificationError};
+use crate::notification::NotificationError;
 use crate::order::{FollowUp, FollowUpKind, Order, Source};
 use crate::wire::{Reply, WireBody, WireRequest};
 use crate::wire_text::{derived, idempotency_key, secret_header};

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hushpad_domain::attempt::{DeclineClass, StoredCard};
 use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::notification::{DEDUPE_KEY_CHARS_MAX, Notification, Told, UndoingEnd};
 use ring::hmac;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{UNITS, reply, request};
 use crate::amounts;
-use crate::notification::{NOTIFICATIONS_MAX, Notification, NotificationError, Told};
+use crate::notification::{NOTIFICATIONS_MAX, NotificationError};
 use crate::wire_text::{safe_id, safe_message};
 
 /// The key that Adyen signs with.
@@ -155,12 +156,14 @@ impl Item {
             (_, None) => Told::Other { event: event.clone() },
             ("AUTHORISATION", _) => Told::Attempt {
                 declined: (!done).then(|| self.class()),
+                checks: reply::checks(&self.additional_data),
+                result: self.result(done),
                 stored: done.then(|| self.stored()).flatten(),
             },
             ("CAPTURE" | "REFUND" | "CANCELLATION" | "CANCEL_OR_REFUND", _) => {
                 Told::FollowUp { done, reason }
             }
-            ("TECHNICAL_CANCEL", _) => Told::Reversal { done, reason },
+            ("TECHNICAL_CANCEL", _) => Told::Reversal { end: self.undoing_end(done), reason },
             ("CAPTURE_FAILED" | "REFUND_FAILED" | "REFUNDED_REVERSED", _) => {
                 Told::FailedLater { event: event.clone() }
             }
@@ -168,13 +171,33 @@ impl Item {
         };
         let gateway_reference = safe_id(&self.psp_reference);
         Notification {
-            dedupe_key: format!("{gateway_reference} {event} {done}"),
+            dedupe_key: format!("{gateway_reference} {event} {done}")
+                .chars()
+                .take(DEDUPE_KEY_CHARS_MAX)
+                .collect(),
             reference: reference.unwrap_or(Uuid::nil()),
             original_reference: self.original_reference.as_deref().map(safe_id).filter(|id| !id.is_empty()),
             amount: self.money(),
             gateway_reference,
             what,
         }
+    }
+
+    /// Told by what is signed: a payment that was found is named, the words of the reason are anybody's.
+    fn undoing_end(&self, done: bool) -> UndoingEnd {
+        let found = self.original_reference.as_deref().is_some_and(|original| !original.is_empty());
+        match (done, found) {
+            (true, _) => UndoingEnd::Done,
+            (false, true) => UndoingEnd::Failed,
+            (false, false) => UndoingEnd::NothingThere,
+        }
+    }
+
+    /// As the answer to the payment would name it.
+    fn result(&self, done: bool) -> BTreeMap<String, String> {
+        let code = if done { "Authorised" } else { "Refused" };
+        let named = [("resultCode", code.to_owned()), ("pspReference", safe_id(&self.psp_reference))];
+        named.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
     fn class(&self) -> DeclineClass {

@@ -106,7 +106,7 @@ fn judge(answer: &Answer, attempt: &Attempt, card: Option<&MaskedCard>) -> Parse
     keep("refusalReasonCode", answer.refusal_reason_code.as_deref().map(safe_id));
     let stored = if verdict == Verdict::Approved { answer.stored(attempt) } else { None };
     let mut told = GatewayAnswer::new(verdict, reference, result, card.cloned());
-    told.checks = answer.checks();
+    told.checks = checks(&answer.additional_data);
     told.stored = stored;
     Parsed::Answer(told)
 }
@@ -134,34 +134,37 @@ impl Answer {
         names.iter().find_map(|name| self.additional_data.get(*name))?.as_str()
     }
 
-    /// Only where the account is set to return them (Customer Area, "Additional data settings").
-    fn checks(&self) -> Checks {
-        let number = |text: Option<&str>| text?.split(' ').next()?.parse::<u8>().ok();
-        let (address, postcode) = match number(self.data(&["avsResult"])) {
-            Some(7 | 20 | 24) => (Check::Match, Check::Match),
-            Some(1) => (Check::Match, Check::NoMatch),
-            Some(9 | 12 | 21 | 25) => (Check::Match, Check::NotChecked),
-            Some(6) => (Check::NoMatch, Check::Match),
-            Some(14 | 15 | 19 | 23) => (Check::NotChecked, Check::Match),
-            Some(2 | 26) => (Check::NoMatch, Check::NoMatch),
-            Some(10 | 13) => (Check::NoMatch, Check::NotChecked),
-            Some(16 | 17) => (Check::NotChecked, Check::NoMatch),
-            _ => (Check::NotChecked, Check::NotChecked),
-        };
-        let security_code = match number(self.data(&["cvcResult"])) {
-            Some(1) => Check::Match,
-            Some(2) => Check::NoMatch,
-            _ => Check::NotChecked,
-        };
-        Checks { address, postcode, security_code }
-    }
-
     fn stored(&self, attempt: &Attempt) -> Option<StoredCard> {
         let id = self.data(&["tokenization.storedPaymentMethodId", "recurring.recurringDetailReference"])?;
         let token = request::token(&attempt.id.to_string(), &safe_id(id));
         let network = self.data(&["networkTxReference"]).map(safe_id).filter(|id| !id.is_empty());
         Some(StoredCard { token, network_transaction_id: network })
     }
+}
+
+/// Only where the account is set to return them (Customer Area, "Additional data settings").
+pub(super) fn checks(additional_data: &BTreeMap<String, serde_json::Value>) -> Checks {
+    let number = |name: &str| {
+        let text = additional_data.get(name).and_then(serde_json::Value::as_str)?;
+        text.split(' ').next()?.parse::<u8>().ok()
+    };
+    let (address, postcode) = match number("avsResult") {
+        Some(7 | 20 | 24) => (Check::Match, Check::Match),
+        Some(1) => (Check::Match, Check::NoMatch),
+        Some(9 | 12 | 21 | 25) => (Check::Match, Check::NotChecked),
+        Some(6) => (Check::NoMatch, Check::Match),
+        Some(14 | 15 | 19 | 23) => (Check::NotChecked, Check::Match),
+        Some(2 | 26) => (Check::NoMatch, Check::NoMatch),
+        Some(10 | 13) => (Check::NoMatch, Check::NotChecked),
+        Some(16 | 17) => (Check::NotChecked, Check::NoMatch),
+        _ => (Check::NotChecked, Check::NotChecked),
+    };
+    let security_code = match number("cvcResult") {
+        Some(1) => Check::Match,
+        Some(2) => Check::NoMatch,
+        _ => Check::NotChecked,
+    };
+    Checks { address, postcode, security_code }
 }
 
 /// A request that failed Adyen's checks was not processed. Three of these are about what was keyed.

@@ -1,11 +1,11 @@
-use hushpad_domain::attempt::{DeclineClass, Verdict};
+use hushpad_domain::attempt::{Check, Checks, DeclineClass, Verdict};
 use hushpad_domain::field::Field;
 use proptest::prelude::*;
 
 use super::*;
 use crate::contract::Sheet;
 use crate::fixtures::{self, header_lines, verdict};
-use crate::notification::Told;
+use hushpad_domain::notification::{Told, UndoingEnd};
 
 /// The key of Adyen's published example (docs.adyen.com, "Verify HMAC signatures").
 const HMAC_KEY: &str = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056";
@@ -266,11 +266,22 @@ fn told(event: &str, success: bool, more: &str) -> Told {
 #[test]
 fn a_notification_says_what_became_of_an_attempt_or_a_follow_up() {
     let follow_up = |done| Told::FollowUp { done, reason: "code ***".to_owned() };
-    let approved = Told::Attempt { declined: None, stored: None };
-    assert_eq!(told("AUTHORISATION", true, ""), approved);
+    let result = |code: &str| {
+        [("pspReference", "PSP1"), ("resultCode", code)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let attempt = |declined: Option<DeclineClass>, checks| Told::Attempt {
+        result: result(if declined.is_some() { "Refused" } else { "Authorised" }).into(),
+        declined,
+        checks,
+        stored: None,
+    };
+    assert_eq!(told("AUTHORISATION", true, ""), attempt(None, Checks::default()));
+    let mismatch = Checks { security_code: Check::NoMatch, ..Checks::default() };
+    assert_eq!(told("AUTHORISATION", true, r#","cvcResult":"2 N""#), attempt(None, mismatch));
     let refused = told("AUTHORISATION", false, r#","refusalReasonCode":"6""#);
     let class = DeclineClass::Rekey(Field::Expiry);
-    assert_eq!(refused, Told::Attempt { declined: Some(class), stored: None });
+    assert_eq!(refused, attempt(Some(class), Checks::default()));
     let kept = told(
         "AUTHORISATION",
         true,
@@ -282,10 +293,10 @@ fn a_notification_says_what_became_of_an_attempt_or_a_follow_up() {
         assert_eq!(told(event, true, ""), follow_up(true), "{event}");
         assert_eq!(told(event, false, ""), follow_up(false), "{event}");
     }
-    assert_eq!(
-        told("TECHNICAL_CANCEL", true, ""),
-        Told::Reversal { done: true, reason: "code ***".to_owned() }
-    );
+    for (done, end) in [(true, UndoingEnd::Done), (false, UndoingEnd::Failed)] {
+        let undone = Told::Reversal { end, reason: "code ***".to_owned() };
+        assert_eq!(told("TECHNICAL_CANCEL", done, ""), undone);
+    }
     assert_eq!(told("CAPTURE_FAILED", true, ""), Told::FailedLater { event: "CAPTURE_FAILED".to_owned() });
     assert_eq!(told("REPORT_AVAILABLE", true, ""), Told::Other { event: "REPORT_AVAILABLE".to_owned() });
 }

@@ -20,14 +20,15 @@ use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ConfigurationId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::masked_card::{Brand, MaskedCard};
+use hushpad_domain::notification::Notification;
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::{Sessions, World};
 use hushpad_domain::session::{NewSession, Session};
 use hushpad_domain::time::Tick;
 use hushpad_gateways::sandbox::{self, Ledger};
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind, Gateways, Order,
-    Return, Reversal, Source, Submission,
+    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind, Gateways,
+    NotificationError, Order, Return, Reversal, Source, Submission,
 };
 use hushpad_store::{Ownership, Store};
 use tokio::net::TcpListener;
@@ -143,6 +144,7 @@ fn payments(store: &Arc<Store>, timed: &Arc<Timed>, world: &RealWorld) -> Paymen
     Payments::new(PaymentsParts {
         books: Books::new(sessions, Arc::new(world.clone())),
         settlements: store.clone(),
+        notifications: store.clone(),
         acquirer: timed.clone(),
         directory: Arc::new(directory()),
         world: Arc::new(world.clone()),
@@ -281,5 +283,13 @@ impl Acquirer for Timed {
 
     async fn ask_follow_up(&self, follow_up: &FollowUp<'_>) -> AskedFollowUp {
         Acquirer::ask_follow_up(&self.gateways, follow_up).await
+    }
+
+    fn notification(
+        &self,
+        gateway: &GatewayName,
+        body: &[u8],
+    ) -> Result<Vec<Notification>, NotificationError> {
+        Acquirer::notification(&self.gateways, gateway, body)
     }
 }

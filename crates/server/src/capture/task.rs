@@ -444,7 +444,7 @@ impl ProviderSession {
         let last = self.session.attempts.last()?;
         match (last.turned_back_for(), &last.state) {
             (Some(cause), _) => Some(Notice::GivenBack(cause)),
-            (None, AttemptState::NotCharged) => Some(Notice::NotCharged),
+            (None, AttemptState::NotCharged { .. }) => Some(Notice::NotCharged),
             (None, _) if last.standing().is_some() => Some(Notice::PartApproved),
             (None, _) => None,
         }

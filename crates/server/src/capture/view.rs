@@ -50,7 +50,7 @@ fn processing(session: &Session) -> Stage {
             AttemptState::Intent
             | AttemptState::Confirming { .. }
             | AttemptState::NotSent { .. }
-            | AttemptState::NotCharged,
+            | AttemptState::NotCharged { .. },
         )
         | None => Stage::Paying,
     }

@@ -61,6 +61,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             page,
             payer,
             admin: raw.admin.listen,
+            notifications: raw.notifications.as_ref().map(|raw| raw.listen),
             store_url,
             result_keys,
             calls,

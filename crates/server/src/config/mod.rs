@@ -49,6 +49,8 @@ pub struct Config {
     pub payer: Option<HttpListener>,
     /// Health and metrics.
     pub admin: SocketAddr,
+    /// Where gateways tell unasked what became of something; `None` where none does.
+    pub notifications: Option<SocketAddr>,
     /// Where sessions are kept: `sqlite:PATH` or `postgres://…`, which may hold a password.
     pub store_url: Zeroizing<String>,
     /// The file with the keys of results, which no backup may take.
@@ -85,6 +87,7 @@ pub struct HttpListener {
 }
 
 /// The Payment API for clients that show a certificate (RFC 8705).
+#[derive(Clone)]
 pub struct CertificateListener {
     /// Where it listens, and how others reach it.
     pub http: HttpListener,

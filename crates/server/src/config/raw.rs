@@ -16,6 +16,8 @@ pub(super) struct Raw {
     pub(super) page: Listener,
     pub(super) payer: Option<Listener>,
     pub(super) admin: Admin,
+    /// Where gateways tell unasked.
+    pub(super) notifications: Option<Admin>,
     pub(super) store: Store,
     pub(super) sip: Sip,
     pub(super) media: Media,

@@ -5,9 +5,10 @@ use hushpad_domain::attempt::Attempt;
 use hushpad_domain::challenge::Challenge;
 use hushpad_domain::ids::GatewayName;
 use hushpad_domain::masked_card::MaskedCard;
+use hushpad_domain::notification::Notification;
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, Order, Return, Reversal, Source,
-    Submission,
+    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, NotificationError, Order, Return,
+    Reversal, Source, Submission,
 };
 
 /// Who is asked for money. The real one is [`Gateways`]; the history checker stands behind the same door.
@@ -31,6 +32,12 @@ pub trait Acquirer: Send + Sync {
     async fn follow_up(&self, follow_up: &FollowUp<'_>) -> FollowUpSubmission;
     /// Asks what became of an operation, by its id.
     async fn ask_follow_up(&self, follow_up: &FollowUp<'_>) -> AskedFollowUp;
+    /// Reads and verifies what a gateway told unasked.
+    fn notification(
+        &self,
+        gateway: &GatewayName,
+        body: &[u8],
+    ) -> Result<Vec<Notification>, NotificationError>;
 }
 
 #[async_trait]
@@ -65,5 +72,13 @@ impl Acquirer for Gateways {
 
     async fn ask_follow_up(&self, follow_up: &FollowUp<'_>) -> AskedFollowUp {
         Gateways::ask_follow_up(self, &follow_up.attempt.gateway, follow_up).await
+    }
+
+    fn notification(
+        &self,
+        gateway: &GatewayName,
+        body: &[u8],
+    ) -> Result<Vec<Notification>, NotificationError> {
+        Gateways::notification(self, gateway, body)
     }
 }

@@ -5,20 +5,24 @@
 //! captures, voids and refunds. `books` writes changes until they are written; `resolver` and `operations` ask until
 //! it is known what became of something without an answer; `recovery` takes up what a restart left open.
 //!
-//! `challenges` waits for payers at their bank.
+//! `challenges` waits for payers at their bank; `notified` takes up what gateways tell unasked, `waiters` knows who
+//! waits for it.
 //!
 //! [`Acquirer`] is the door to the gateways, `plan` what the account's configuration says.
 
 mod acquirer;
 mod books;
 mod challenges;
+mod charge;
 mod errands;
+mod notified;
 mod operations;
 mod orders;
 mod plan;
 pub mod recovery;
 mod resolver;
 mod saga;
+mod waiters;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,15 +30,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hushpad_card::Card;
 use hushpad_domain::account::Directory;
 use hushpad_domain::challenge::Browser;
-use hushpad_domain::ports::{Settlements, World};
+use hushpad_domain::ports::{Notifications, Settlements, World};
 use hushpad_domain::session::{Retry, Session};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 pub use acquirer::Acquirer;
 pub use books::{Books, Fenced};
 pub use challenges::Returned;
 
 use errands::Errands;
+use waiters::Waiters;
 
 use crate::metrics::Metrics;
 
@@ -54,6 +59,10 @@ pub struct Payments {
     metrics: Arc<Metrics>,
     operations: Arc<Semaphore>,
     giving_back: Errands,
+    waiters: Waiters,
+    notifications: Arc<dyn Notifications>,
+    /// Rings when something was told.
+    inbox: Arc<Notify>,
 }
 
 /// What [`Payments`] is made of.
@@ -61,6 +70,7 @@ pub struct Payments {
 pub struct PaymentsParts {
     pub books: Books,
     pub settlements: Arc<dyn Settlements>,
+    pub notifications: Arc<dyn Notifications>,
     pub acquirer: Arc<dyn Acquirer>,
     pub directory: Arc<Directory>,
     pub world: Arc<dyn World>,
@@ -124,10 +134,20 @@ impl Payments {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: PaymentsParts) -> Self {
-        let PaymentsParts { books, settlements, acquirer, directory, world, metrics } = parts;
-        let operations = Arc::new(Semaphore::new(OPERATIONS_AT_ONCE_MAX));
-        let giving_back = Errands::default();
-        Self { books, settlements, acquirer, directory, world, metrics, operations, giving_back }
+        let PaymentsParts { books, settlements, notifications, acquirer, directory, world, metrics } = parts;
+        Self {
+            books,
+            settlements,
+            acquirer,
+            directory,
+            world,
+            metrics,
+            operations: Arc::new(Semaphore::new(OPERATIONS_AT_ONCE_MAX)),
+            giving_back: Errands::default(),
+            waiters: Waiters::default(),
+            notifications,
+            inbox: Arc::default(),
+        }
     }
 
     /// Starts a payment on its own task, which ends by itself when the outcome is committed; a payer at the bank is

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use hushpad_domain::attempt::{Attempt, NotSent};
 use hushpad_domain::ids::AttemptNo;
-use hushpad_domain::operation::{Operation, OperationKind, OperationNo, OperationState};
+use hushpad_domain::operation::{OPERATIONS_MAX, Operation, OperationKind, OperationNo, OperationState};
 use hushpad_domain::ports::CommitError;
 use hushpad_domain::session::{Finding, OperationEnd, Session};
 use hushpad_gateways::{AskedFollowUp, FollowUp, FollowUpKind, FollowUpSubmission, NotKnown};
 use tracing::{info, warn};
 
 use super::books::Fenced;
+use super::resolver::PAUSE_FOR_WORD;
 use super::{Payments, StillThere};
 
 /// Between two questions; doubles up to [`PAUSE_MAX`].
@@ -29,7 +30,7 @@ enum Seen {
 
 impl Payments {
     /// Sends an operation whose intent was just committed, and writes down what came of it. An operation that is
-    /// unknown stays open: [`Self::settle_operation`] sees to it.
+    /// unknown or only accepted stays open: [`Self::settle_operation`] sees to it.
     pub(super) async fn send_operation(
         &self,
         session: Session,
@@ -50,9 +51,10 @@ impl Payments {
         no: OperationNo,
         still_there: &StillThere,
     ) -> Result<Session, Fenced> {
-        let mut pause = PAUSE_FIRST;
+        let (mut pause, mut wait) = (PAUSE_FIRST, None);
         loop {
             let Some((of, operation)) = open(&session, attempt, no) else { return Ok(session) };
+            let wait = wait.get_or_insert_with(|| self.waiters.enter(of.id, still_there));
             if let Some(end) = self.operators_word(&of, &operation).await {
                 return self.write_end(session, attempt, no, end, still_there).await;
             }
@@ -65,13 +67,17 @@ impl Payments {
                 }
                 Seen::NotYet => {}
             }
-            if open(&session, attempt, no).is_none() {
-                return Ok(session);
-            }
-            tokio::time::sleep(pause).await;
+            let Some((of, operation)) = open(&session, attempt, no) else { return Ok(session) };
+            wait.pause(if self.waits_for_word(&of, &operation) { PAUSE_FOR_WORD } else { pause }).await;
             pause = (pause * 2).min(PAUSE_MAX);
             session = self.books.read_again(session).await;
         }
+    }
+
+    /// Whether only the gateway's or the operator's own word can tell more: it was accepted, and nobody can be asked.
+    fn waits_for_word(&self, attempt: &Attempt, operation: &Operation) -> bool {
+        matches!(operation.state, OperationState::Accepted { .. })
+            && self.acquirer.caps(&attempt.gateway).is_none_or(|caps| !caps.query_follow_up)
     }
 
     /// Gives an approval back whose reversal was begun, however often it must be asked for. Another task may be doing
@@ -100,7 +106,8 @@ impl Payments {
             if session.attempt(no).is_none_or(|attempt| !attempt.is_reversing()) {
                 return Ok(session);
             }
-            tokio::time::sleep(pause).await;
+            let wait = self.waiters.enter(attempt.id, still_there);
+            wait.pause(if used_up(&attempt) { PAUSE_FOR_WORD } else { pause }).await;
             pause = (pause * 2).min(PAUSE_MAX);
             session = self.books.read_again(session).await;
         }
@@ -113,12 +120,16 @@ impl Payments {
         attempt: &Attempt,
         still_there: &StillThere,
     ) -> Result<Session, Fenced> {
-        if let Some(settled) = self.settlement(attempt).await.filter(|settled| !settled.charged) {
+        if let Some(settled) = self.reversed_by_hand(attempt).await {
             let finding = Finding::NotCharged;
             let change = |session: Session, now| {
                 session.settled(attempt.no, finding.clone(), &settled.reference, still_there.retry(), now)
             };
             return self.books.write(session, change).await;
+        }
+        if used_up(attempt) {
+            warn!(session.id = %session.guid, attempt = %attempt.no, "every reversal was refused or has failed: only the operator can give this back");
+            return Ok(session);
         }
         let Ok(again) = session.clone().reverse_again(attempt.no, self.world.now()) else {
             return Ok(session);
@@ -138,12 +149,15 @@ impl Payments {
         }
     }
 
-    /// What the operator has found out about a reversal. Other operations are for the gateway to tell.
+    /// What the operator has found out about an operation, or about the attempt that it reverses.
     async fn operators_word(&self, attempt: &Attempt, operation: &Operation) -> Option<OperationEnd> {
+        if let Some(settled) = self.operation_settlement(operation).await {
+            let end = if settled.charged { OperationEnd::Done } else { OperationEnd::Refused };
+            return Some(end(settled.reference));
+        }
         match operation.kind {
             OperationKind::Reverse { .. } => {
-                let settled = self.settlement(attempt).await.filter(|settled| !settled.charged)?;
-                Some(OperationEnd::Done(settled.reference))
+                Some(OperationEnd::Done(self.reversed_by_hand(attempt).await?.reference))
             }
             OperationKind::Capture | OperationKind::Void | OperationKind::Refund => None,
         }
@@ -152,15 +166,26 @@ impl Payments {
     /// A gateway that does a request once, however often it comes, can be told again: that is a question, too.
     async fn look_at(&self, attempt: &Attempt, operation: &Operation) -> Seen {
         let Some(caps) = self.acquirer.caps(&attempt.gateway) else { return Seen::NotYet };
+        if self.waits_for_word(attempt, operation) {
+            return Seen::NotYet;
+        }
+        let accepted = matches!(operation.state, OperationState::Accepted { .. });
         let age_us = self.world.now().as_micros() - operation.intended_on.as_micros();
         let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
         let follow_up = follow_up(attempt, operation);
         let asked = self.acquirer.ask_follow_up(&follow_up).await;
         let reason = match asked {
-            AskedFollowUp::Done { reference, .. } | AskedFollowUp::Accepted { reference, .. } => {
-                return Seen::Ended(OperationEnd::Done(reference));
-            }
+            AskedFollowUp::Done { reference, .. } => return Seen::Ended(OperationEnd::Done(reference)),
             AskedFollowUp::Refused { reason, .. } => return Seen::Ended(OperationEnd::Refused(reason)),
+            // It said that it has it: telling it again says nothing more.
+            AskedFollowUp::Accepted { .. } | AskedFollowUp::NotFound | AskedFollowUp::NotKnown(_)
+                if accepted =>
+            {
+                return Seen::NotYet;
+            }
+            AskedFollowUp::Accepted { reference, .. } => {
+                return Seen::Ended(OperationEnd::Accepted(reference));
+            }
             AskedFollowUp::NotFound if age > caps.settle_time => return Seen::NotThere,
             AskedFollowUp::NotFound => None,
             AskedFollowUp::NotKnown(reason) => Some(reason),
@@ -169,7 +194,9 @@ impl Payments {
             return match end_of(self.acquirer.follow_up(&follow_up).await) {
                 // It was not sent now, which says nothing of the first time.
                 OperationEnd::NotSent(_) | OperationEnd::Unknown(_) => Seen::NotYet,
-                end @ (OperationEnd::Done(_) | OperationEnd::Refused(_)) => Seen::Ended(end),
+                end @ (OperationEnd::Done(_) | OperationEnd::Accepted(_) | OperationEnd::Refused(_)) => {
+                    Seen::Ended(end)
+                }
             };
         }
         if matches!(reason, Some(NotKnown::NoQuery | NotKnown::NoGateway)) {
@@ -210,6 +237,15 @@ fn open(session: &Session, attempt: AttemptNo, no: OperationNo) -> Option<(Attem
     Some((attempt.clone(), operation.clone()))
 }
 
+/// Whether no further reversal is begun: each try is a row.
+fn used_up(attempt: &Attempt) -> bool {
+    let unsent = matches!(
+        attempt.operations.last().map(|last| &last.state),
+        Some(OperationState::NotSent { .. } | OperationState::Intent)
+    );
+    attempt.operations.len() >= usize::from(OPERATIONS_MAX) && !unsent
+}
+
 fn follow_up<'a>(attempt: &'a Attempt, operation: &Operation) -> FollowUp<'a> {
     let captured = attempt.operations.iter().find_map(|done| match (&done.kind, &done.state) {
         (OperationKind::Capture, OperationState::Done { gateway_reference }) => {
@@ -235,10 +271,8 @@ fn follow_up<'a>(attempt: &'a Attempt, operation: &Operation) -> FollowUp<'a> {
 /// How an exchange ends an operation.
 fn end_of(submission: FollowUpSubmission) -> OperationEnd {
     match submission {
-        // What was accepted and fails is told by a notification.
-        FollowUpSubmission::Done { reference, .. } | FollowUpSubmission::Accepted { reference, .. } => {
-            OperationEnd::Done(reference)
-        }
+        FollowUpSubmission::Done { reference, .. } => OperationEnd::Done(reference),
+        FollowUpSubmission::Accepted { reference, .. } => OperationEnd::Accepted(reference),
         FollowUpSubmission::Refused { reason, .. } => OperationEnd::Refused(reason),
         FollowUpSubmission::NotSent(reason) => OperationEnd::NotSent(reason),
         FollowUpSubmission::Unknown(reason) => OperationEnd::Unknown(reason),

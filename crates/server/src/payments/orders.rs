@@ -73,7 +73,7 @@ impl Payments {
         self.books.write(session, not_sent).await.map(|_| ())
     }
 
-    /// One exchange; what stays unknown after it is seen to in the background.
+    /// One exchange; what is unknown after it, or only accepted, is seen to in the background.
     async fn send(
         &self,
         session: Session,
@@ -85,7 +85,7 @@ impl Payments {
         let session = self.send_operation(session, attempt, no, &nobody).await.ok()?;
         drop(permit);
         let state = session.attempt(attempt)?.operation(no).map(|operation| operation.state.clone());
-        if let Some(OperationState::Unknown { .. }) = state {
+        if let Some(OperationState::Unknown { .. } | OperationState::Accepted { .. }) = state {
             let (payments, session) = (self.clone(), session.clone());
             tokio::spawn(async move {
                 payments.settle_operation(session, attempt, no, &StillThere::default()).await

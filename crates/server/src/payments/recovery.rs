@@ -99,7 +99,7 @@ fn see_to_attempt(payments: &Payments, session: &Session, attempt: &Attempt) {
         tokio::spawn(async move {
             payments.settle_operation(session, no, operation, &StillThere::default()).await.map(|_| ())
         });
-    } else if attempt.state == AttemptState::NotCharged {
+    } else if attempt.left_no_trace() {
         tokio::spawn(async move { payments.watch_for_late_success(session, no).await });
     }
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Unknown, Verdict};
+use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, Undoing, Unknown, Verdict};
 use hushpad_domain::ids::AttemptNo;
-use hushpad_domain::operation::Settlement;
+use hushpad_domain::operation::{Operation, Settlement, settled_as};
 use hushpad_domain::session::{Finding, Session};
 use hushpad_gateways::{Asked, Challenges, NotKnown, Reversal};
 use tracing::{info, warn};
@@ -19,7 +19,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// While the agent and the customer wait for the answer.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Where nobody can be asked, only the operator's or the gateway's own word is looked for.
-const PAUSE_FOR_WORD: Duration = Duration::from_secs(15);
+pub(super) const PAUSE_FOR_WORD: Duration = Duration::from_secs(15);
 /// Questions after an attempt was found not charged: at one, two, four and eight settle times.
 const LATE_LOOKS: u32 = 4;
 /// Tries of one such look. Ten minutes without the gateway, four times over, are for the operator.
@@ -35,8 +35,8 @@ enum Look {
     NotYet,
     /// There is nobody to ask.
     NobodyToAsk,
-    /// The gateway has taken an undoing and does not say whether it works: that proves nothing.
-    UndoTaken,
+    /// The gateway may hold something that must be undone.
+    ToUndo,
 }
 
 impl Payments {
@@ -50,7 +50,7 @@ impl Payments {
     ) -> Result<Session, Fenced> {
         let plan = Plan::of(&self.directory, &session);
         let mut pause = PAUSE_FIRST;
-        let mut undo_taken = false;
+        let mut wait = None;
         loop {
             // A notification may have been first, or the operator.
             let Some(attempt) = session.attempt(no).filter(|attempt| attempt.is_open()).cloned() else {
@@ -64,8 +64,12 @@ impl Payments {
                 };
                 return self.books.write(session, change).await;
             }
-            let look = if undo_taken { Look::NobodyToAsk } else { self.look(&attempt).await };
-            let wait = match look {
+            let wait = wait.get_or_insert_with(|| self.waiters.enter(attempt.id, still_there));
+            let mut look = self.look(&attempt).await;
+            if let Look::ToUndo = look {
+                (session, look) = self.undo(session, no).await?;
+            }
+            let length = match look {
                 Look::Found(finding) => {
                     if finding == Finding::NotCharged {
                         warn!(session.id = %session.guid, attempt = %no, "the gateway has no trace of the attempt");
@@ -83,15 +87,10 @@ impl Payments {
                     session = self.books.write(session, change).await?;
                     pause
                 }
-                Look::NotYet => pause,
+                Look::NotYet | Look::ToUndo => pause,
                 Look::NobodyToAsk => PAUSE_FOR_WORD,
-                Look::UndoTaken => {
-                    warn!(session.id = %session.guid, attempt = %no, "the undoing was taken; only the operator can say whether it worked");
-                    undo_taken = true;
-                    PAUSE_FOR_WORD
-                }
             };
-            tokio::time::sleep(wait).await;
+            wait.pause(length).await;
             pause = (pause * 2).min(PAUSE_MAX);
             session = self.books.read_again(session).await;
         }
@@ -110,7 +109,7 @@ impl Payments {
         for look in 0..LATE_LOOKS {
             tokio::time::sleep(settle_time * 2_u32.pow(look)).await;
             session = self.books.read_again(session).await;
-            if session.attempt(no).is_none_or(|attempt| attempt.state != AttemptState::NotCharged) {
+            if session.attempt(no).is_none_or(|attempt| !attempt.left_no_trace()) {
                 return Ok(());
             }
             if let Some(answer) = self.late_answer(&attempt).await {
@@ -161,7 +160,25 @@ impl Payments {
         self.settlements.settlement(attempt.id).await.ok().flatten()
     }
 
+    /// The operator's word that a reversal was made by hand. One from before the approval was known was about
+    /// something else.
+    pub(super) async fn reversed_by_hand(&self, attempt: &Attempt) -> Option<Settlement> {
+        let settled = self.settlement(attempt).await?;
+        (!settled.charged && settled.settled_on >= attempt.updated_on).then_some(settled)
+    }
+
+    /// The operator's word about an operation.
+    pub(super) async fn operation_settlement(&self, operation: &Operation) -> Option<Settlement> {
+        self.settlements.settlement(settled_as(operation.id)).await.ok().flatten()
+    }
+
     async fn look(&self, attempt: &Attempt) -> Look {
+        match attempt.undoing() {
+            Undoing::NotBegun => {}
+            Undoing::Asked => return Look::ToUndo,
+            // Only the gateway's or the operator's own word tells how that ended.
+            Undoing::Accepted | Undoing::Failed => return Look::NobodyToAsk,
+        }
         if self.never_went_on(attempt) {
             return Look::Found(Finding::NotCharged);
         }
@@ -170,7 +187,7 @@ impl Payments {
             Asked::Found(answer) => Look::Found(Finding::Answer(answer)),
             // It said that it has it.
             Asked::NotFound if attempt.answer().is_some() => Look::NotYet,
-            Asked::NotFound if self.is_settled(attempt) => self.undo(attempt).await,
+            Asked::NotFound if self.is_settled(attempt) => self.undo_or_believe(attempt),
             Asked::NotFound => {
                 info!(attempt.id = %attempt.id, "the gateway does not know the attempt yet");
                 Look::NotYet
@@ -178,7 +195,7 @@ impl Payments {
             Asked::NotKnown(NotKnown::NoQuery)
                 if attempt.answer().is_none() && self.reverses_by_ref(attempt) =>
             {
-                if self.is_settled(attempt) { self.undo(attempt).await } else { Look::NotYet }
+                if self.is_settled(attempt) { Look::ToUndo } else { Look::NotYet }
             }
             Asked::NotKnown(reason @ (NotKnown::NoQuery | NotKnown::NoGateway)) => {
                 warn!(attempt.id = %attempt.id, ?reason, "only the operator can say what became of the attempt");
@@ -192,24 +209,38 @@ impl Payments {
     }
 
     /// "Not found" is not proof: where the gateway can, all that our reference may hold is undone.
-    async fn undo(&self, attempt: &Attempt) -> Look {
-        if !self.reverses_by_ref(attempt) {
-            return Look::Found(Finding::NotCharged);
-        }
-        match self.acquirer.reverse_unknown(attempt).await {
-            Reversal::Reversed | Reversal::NothingThere => Look::Found(Finding::NotCharged),
-            Reversal::Accepted => Look::UndoTaken,
-            Reversal::NotKnown(NotKnown::NoQuery) => Look::Found(Finding::NotCharged),
+    fn undo_or_believe(&self, attempt: &Attempt) -> Look {
+        if self.reverses_by_ref(attempt) { Look::ToUndo } else { Look::Found(Finding::NotCharged) }
+    }
+
+    /// Asks for the undoing, once it is written down that it is asked for: an approval that shows up from then on may
+    /// be on its way back.
+    async fn undo(&self, session: Session, no: AttemptNo) -> Result<(Session, Look), Fenced> {
+        let asked = |session: Session, now| session.undoing(Undoing::Asked, now);
+        let session = self.books.write(session, asked).await?;
+        let attempt = session.attempt(no).filter(|attempt| attempt.undoing() == Undoing::Asked).cloned();
+        let Some(attempt) = attempt else { return Ok((session, Look::NotYet)) };
+        let look = match self.acquirer.reverse_unknown(&attempt).await {
+            Reversal::Reversed => Look::Found(Finding::Undone),
+            Reversal::NothingThere | Reversal::NotKnown(NotKnown::NoQuery) => {
+                Look::Found(Finding::NotCharged)
+            }
+            Reversal::Accepted => {
+                warn!(session.id = %session.guid, attempt = %no, "an undoing was accepted: the gateway or the operator must say how it ended");
+                let accepted = |session: Session, now| session.undoing(Undoing::Accepted, now);
+                return Ok((self.books.write(session, accepted).await?, Look::NobodyToAsk));
+            }
             Reversal::NotKnown(reason) => {
                 warn!(attempt.id = %attempt.id, ?reason, "the attempt could not be undone yet");
                 Look::NotYet
             }
-        }
+        };
+        Ok((session, look))
     }
 
     /// Whether the payer left at the bank, and this gateway charges nothing before we go on after that.
     fn never_went_on(&self, attempt: &Attempt) -> bool {
-        let abandoned = matches!(attempt.state, AttemptState::Unknown { reason: Unknown::Abandoned });
+        let abandoned = matches!(attempt.state, AttemptState::Unknown { reason: Unknown::Abandoned, .. });
         let caps = self.acquirer.caps(&attempt.gateway);
         abandoned && caps.is_some_and(|caps| caps.challenge == Challenges::ChargedOnReturn)
     }

@@ -1,7 +1,7 @@
 //! One payment, from its first intent to its outcome.
 
 use hushpad_card::Card;
-use hushpad_domain::attempt::{Attempt, AttemptState, GatewayAnswer, NotSent, Unknown};
+use hushpad_domain::attempt::{Attempt, GatewayAnswer, NotSent, Unknown};
 use hushpad_domain::ids::{AttemptId, AttemptNo, GatewayName};
 use hushpad_domain::operation::ReverseCause;
 use hushpad_domain::ports::CommitError;
@@ -45,8 +45,11 @@ impl Payments {
                 error!(session.id = %session.guid, "an intent was committed without an attempt");
                 return Ok(());
             };
+            let _wait = self.waiters.enter(attempt.id, &still_there);
             info!(session.id = %session.guid, attempt = %attempt.no, gateway = %gateway, "attempt begins");
-            let submission = self.submit(&session, &attempt, &plan, &came_by, &Source::Keyed(&card)).await;
+            let credential = if plan.keep_card { Credential::FirstOfStored } else { Credential::Once };
+            let source = Source::Keyed(&card);
+            let submission = self.submit(&session, &attempt, credential, &came_by, &source).await;
             match submission {
                 Submission::NotSent(reason) => {
                     session = self.write_not_sent(session, reason, &still_there).await?;
@@ -114,16 +117,11 @@ impl Payments {
         &self,
         session: &Session,
         attempt: &Attempt,
-        plan: &Plan,
+        credential: Credential,
         came_by: &CameBy,
         source: &Source<'_>,
     ) -> Submission {
         let payment_data = session.order_data(attempt);
-        let credential = match source {
-            Source::Stored(_) => Credential::StoredByMerchant,
-            Source::Keyed(_) if plan.keep_card => Credential::FirstOfStored,
-            Source::Keyed(_) => Credential::Once,
-        };
         let channel = match came_by {
             CameBy::Phone => Channel::Moto,
             CameBy::Page(browser) => Channel::Ecommerce(browser),
@@ -223,7 +221,7 @@ impl Payments {
         }
         if let Some(attempt) = session.attempt(no) {
             self.log_outcome(&session, attempt);
-            if attempt.state == AttemptState::NotCharged {
+            if attempt.left_no_trace() {
                 let (payments, session) = (self.clone(), session.clone());
                 tokio::spawn(async move { payments.watch_for_late_success(session, no).await });
             }
@@ -258,7 +256,7 @@ impl Payments {
 
     /// A commit may fail to say so and be there all the same, as when its connection breaks. Nothing is sent without
     /// that word, so an intent of ours that is found after a failed one was surely not sent.
-    async fn take_back(
+    pub(super) async fn take_back(
         &self,
         session: Session,
         id: AttemptId,

@@ -14,9 +14,10 @@ use hushpad_domain::field::Field;
 use hushpad_domain::ids::{AttemptId, GatewayName, OperationId};
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::Money;
+use hushpad_domain::notification::{Notification, UndoingEnd};
 use hushpad_gateways::{
     Asked, AskedFollowUp, Caps, Challenges, Channel, FollowUp, FollowUpKind, FollowUpSubmission, NotKnown,
-    Order, Replay, Return, Reversal, Source, Step, Submission,
+    NotificationError, Order, Replay, Return, Reversal, Source, Step, Submission,
 };
 
 use super::bank::Visit;
@@ -33,21 +34,27 @@ pub(crate) struct Ledger {
     pub(crate) entries: BTreeMap<AttemptId, Entry>,
     /// What must never happen.
     pub(crate) violations: Vec<String>,
+    /// What will be told unasked, and when, in microseconds.
+    pub(crate) outbox: Vec<(i64, GatewayName, Notification)>,
 }
 
 /// One attempt, as its gateway has it.
 pub(crate) struct Entry {
     pub(crate) requests: u32,
     /// When the money is held or taken; in the future for one that is still on its way.
-    booked_at: Option<i64>,
+    pub(super) booked_at: Option<i64>,
     pub(crate) held: i64,
-    verdict: Verdict,
-    security_code: Check,
-    final_at: i64,
+    pub(super) verdict: Verdict,
+    pub(super) security_code: Check,
+    pub(super) final_at: i64,
     pub(crate) reversed: bool,
     pub(crate) captured: i64,
     pub(crate) refunded: i64,
     operations: BTreeSet<OperationId>,
+    /// Of a gateway that tells later: how each operation ended there.
+    pub(crate) ends: BTreeMap<OperationId, bool>,
+    /// The same of the undoing without an answer.
+    pub(super) undoing: Option<UndoingEnd>,
     /// Where its payer is, when the gateway wanted to see one.
     pub(super) visit: Option<Visit>,
 }
@@ -98,9 +105,11 @@ impl SimGateways {
             ("reverses", false, true, Replay::NaturalKey, false),
             ("both", true, true, Replay::StoresFirst { window: Duration::from_secs(86_400) }, true),
             ("operator", false, false, Replay::None, true),
+            ("tells", false, true, Replay::StoresFirst { window: Duration::from_secs(86_400) }, false),
             ("at-bank", true, false, Replay::None, true),
             ("on-return", false, true, Replay::None, true),
         ];
+        let notifies = |name: &str| name == "tells";
         let caps = kinds.map(|(name, query_by_ref, reverse_by_ref, replay, query_follow_up)| {
             let follow_ups = &FollowUpKind::ALL;
             let caps = Caps {
@@ -110,6 +119,7 @@ impl SimGateways {
                 query_follow_up,
                 follow_ups,
                 settle_time: SETTLE,
+                notifies: notifies(name),
                 challenge: match name {
                     "at-bank" => Challenges::ChargedAtBank,
                     "on-return" => Challenges::ChargedOnReturn,
@@ -170,13 +180,14 @@ impl SimGateways {
             (entry.held, entry.verdict, entry.security_code) = (held, verdict, security_code);
             entry.final_at = now + pending;
         });
+        self.tell_of_attempt(attempt);
     }
 
     /// Does an operation, once for each id.
-    fn execute(&self, follow_up: &FollowUp<'_>) -> Result<(), &'static str> {
+    pub(super) fn execute(&self, follow_up: &FollowUp<'_>) -> Result<(), &'static str> {
         let once = self.caps[&follow_up.attempt.gateway].replay != Replay::None;
         self.with(|ledger, now| {
-            let Ledger { entries, violations } = ledger;
+            let Ledger { entries, violations, outbox: _ } = ledger;
             let id = follow_up.attempt.id;
             let Some(entry) = entries.get_mut(&id).filter(|entry| entry.is_booked(now)) else {
                 violations.push(format!("{id}: an operation on what the gateway does not have"));
@@ -233,6 +244,8 @@ impl Acquirer for SimGateways {
                 captured: 0,
                 refunded: 0,
                 operations: BTreeSet::new(),
+                ends: BTreeMap::new(),
+                undoing: None,
                 visit: None,
             });
             entry.requests += 1;
@@ -260,7 +273,8 @@ impl Acquirer for SimGateways {
             }
             // It takes effect when nobody waits any more; at those that can be asked, even after its time.
             34..42 => {
-                let max_ms = if self.caps[&attempt.gateway].query_by_ref { 110_000 } else { 40_000 };
+                let caps = &self.caps[&attempt.gateway];
+                let max_ms = if caps.query_by_ref || caps.notifies { 110_000 } else { 40_000 };
                 self.book(attempt, self.dice.millis(max_ms), verdict, code);
                 return Submission::Unknown(Unknown::TimedOut);
             }
@@ -282,9 +296,9 @@ impl Acquirer for SimGateways {
 
     async fn ask(&self, attempt: &Attempt) -> Asked {
         tokio::time::sleep(self.dice.millis(200)).await;
-        if !self.caps[&attempt.gateway].query_by_ref
-            && !matches!(attempt.state, AttemptState::Answered { .. })
-        {
+        let caps = &self.caps[&attempt.gateway];
+        let answered = matches!(attempt.state, AttemptState::Answered { .. });
+        if !caps.query_by_ref && (caps.notifies || !answered) {
             return Asked::NotKnown(NotKnown::NoQuery);
         }
         if self.dice.percent(10) {
@@ -303,6 +317,15 @@ impl Acquirer for SimGateways {
         tokio::time::sleep(self.dice.millis(200)).await;
         if self.dice.percent(15) {
             return Reversal::NotKnown(NotKnown::Unreachable);
+        }
+        if self.caps[&attempt.gateway].notifies {
+            self.accept_undoing(attempt);
+            let lost = self.dice.percent(10);
+            return if lost {
+                Reversal::NotKnown(NotKnown::NoAnswer(Unknown::TimedOut))
+            } else {
+                Reversal::Accepted
+            };
         }
         let booked = self.with(|ledger, now| {
             let entry = ledger.entries.get_mut(&attempt.id).filter(|entry| entry.is_booked(now));
@@ -332,6 +355,15 @@ impl Acquirer for SimGateways {
             20..30 => return FollowUpSubmission::Unknown(Unknown::TimedOut),
             _ => {}
         }
+        if self.caps[&follow_up.attempt.gateway].notifies {
+            self.accept(follow_up);
+            tokio::time::sleep(self.dice.millis(500)).await;
+            return if self.dice.percent(20) {
+                FollowUpSubmission::Unknown(Unknown::ConnectionLost)
+            } else {
+                FollowUpSubmission::Accepted { reference: follow_up.id.to_string(), result: BTreeMap::new() }
+            };
+        }
         if let Err(reason) = self.execute(follow_up) {
             return FollowUpSubmission::Refused { reason: reason.to_owned(), result: BTreeMap::new() };
         }
@@ -358,5 +390,10 @@ impl Acquirer for SimGateways {
         } else {
             AskedFollowUp::NotFound
         }
+    }
+
+    /// The model's gateways sign nothing: the body is the notification.
+    fn notification(&self, _: &GatewayName, body: &[u8]) -> Result<Vec<Notification>, NotificationError> {
+        serde_json::from_slice(body).map(|told| vec![told]).map_err(|_| NotificationError::Malformed)
     }
 }

@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use hushpad_domain::attempt::AttemptState;
 use hushpad_domain::change::Change;
 use hushpad_domain::event::Event;
-use hushpad_domain::ids::{AccountId, AttemptId, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::ids::{AccountId, AttemptId, GatewayName, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::listing::SessionQuery;
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
-use hushpad_domain::ports::{CommitError, Sessions, Settlements, StoreUnavailable};
+use hushpad_domain::ports::{CommitError, Notifications, Sessions, Settlements, StoreUnavailable};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
+use uuid::Uuid;
 
 use super::dice::Dice;
 
@@ -21,6 +23,7 @@ pub(crate) struct Rows {
     pub(crate) sessions: BTreeMap<SessionGuid, Session>,
     pub(crate) events: BTreeMap<SessionGuid, Vec<Event>>,
     settlements: BTreeMap<AttemptId, Settlement>,
+    pub(crate) notifications: Vec<Kept>,
     epoch: u64,
 }
 
@@ -31,6 +34,13 @@ pub(crate) enum Late {
     Intents,
     /// That a payer is back from the bank.
     Returns,
+}
+
+/// A notification that was kept; without its content once it was taken up.
+pub(crate) struct Kept {
+    gateway: GatewayName,
+    key: String,
+    pub(crate) told: Option<Notification>,
 }
 
 /// What survives every crash.
@@ -151,8 +161,7 @@ impl Sessions for MemoryStore {
             session.has_ended()
                 && session.attempts.iter().any(|attempt| {
                     attempt.operations.iter().any(|operation| attempt.awaits(operation))
-                        || (attempt.state == AttemptState::NotCharged
-                            && attempt.updated_on > not_charged_after)
+                        || (attempt.left_no_trace() && attempt.updated_on > not_charged_after)
                 })
         };
         Ok(rows.sessions.values().filter(unsettled).cloned().collect())
@@ -188,5 +197,66 @@ impl Settlements for MemoryStore {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         Ok(self.disk.lock().unwrap().settlements.get(&attempt).cloned())
+    }
+}
+
+#[async_trait]
+impl Notifications for MemoryStore {
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        _: Timestamp,
+    ) -> Result<usize, StoreUnavailable> {
+        self.pause().await;
+        let fate = self.dice.below(100);
+        let mut rows = self.disk.lock().unwrap();
+        if rows.epoch != self.epoch || fate < 3 {
+            return Err(StoreUnavailable("not now".to_owned()));
+        }
+        let mut new = 0;
+        for told in told {
+            let known =
+                rows.notifications.iter().any(|kept| kept.gateway == *gateway && kept.key == told.dedupe_key);
+            if !known {
+                let key = told.dedupe_key.clone();
+                rows.notifications.push(Kept { gateway: gateway.clone(), key, told: Some(told) });
+                new += 1;
+            }
+        }
+        // It is kept, and the receipt is lost.
+        if fate < 6 { Err(StoreUnavailable("gone".to_owned())) } else { Ok(new) }
+    }
+
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
+        let rows = self.disk.lock().unwrap();
+        let waiting = (1..).zip(&rows.notifications).filter_map(|(number, kept)| {
+            let (gateway, told) = (kept.gateway.clone(), kept.told.clone()?);
+            (number > after).then_some(Waiting { number, gateway, notification: told })
+        });
+        Ok(waiting.take(limit as usize).collect())
+    }
+
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
+        self.pause().await;
+        if self.dice.percent(3) {
+            return Err(StoreUnavailable("not now".to_owned()));
+        }
+        let mut rows = self.disk.lock().unwrap();
+        if rows.epoch == self.epoch {
+            rows.notifications[usize::try_from(number - 1).unwrap()].told = None;
+        }
+        Ok(())
+    }
+
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable> {
+        let rows = self.disk.lock().unwrap();
+        let has = |session: &&Session| {
+            session.attempts.iter().any(|attempt| {
+                attempt.id.0 == reference
+                    || attempt.operations.iter().any(|operation| operation.id.0 == reference)
+            })
+        };
+        Ok(rows.sessions.values().find(has).cloned())
     }
 }

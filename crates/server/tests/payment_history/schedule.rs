@@ -1,7 +1,7 @@
 //! One random schedule: lives of processes over one store, each with agents who pay, cancel, click twice and refund.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use hushpad::metrics::Metrics;
@@ -18,9 +18,9 @@ use hushpad_domain::ids::{
 };
 use hushpad_domain::masked_card::Brand;
 use hushpad_domain::money::{Currency, Money};
-use hushpad_domain::operation::{Asked, Settlement};
+use hushpad_domain::operation::{Asked, Settlement, settled_as};
 use hushpad_domain::payment_data::PaymentData;
-use hushpad_domain::ports::{Operations, Sessions, Settlements, World};
+use hushpad_domain::ports::{NotificationInbox, Operations, Sessions, Settlements, World};
 use hushpad_domain::session::{NewSession, OperationRequest, Session, SessionState};
 use hushpad_domain::time::Tick;
 use hushpad_gateways::{Caps, GatewayConfig, GatewayKind, Gateways};
@@ -70,6 +70,7 @@ pub(crate) fn play(seed: u64, build: Build) -> (Disk, SimGateways, VirtualWorld)
             world: world.clone(),
             dice: dice.clone(),
             build,
+            listens: Arc::default(),
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -101,7 +102,7 @@ static CAPS: LazyLock<Caps> = LazyLock::new(|| {
 });
 
 /// The ways that the configurations go, and how.
-const WAYS: [(&[&str], Purpose, bool); 8] = [
+const WAYS: [(&[&str], Purpose, bool); 10] = [
     (&["asks", "both"], Purpose::Sale, false),
     (&["reverses", "asks"], Purpose::Sale, false),
     (&["operator"], Purpose::Sale, false),
@@ -110,6 +111,8 @@ const WAYS: [(&[&str], Purpose, bool); 8] = [
     (&["both", "reverses", "asks"], Purpose::Authorise, true),
     (&["at-bank"], Purpose::Sale, false),
     (&["on-return", "at-bank"], Purpose::Authorise, false),
+    (&["tells"], Purpose::Sale, false),
+    (&["tells", "asks"], Purpose::Authorise, true),
 ];
 
 static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
@@ -159,12 +162,16 @@ struct Node {
     world: VirtualWorld,
     dice: Dice,
     build: Build,
+    /// The process that gateways reach.
+    listens: Arc<Mutex<Option<Payments>>>,
 }
 
 impl Node {
     /// Lives for a while; the last one until everything is settled.
     async fn live(&self, last: bool) {
         let payments = self.start().await;
+        let node = self.clone();
+        tokio::spawn(async move { node.is_told().await });
         for _ in 0..=self.dice.below(2) {
             let (node, payments) = (self.clone(), payments.clone());
             tokio::spawn(async move { node.session(payments).await });
@@ -193,14 +200,35 @@ impl Node {
         let world: Arc<dyn World> = Arc::new(self.world.clone());
         let payments = Payments::new(PaymentsParts {
             books: Books::new(sessions, world.clone()),
-            settlements: store,
+            settlements: store.clone(),
+            notifications: store,
             acquirer: Arc::new(self.gateways.clone()),
             directory: DIRECTORY.clone(),
             world,
             metrics: METRICS.clone(),
         });
         recovery::recover(&payments).await.unwrap();
+        let taking = payments.clone();
+        tokio::spawn(async move { taking.take_up_notifications().await });
+        *self.listens.lock().unwrap() = Some(payments.clone());
         payments
+    }
+
+    /// Hears what gateways tell, as long as this life lasts.
+    async fn is_told(&self) {
+        loop {
+            let (due, next) = self.gateways.due();
+            for (gateway, told) in due {
+                let listens = self.listens.lock().unwrap().clone();
+                let Some(payments) = listens else { continue };
+                let body = serde_json::to_vec(&told).unwrap();
+                if payments.notified(&gateway, &body).await.is_err() {
+                    self.gateways.tell_again(gateway, told);
+                }
+            }
+            let idle = Duration::from_secs(5);
+            tokio::time::sleep(next.map_or(idle, |next| next.clamp(Duration::from_millis(1), idle))).await;
+        }
     }
 
     /// One agent and one customer.
@@ -317,7 +345,10 @@ impl Node {
             let is_open = |attempt: &Attempt| {
                 attempt.is_open() || attempt.is_reversing() || attempt.open_operation().is_some()
             };
+            let all_told = self.gateways.with(|ledger, _| ledger.outbox.is_empty())
+                && self.disk.lock().unwrap().notifications.iter().all(|kept| kept.told.is_none());
             if round > 2
+                && all_told
                 && sessions.iter().all(|session| session.has_ended() && !session.attempts.iter().any(is_open))
             {
                 return;
@@ -330,15 +361,35 @@ impl Node {
                     }
                     continue;
                 }
-                for attempt in
-                    session.attempts.iter().filter(|attempt| attempt.gateway.as_str() == "operator")
-                {
-                    if matches!(attempt.state, AttemptState::Unknown { .. }) {
+                // Where a gateway tells, it has told by then.
+                let looks = |attempt: &&Attempt| match attempt.gateway.as_str() {
+                    "operator" => true,
+                    "tells" => round > 8,
+                    _ => false,
+                };
+                for attempt in session.attempts.iter().filter(looks) {
+                    if matches!(attempt.state, AttemptState::Unknown { .. }) || pending(attempt) {
                         operator.settle(self.look_up(attempt)).await.unwrap();
+                    }
+                    if let Some(settlement) = self.look_up_operation(attempt) {
+                        operator.settle(settlement).await.unwrap();
                     }
                 }
             }
         }
+    }
+
+    /// How an operation ended that nobody has told of.
+    fn look_up_operation(&self, attempt: &Attempt) -> Option<Settlement> {
+        let open = attempt.open_operation().filter(|_| attempt.gateway.as_str() == "tells")?;
+        let ledger = self.gateways.ledger.lock().unwrap();
+        let done = *ledger.entries.get(&attempt.id)?.ends.get(&open.id)?;
+        Some(Settlement {
+            attempt: settled_as(open.id),
+            charged: done,
+            reference: "gw-2".to_owned(),
+            settled_on: self.world.now(),
+        })
     }
 
     /// What the operator sees at the gateway, and does there.
@@ -361,17 +412,27 @@ impl Node {
     }
 }
 
-/// The last configurations are of digital sessions.
+/// Whether only the gateway or the operator can say what became of it.
+fn pending(attempt: &Attempt) -> bool {
+    attempt.gateway.as_str() == "tells" && attempt.is_open()
+}
+
+/// Two of the configurations are of digital sessions.
 fn came_by(session: &Session) -> CameBy {
-    if session.configuration.0 < 6 {
+    if !(6..8).contains(&session.configuration.0) {
         return CameBy::Phone;
     }
     CameBy::Page(Browser::returning_to("https://pay.example/pay/x/back".to_owned()))
 }
 
-static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new()));
+pub(crate) static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new()));
 
 fn card() -> Card {
+    card_of(b"4111111111111111#1230123")
+}
+
+/// The card of these keys.
+pub(crate) fn card_of(keys: &[u8]) -> Card {
     let rules = Rules {
         fields: Field::ALL.to_vec(),
         brands: Brand::ALL.to_vec(),
@@ -380,7 +441,7 @@ fn card() -> Card {
     };
     let mut capture = Capture::new(rules);
     capture.start(Field::CardNumber, Tick(0)).unwrap();
-    for key in b"4111111111111111#1230123" {
+    for key in keys {
         capture.key(*key, Tick(0), (2026, 11));
     }
     capture.take().unwrap()

@@ -7,12 +7,13 @@ use crate::error::OpenError;
 use crate::schema::SchemaVersions;
 
 /// Every migration, in order. The number is that of the file, and the same in every dialect.
-pub(crate) const MIGRATIONS: [(i64, &str); 8] = [
+pub(crate) const MIGRATIONS: [(i64, &str); 9] = [
     (1, include_str!("../../migrations/postgres/0001_sessions_and_clients.sql")),
     (2, include_str!("../../migrations/postgres/0002_replays.sql")),
     (3, include_str!("../../migrations/postgres/0003_webhooks.sql")),
     (4, include_str!("../../migrations/postgres/0004_operations.sql")),
     (5, include_str!("../../migrations/postgres/0005_lists_and_credentials.sql")),
+    (6, include_str!("../../migrations/postgres/0006_notifications.sql")),
     (7, include_str!("../../migrations/postgres/0007_payment_links.sql")),
     (8, include_str!("../../migrations/postgres/0008_sealed_results.sql")),
     (9, include_str!("../../migrations/postgres/0009_sign_in_and_certificates.sql")),

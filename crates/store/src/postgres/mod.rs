@@ -13,6 +13,7 @@ mod clients;
 mod credentials;
 mod logins;
 pub(crate) mod migrate;
+mod notifications;
 mod purge;
 mod replays;
 mod retry;
@@ -33,12 +34,14 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::listing::SessionQuery;
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
+    Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -46,11 +49,12 @@ use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::Ownership;
 use crate::error::OpenError;
 use crate::keys::{self, Keys};
-use crate::queue::{Credential, Job, Queue};
+use crate::queue::{Credential, Job, Queue, ToldBy};
 use crate::schema::SchemaVersions;
 use crate::writer::{Role, Writer};
 use migrate::Schema;
@@ -263,6 +267,31 @@ impl Settlements for PostgresStore {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         settlements::find(&self.readers, attempt).await
+    }
+}
+
+#[async_trait]
+impl Notifications for PostgresStore {
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<usize, StoreUnavailable> {
+        let told_by = ToldBy { gateway: gateway.clone(), told, now };
+        self.queue.ask(Box::new(told_by), Job::KeepNotifications).await
+    }
+
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
+        notifications::waiting(&self.readers, after, limit).await
+    }
+
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
+        self.queue.ask(number, Job::NotificationTakenUp).await
+    }
+
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable> {
+        sessions::by_reference(&self.readers, &self.keys, reference).await
     }
 }
 

@@ -6,13 +6,14 @@
 //! anew here.
 
 use hushpad_domain::ids::AccountId;
+use hushpad_domain::notification::NOTIFICATION_RETENTION;
 use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::writer::GroupError;
-use super::{credentials, replays, settlements};
+use super::{credentials, notifications, replays, settlements};
 use crate::keys::Keys;
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
@@ -48,12 +49,15 @@ pub(super) async fn batch(
     let moved = move_on(connection, keys, now).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     credentials::forget(connection, now).await?;
+    let told = before(now, NOTIFICATION_RETENTION);
+    let told = notifications::forget(connection, told, BATCH_REPLAYS).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
         sessions: staying.cast_unsigned() + removed.cast_unsigned(),
         more: wiped == BATCH_SESSIONS
             || removed == BATCH_SESSIONS
+            || told == u64::from(BATCH_REPLAYS)
             || moved == BATCH_MOVED
             || replays == u64::from(BATCH_REPLAYS),
     })

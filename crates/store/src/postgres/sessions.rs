@@ -79,6 +79,24 @@ pub(super) async fn by_provider(
     row.map(|row| row.read(keys)).transpose()
 }
 
+/// The session with an attempt or an operation of this id.
+pub(super) async fn by_reference(
+    readers: &PgPool,
+    keys: &Keys,
+    reference: Uuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!(
+        "session.guid IN (SELECT attempt.session FROM attempt WHERE attempt.id = $1
+                          UNION ALL
+                          SELECT operation.session FROM operation WHERE operation.id = $1)"
+    ))
+    .bind(reference)
+    .fetch_optional(readers)
+    .await
+    .map_err(unavailable)?;
+    row.map(|row| row.read(keys)).transpose()
+}
+
 /// The sessions with these guids, of any account: only for what goes to their own account's webhook.
 pub(super) async fn by_guids(
     readers: &PgPool,

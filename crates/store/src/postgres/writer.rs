@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tracing::{info, warn};
 
 use super::retry::{Retries, is_own_fault};
-use super::{changes, clients, credentials, purge, replays, settlements, webhooks};
+use super::{changes, clients, credentials, notifications, purge, replays, settlements, webhooks};
 use crate::deliveries::DeliveryRow;
 use crate::keys::Keys;
 use crate::queue::{Failure, Job};
@@ -234,6 +234,18 @@ async fn apply(
             let (account, id, now) = &*ask.question;
             let row = webhooks::replay(connection, account, *id, *now).await?;
             ask.answer = Some(row.map(DeliveryRow::read).transpose());
+        }
+        Job::KeepNotifications(ask) => {
+            ask.answer = Some(match role {
+                Role::Owner { epoch } => notifications::keep(connection, &ask.question, epoch).await?,
+                Role::Guest => Err(Failure::Fenced.into()),
+            });
+        }
+        Job::NotificationTakenUp(ask) => {
+            ask.answer = Some(match role {
+                Role::Owner { epoch } => Ok(notifications::taken_up(connection, ask.question, epoch).await?),
+                Role::Guest => Err(Failure::Fenced.into()),
+            });
         }
         // Set aside before.
         Job::Purge(_) | Job::Close(_) => {}

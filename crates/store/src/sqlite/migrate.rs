@@ -8,12 +8,13 @@ use crate::error::OpenError;
 use crate::schema::SchemaVersions;
 
 /// Every migration, in order. The number is that of the file, and the same in every dialect.
-const MIGRATIONS: [(i64, &str); 8] = [
+const MIGRATIONS: [(i64, &str); 9] = [
     (1, include_str!("../../migrations/sqlite/0001_sessions_and_clients.sql")),
     (2, include_str!("../../migrations/sqlite/0002_replays.sql")),
     (3, include_str!("../../migrations/sqlite/0003_webhooks.sql")),
     (4, include_str!("../../migrations/sqlite/0004_operations.sql")),
     (5, include_str!("../../migrations/sqlite/0005_lists_and_credentials.sql")),
+    (6, include_str!("../../migrations/sqlite/0006_notifications.sql")),
     (7, include_str!("../../migrations/sqlite/0007_payment_links.sql")),
     (8, include_str!("../../migrations/sqlite/0008_sealed_results.sql")),
     (9, include_str!("../../migrations/sqlite/0009_sign_in_and_certificates.sql")),
@@ -114,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn migrations_are_numbered_in_order_and_all_embedded() {
+    fn migrations_are_numbered_without_gaps_and_all_embedded() {
         let files = files();
         for (dialect, embedded) in [("sqlite", MIGRATIONS), ("postgres", postgres::MIGRATIONS)] {
             let names = &files[dialect];
             assert_eq!(names.len(), embedded.len());
-            assert!(embedded.is_sorted_by(|(one, _), (next, _)| one < next));
-            for (name, (number, sql)) in names.iter().zip(embedded) {
+            for (index, (name, (number, sql))) in names.iter().zip(embedded).enumerate() {
+                assert_eq!(number, i64::try_from(index).unwrap() + 1);
                 assert!(name.starts_with(&format!("{number:04}_")) && name.ends_with(".sql"), "{name}");
                 let path =
                     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect).join(name);

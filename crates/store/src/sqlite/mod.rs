@@ -5,6 +5,7 @@ mod clients;
 mod credentials;
 mod logins;
 mod migrate;
+mod notifications;
 mod purge;
 mod replays;
 mod sessions;
@@ -24,12 +25,14 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::credentials::{AgentLogin, ClientProof, SigningKeyNumber, Spent};
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, ClientId, DeliveryId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::listing::SessionQuery;
+use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Replays, Sessions, Settlements, StoreUnavailable, Webhooks,
+    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
+    Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -37,11 +40,12 @@ use hushpad_domain::time::Timestamp;
 use hushpad_domain::webhook::{Backlog, Delivery, DeliveryList, Receiver, Tried};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use uuid::Uuid;
 
 use crate::Ownership;
 use crate::error::OpenError;
 use crate::keys::{self, Keys};
-use crate::queue::{Credential, Job, Queue};
+use crate::queue::{Credential, Job, Queue, ToldBy};
 use crate::schema::SchemaVersions;
 use crate::writer::{Role, Writer};
 use migrate::Schema;
@@ -280,6 +284,31 @@ impl Settlements for SqliteStore {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         settlements::find(&self.readers, attempt).await
+    }
+}
+
+#[async_trait]
+impl Notifications for SqliteStore {
+    async fn keep(
+        &self,
+        gateway: &GatewayName,
+        told: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<usize, StoreUnavailable> {
+        let told_by = ToldBy { gateway: gateway.clone(), told, now };
+        self.queue.ask(Box::new(told_by), Job::KeepNotifications).await
+    }
+
+    async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
+        notifications::waiting(&self.readers, after, limit).await
+    }
+
+    async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
+        self.queue.ask(number, Job::NotificationTakenUp).await
+    }
+
+    async fn session_of(&self, reference: Uuid) -> Result<Option<Session>, StoreUnavailable> {
+        sessions::by_reference(&self.readers, &self.keys, reference).await
     }
 }
 

@@ -7,11 +7,12 @@
 //! here, in place too.
 
 use hushpad_domain::ids::AccountId;
+use hushpad_domain::notification::NOTIFICATION_RETENTION;
 use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{credentials, replays, settlements};
+use super::{credentials, notifications, replays, settlements};
 use crate::keys::Keys;
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::rows::hex_list;
@@ -40,6 +41,8 @@ pub(super) async fn batch(
     let moved = move_on(connection, keys, now).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     credentials::forget(connection, now).await?;
+    let told = before(now, NOTIFICATION_RETENTION);
+    let told = notifications::forget(connection, told, BATCH_REPLAYS).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
     Ok(Batch {
         // One that is wiped and removed at once counts when it is removed.
@@ -47,6 +50,7 @@ pub(super) async fn batch(
         more: wiped == BATCH_SESSIONS
             || removed == BATCH_SESSIONS
             || swept == BATCH_WIPED.cast_unsigned()
+            || told == u64::from(BATCH_REPLAYS)
             || moved == BATCH_MOVED
             || replays == u64::from(BATCH_REPLAYS),
     })

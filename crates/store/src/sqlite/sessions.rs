@@ -77,6 +77,24 @@ pub(super) async fn by_provider(
     row.map(|row| row.read(keys)).transpose()
 }
 
+/// The session with an attempt or an operation of this id.
+pub(super) async fn by_reference(
+    readers: &SqlitePool,
+    keys: &Keys,
+    reference: Uuid,
+) -> Result<Option<Session>, StoreUnavailable> {
+    let row: Option<SessionRow> = sqlx::query_as(read_session!(
+        "session.id IN (SELECT session FROM attempt WHERE id = $1
+                        UNION ALL
+                        SELECT session FROM operation WHERE id = $1)"
+    ))
+    .bind(reference.as_bytes().as_slice())
+    .fetch_optional(readers)
+    .await
+    .map_err(unavailable)?;
+    row.map(|row| row.read(keys)).transpose()
+}
+
 /// The sessions with these guids, of any account: only for what goes to their own account's webhook.
 pub(super) async fn by_guids(
     readers: &SqlitePool,

@@ -9,7 +9,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tracing::{info, warn};
 
-use super::{PAGE_BYTES, changes, clients, credentials, purge, replays, settlements, webhooks};
+use super::{
+    PAGE_BYTES, changes, clients, credentials, notifications, purge, replays, settlements, webhooks,
+};
 use crate::deliveries::DeliveryRow;
 use crate::keys::Keys;
 use crate::queue::{Failure, Job};
@@ -169,6 +171,18 @@ impl SqliteEngine {
                     let (account, id, now) = &*ask.question;
                     let row = webhooks::replay(connection, account, *id, *now).await?;
                     ask.answer = Some(row.map(DeliveryRow::read).transpose());
+                }
+                Job::KeepNotifications(ask) => {
+                    ask.answer = Some(match role {
+                        Role::Owner { .. } => notifications::keep(connection, &ask.question).await?,
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
+                }
+                Job::NotificationTakenUp(ask) => {
+                    ask.answer = Some(match role {
+                        Role::Owner { .. } => Ok(notifications::taken_up(connection, ask.question).await?),
+                        Role::Guest => Err(Failure::Fenced.into()),
+                    });
                 }
                 // Set aside before.
                 Job::Purge(_) | Job::Close(_) => {}

@@ -50,13 +50,19 @@ pub(crate) async fn every_operation_reads_back<E: Engine>() {
         done(),
         OperationEnd::Unknown(Unknown::TimedOut),
     ];
+    let accepted = OperationEnd::Accepted("rf-1".to_owned());
     for (no, end) in (1..).zip(ends) {
         session = ports.commit(refund(&session, 100, minute(3))).await;
         assert_eq!(ports.read(&session).await, session);
         session = ports.commit(ended(session, no, end, minute(4))).await;
         assert_eq!(ports.read(&session).await, session);
     }
-    session = ports.commit(ended(session, 4, done(), minute(5))).await;
+    for end in [accepted, OperationEnd::Refused("later".to_owned())] {
+        session = ports.commit(ended(session, 4, end, minute(5))).await;
+        assert_eq!(ports.read(&session).await, session);
+    }
+    session = ports.commit(refund(&session, 100, minute(6))).await;
+    session = ports.commit(ended(session, 5, done(), minute(6))).await;
     // Another connection, the same truth.
     assert_eq!(engine.open().await.read(&session).await, session);
     assert_eq!(session.attempts[0].refunded_minor(), 200);
@@ -99,6 +105,10 @@ pub(crate) async fn ended_sessions_with_something_to_see_to_are_found<E: Engine>
         guids
     };
     assert_eq!(guids(minute(4)).await, sorted(vec![open.guid.0, lost.guid.0]));
+    assert_eq!(guids(minute(5)).await, vec![open.guid.0]);
+    // One that is only accepted is still to be seen to.
+    let accepted = OperationEnd::Accepted("rf-2".to_owned());
+    let open = ports.commit(ended(open, 1, accepted, minute(5))).await;
     assert_eq!(guids(minute(5)).await, vec![open.guid.0]);
     // A reversal that was refused is still to be seen to; one that is done is not.
     let late = lost.late_success(FIRST, answer(Verdict::Approved, "A2"), minute(6)).unwrap();

@@ -22,6 +22,7 @@ use crate::verified::VerifiedTokens;
 
 mod caller;
 mod calls;
+mod charge;
 mod client_proof;
 mod create;
 mod docs;
@@ -108,6 +109,7 @@ fn endpoints() -> Vec<Endpoint> {
         oauth::endpoints(),
         docs::endpoints(),
         create::endpoints(),
+        charge::endpoints(),
         list::endpoints(),
         status::endpoints(),
         operations::endpoints(),

@@ -89,8 +89,9 @@ async fn operate(State(api): State<Arc<Api>>, request: Request, asked: Asked) ->
     let made = session.attempt(attempt).and_then(|attempt| attempt.operation(no));
     let code = match made.map(|operation| &operation.state) {
         Some(OperationState::Done { .. }) => StatusCode::OK,
-        Some(OperationState::Intent | OperationState::Unknown { .. }) | None => StatusCode::ACCEPTED,
-        Some(OperationState::Refused { reason }) => {
+        Some(OperationState::Intent | OperationState::Unknown { .. } | OperationState::Accepted { .. })
+        | None => StatusCode::ACCEPTED,
+        Some(OperationState::Refused { reason } | OperationState::Failed { reason }) => {
             return Err(ApiError::OperationFailed(OperationFailed::Refused(reason.clone())));
         }
         Some(OperationState::NotSent { reason: NotSent::Unsupported }) => {
@@ -144,8 +145,10 @@ fn operation(made: &Made) -> Value {
         "lastUpdatedOn": made.updated_on.to_string(),
     });
     let more = match &made.state {
-        OperationState::Done { gateway_reference } => Some(("gatewayReference", gateway_reference)),
-        OperationState::Refused { reason } => Some(("reason", reason)),
+        OperationState::Accepted { gateway_reference } | OperationState::Done { gateway_reference } => {
+            Some(("gatewayReference", gateway_reference))
+        }
+        OperationState::Refused { reason } | OperationState::Failed { reason } => Some(("reason", reason)),
         OperationState::Intent | OperationState::NotSent { .. } | OperationState::Unknown { .. } => None,
     };
     if let (Some((name, value)), Some(members)) = (more, body.as_object_mut()) {

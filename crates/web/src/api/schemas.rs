@@ -67,6 +67,7 @@ pub(super) fn schemas() -> Value {
         ),
         "Attempt": attempt(),
         "OperationRequest": operation_request(),
+        "ChargeRequest": charge_request(),
         "Operation": operation(),
         "Event": event(),
         "Events": object(
@@ -290,13 +291,32 @@ fn operation_request() -> Value {
     )
 }
 
+fn charge_request() -> Value {
+    object(
+        &["initiator", "storedCard", "paymentData"],
+        json!({
+            "initiator": {"enum": ["customer", "merchant"], "description": "Who starts this payment."},
+            "storedCard": object(&["token"], json!({
+                "token": {"type": "string", "description": "As an earlier attempt gave it in storedCard."},
+                "networkTransactionId": {
+                    "type": ["string", "null"],
+                    "description": "The schemes want the first payment named, where it is known.",
+                },
+            })),
+            "paymentData": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
+            "accountConfigurationId": {"type": "integer", "minimum": 0},
+            "agentId": {"type": "string", "description": "Without it, the API client."},
+        }),
+    )
+}
+
 fn operation() -> Value {
     object(
         &["operation", "kind", "state", "amount", "currency", "createdOn", "lastUpdatedOn"],
         json!({
             "operation": {"type": "integer", "minimum": 1},
             "kind": {"enum": ["capture", "void", "refund", "reverse"]},
-            "state": {"enum": ["processing", "notSent", "unknown", "done", "refused"]},
+            "state": {"enum": ["processing", "notSent", "unknown", "accepted", "done", "refused", "failed"]},
             "amount": text(),
             "currency": text(),
             "createdOn": moment(),
@@ -322,6 +342,7 @@ fn event() -> Value {
             "amount": {"type": "object", "properties": {"minor": {"type": "integer"}, "currency": text()}},
             "approved": {"type": "object", "properties": {"minor": {"type": "integer"}, "currency": text()}},
             "charged": {"type": "boolean"},
+            "undoing": {"enum": ["asked", "accepted", "failed"]},
             "reference": text(),
             "state": text(),
             "outcome": text(),

@@ -217,7 +217,7 @@ fn attempt_word(attempt: &Attempt) -> &'static str {
         AttemptState::Challenged { .. } => "challenged",
         AttemptState::NotSent { .. } => "notSent",
         AttemptState::Unknown { .. } => "unknown",
-        AttemptState::NotCharged => "notCharged",
+        AttemptState::NotCharged { .. } => "notCharged",
         AttemptState::Answered { answer, .. } => match answer.verdict {
             Verdict::Approved => "approved",
             Verdict::Partial { .. } => "partial",

@@ -73,6 +73,7 @@ async fn the_examples_of_the_document_work() {
         let request = Request::builder()
             .method(endpoint.method.clone())
             .uri(&path)
+            .header("idempotency-key", "example-1")
             .header("content-type", content_type)
             .header("authorization", format!("Bearer {token}"));
         let request = match endpoint.access {

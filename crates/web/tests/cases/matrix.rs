@@ -47,7 +47,7 @@ fn of_others(endpoint: &EndpointInfo) -> Option<Expected> {
     Some(match (endpoint.access, endpoint.method.as_str(), endpoint.path) {
         (Access::Public | Access::ClientSecret, _, _) => Expected::Through,
         // Its own agents and configurations are meant.
-        (Access::Token, "POST", "/v1/session" | "/v1/digitalsession") => Expected::Empty,
+        (Access::Token, "POST", "/v1/session" | "/v1/digitalsession" | "/v1/charge") => Expected::Empty,
         (Access::Token, "GET", "/v1/session/{guid}" | "/v1/session/{guid}/events") => Expected::NotThere,
         (
             Access::Token,

@@ -1,5 +1,6 @@
 mod calls;
 mod certificates;
+mod charge;
 mod contract;
 mod digital;
 mod document;

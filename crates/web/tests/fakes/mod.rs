@@ -122,6 +122,7 @@ impl Desk {
             calls: calls.clone(),
             secure_side: secure_side.clone(),
             operations: operations.clone(),
+            stored_cards: operations.clone(),
             world: world.clone(),
             keys,
             settings: WebSettings {
