@@ -421,8 +421,10 @@ impl Shared {
                     Err(refused) => {
                         warn!(session.id = %guid, reason = %refused, "the payment link was not sent");
                         let door = shared.doors().get(&provider).cloned();
-                        // A full inbox means that somebody is at work there.
-                        let _ = door.map(|door| door.commands.try_send(Command::LinkNotSent));
+                        if let Some(door) = door {
+                            // A full inbox means that somebody is at work there.
+                            let _ = door.commands.try_send(Command::LinkNotSent);
+                        }
                     }
                 }
             });

@@ -117,7 +117,6 @@ impl SmsSender {
 }
 
 impl TakenIf {
-    #[expect(clippy::cmp_owned, reason = "the text of any JSON value is compared, not the value")]
     fn is_met(&self, body: &[u8]) -> bool {
         let Ok(reply) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
         let found = reply.pointer(&self.pointer);
