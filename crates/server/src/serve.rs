@@ -51,7 +51,7 @@ pub struct Running {
 /// # Errors
 /// What could not be started, and why.
 pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
-    let (world, settings, doors) = (RealWorld::new(), web_settings(&config), Doors::of(&config));
+    let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
@@ -59,16 +59,14 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
     let gateways = start_gateways(config.gateways, &world).context("gateways")?;
-    let dispatcher =
-        Dispatcher::start(config.webhooks, store.clone(), Arc::new(world.clone()), Arc::clone(&metrics))
-            .context("webhooks")?;
+    let (clock, counted) = (Arc::new(world.clone()), Arc::clone(&metrics));
+    let dispatcher = Dispatcher::start(config.webhooks, store.clone(), clock, counted).context("webhooks")?;
     let webhooks: Arc<dyn Webhooks> = Arc::new(Told::new(Arc::clone(&store), dispatcher.clone()));
     let announcer = Arc::new(Announcer::new(store.clone(), dispatcher.clone()));
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
-    let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics);
-    recovery::recover(&payments).await.context("recovery of earlier sessions")?;
-    let inbox = take_up_notifications(&payments);
+    let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics).await?;
+    let inbox = payments.clone();
     let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
@@ -111,62 +109,17 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         redactor,
     });
     let stop = CancellationToken::new();
-    let mut tasks = doors.open(web, admin, inbox, &stop).await?;
-    tasks.push(tokio::spawn(purge_now_and_then(sessions, world, stop.clone())));
+    let api = hushpad_web::api_router(Arc::clone(&web));
+    let mut tasks = vec![
+        serve(&config.api, "Payment API", api.clone(), &stop).await?,
+        serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
+        serve_on(config.admin, "admin", admin, &stop).await?,
+        tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
+    ];
     tasks.extend(serve_payer(payer, &stop).await?);
+    tasks.extend(serve_notifications(config.notifications, inbox, &stop).await?);
+    tasks.extend(serve_certificates(config.api_certificates.as_ref(), api, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
-}
-
-/// Where HTTP comes in, but for the payer page.
-struct Doors {
-    api: HttpListener,
-    certificates: Option<CertificateListener>,
-    page: HttpListener,
-    admin: SocketAddr,
-    notifications: Option<SocketAddr>,
-}
-
-impl Doors {
-    fn of(config: &Config) -> Self {
-        Self {
-            api: config.api.clone(),
-            certificates: config.api_certificates.clone(),
-            page: config.page.clone(),
-            admin: config.admin,
-            notifications: config.notifications,
-        }
-    }
-
-    async fn open(
-        &self,
-        web: Arc<WebParts>,
-        admin: axum::Router,
-        inbox: Arc<Payments>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Vec<JoinHandle<()>>> {
-        let api = hushpad_web::api_router(Arc::clone(&web));
-        let mut tasks = vec![
-            serve(&self.api, "Payment API", api.clone(), stop).await?,
-            serve(&self.page, "agent page", hushpad_web::page_router(web), stop).await?,
-            serve_on(self.admin, "admin", admin, stop).await?,
-        ];
-        if let Some(address) = self.notifications {
-            let router = hushpad_web::notification_router(inbox);
-            tasks.push(serve_on(address, "gateways' notifications", router, stop).await?);
-            info!(listen = %address, "gateways' notifications");
-        }
-        if let Some(listener) = &self.certificates {
-            tasks.push(serve_certificates(listener, api, stop).await?);
-        }
-        Ok(tasks)
-    }
-}
-
-/// What came before the start is taken up beside it.
-fn take_up_notifications(payments: &Payments) -> Arc<Payments> {
-    let inbox = payments.clone();
-    tokio::spawn(async move { inbox.take_up_notifications().await });
-    Arc::new(payments.clone())
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
@@ -225,15 +178,16 @@ fn start_gateways(
     Ok(gateways)
 }
 
-fn payments(
+/// The payments, with those from before the start taken up.
+async fn payments(
     store: &Arc<Store>,
     sessions: &Arc<dyn Sessions>,
     gateways: Arc<Gateways>,
     directory: &Arc<Directory>,
     world: &RealWorld,
     metrics: &Arc<Metrics>,
-) -> Payments {
-    Payments::new(PaymentsParts {
+) -> anyhow::Result<Payments> {
+    let payments = Payments::new(PaymentsParts {
         books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
         settlements: store.clone(),
         notifications: store.clone(),
@@ -241,7 +195,9 @@ fn payments(
         directory: Arc::clone(directory),
         world: Arc::new(world.clone()),
         metrics: Arc::clone(metrics),
-    })
+    });
+    recovery::recover(&payments).await.context("recovery of earlier sessions")?;
+    Ok(payments)
 }
 
 impl Running {
@@ -271,16 +227,17 @@ async fn serve(
 }
 
 async fn serve_certificates(
-    listener: &CertificateListener,
+    listener: Option<&CertificateListener>,
     router: axum::Router,
     stop: &CancellationToken,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(listener) = listener else { return Ok(None) };
     let CertificateListener { http: HttpListener { listen, public_url }, certificates } = listener;
     info!(%listen, url = %public_url, "Payment API for clients with certificates");
     let socket = TcpListener::bind(listen);
     let socket = socket.await.with_context(|| format!("api.certificates: cannot listen on {listen}"))?;
     let certificates = Arc::clone(certificates);
-    Ok(tokio::spawn(http::serve_with_certificates(socket, certificates, router, stop.clone())))
+    Ok(Some(tokio::spawn(http::serve_with_certificates(socket, certificates, router, stop.clone()))))
 }
 
 async fn serve_on(
@@ -292,6 +249,20 @@ async fn serve_on(
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("{what}: cannot listen on {address}"))?;
     Ok(tokio::spawn(http::serve(listener, router, stop.clone())))
+}
+
+/// What gateways tell: it is taken up from the store in any case, and heard where there is a listener for it.
+async fn serve_notifications(
+    listen: Option<SocketAddr>,
+    payments: Payments,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let taking = payments.clone();
+    tokio::spawn(async move { taking.take_up_notifications().await });
+    let Some(address) = listen else { return Ok(None) };
+    info!(listen = %address, "gateways' notifications");
+    let router = hushpad_web::notification_router(Arc::new(payments));
+    serve_on(address, "gateways' notifications", router, stop).await.map(Some)
 }
 
 async fn purge_now_and_then(sessions: Arc<dyn Sessions>, world: RealWorld, stop: CancellationToken) {

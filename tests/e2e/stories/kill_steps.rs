@@ -143,7 +143,7 @@ fn before_the_outcome_is_committed(desk: &mut Desk, gateway: &Gateway) {
     let (session, page) = keys(desk, gateway.sale, VISA, "10.05");
     // Late enough that the store is stopped before the answer comes.
     desk.gateway_fails(&json!({"fault": "slow", "delay_ms": 3000, "gateway": gateway.format, "path": gateway.charge, "method": "POST"}));
-    let answers = "hushpad_attempts_total{result=\"answered\"}";
+    let answers = "hushpad_attempts_total{result=\"Answered\"}";
     let before = desk.counted(answers);
     page.pay();
     until("the gateway has charged", || charge_of(desk, "10.05"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hushpad_domain::attempt::{Attempt, Purpose, Unknown};
+use hushpad_domain::attempt::{Attempt, Purpose, Unknown, Verdict};
 use hushpad_domain::money::Money;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,7 +36,10 @@ pub(super) fn request(step: &Step, follow_up: &FollowUp<'_>) -> Result<(String, 
     if !is_id(payment) || !follow_up.capture_reference.is_none_or(is_id) {
         return Err(BuildError::Unsupported);
     }
-    let held_only = follow_up.attempt.purpose == Purpose::Authorise && follow_up.capture_reference.is_none();
+    // A sale that is held for review is not billed before the merchant has accepted it.
+    let in_review = follow_up.attempt.answer().is_some_and(|answer| answer.verdict == Verdict::Review);
+    let held_only = (follow_up.attempt.purpose == Purpose::Authorise || in_review)
+        && follow_up.capture_reference.is_none();
     let reversal = || (format!("{PAYMENTS}/{payment}/reversals"), with_reversal(step, follow_up));
     Ok(match (follow_up.kind, step.no) {
         (FollowUpKind::Capture, _) => {

@@ -267,6 +267,7 @@ impl Town {
             match told {
                 Progress::Waiting(session) | Progress::Challenged(session) => known = *session,
                 Progress::NotBegun(session, _)
+                | Progress::NotPaid(session)
                 | Progress::NotSent(session, _)
                 | Progress::NotPaid(session)
                 | Progress::Answered(session, _) => {

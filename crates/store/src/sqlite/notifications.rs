@@ -4,12 +4,34 @@ use hushpad_domain::notification::Waiting;
 use hushpad_domain::ports::StoreUnavailable;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::queue::ToldBy;
+use crate::queue::{Failure, Job, ToldBy};
 use crate::rows::{NotificationRow, notification_text};
 use crate::unavailable;
+use crate::writer::Role;
 
-/// Writes down what is new of it; says how many are. Inside the writer's transaction, which has checked the epoch.
-pub(super) async fn keep(
+/// Does a job of this table and leaves its answer in it; any other is left alone. Inside the writer's transaction,
+/// which has checked the epoch.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    job: &mut Job,
+    role: Role,
+) -> Result<(), sqlx::Error> {
+    match (job, role) {
+        (Job::KeepNotifications(ask), Role::Owner { .. }) => {
+            ask.answer = Some(keep(connection, &ask.question).await?);
+        }
+        (Job::KeepNotifications(ask), Role::Guest) => ask.answer = Some(Err(Failure::Fenced.into())),
+        (Job::NotificationTakenUp(ask), Role::Owner { .. }) => {
+            ask.answer = Some(Ok(taken_up(connection, ask.question).await?));
+        }
+        (Job::NotificationTakenUp(ask), Role::Guest) => ask.answer = Some(Err(Failure::Fenced.into())),
+        (_, Role::Owner { .. } | Role::Guest) => {}
+    }
+    Ok(())
+}
+
+/// Writes down what is new of it; says how many are.
+async fn keep(
     connection: &mut SqliteConnection,
     told_by: &ToldBy,
 ) -> Result<Result<usize, StoreUnavailable>, sqlx::Error> {
@@ -35,8 +57,8 @@ pub(super) async fn keep(
     Ok(Ok(new))
 }
 
-/// Wipes it; that it was told stays. Inside the writer's transaction.
-pub(super) async fn taken_up(connection: &mut SqliteConnection, number: i64) -> Result<(), sqlx::Error> {
+/// Wipes it; that it was told stays.
+async fn taken_up(connection: &mut SqliteConnection, number: i64) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE notification SET told = NULL WHERE number = $1")
         .bind(number)
         .execute(connection)

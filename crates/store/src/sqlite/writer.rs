@@ -172,17 +172,8 @@ impl SqliteEngine {
                     let row = webhooks::replay(connection, account, *id, *now).await?;
                     ask.answer = Some(row.map(DeliveryRow::read).transpose());
                 }
-                Job::KeepNotifications(ask) => {
-                    ask.answer = Some(match role {
-                        Role::Owner { .. } => notifications::keep(connection, &ask.question).await?,
-                        Role::Guest => Err(Failure::Fenced.into()),
-                    });
-                }
-                Job::NotificationTakenUp(ask) => {
-                    ask.answer = Some(match role {
-                        Role::Owner { .. } => Ok(notifications::taken_up(connection, ask.question).await?),
-                        Role::Guest => Err(Failure::Fenced.into()),
-                    });
+                Job::KeepNotifications(_) | Job::NotificationTakenUp(_) => {
+                    notifications::apply(connection, job, role).await?;
                 }
                 // Set aside before.
                 Job::Purge(_) | Job::Close(_) => {}
