@@ -36,17 +36,7 @@ pub(super) fn write(
     let (more_gateways, more_configurations) =
         (more_gateways(gateway, directory), more_configurations(shop, &webhook));
     let nat = extras.nat;
-    let shops =
-        format!("gateway = \"sandbox\"\nallowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n");
-    let configurations: String = [
-        (CONFIGURATION, "agent_assist", false),
-        (TEST_CONFIGURATION, "agent_assist", true),
-        (DIGITAL_CONFIGURATION, "digital", false),
-    ]
-    .map(|(id, kind, test)| {
-        format!("[[accounts.configurations]]\nid = {id}\nkind = \"{kind}\"\ntest = {test}\n{shops}")
-    })
-    .concat();
+    let configurations = configurations(shop, &webhook);
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
         r#"
@@ -101,6 +91,21 @@ phone = "sip:5678@127.0.0.1:9"
 {more_agents}{configurations}{more_configurations}"#
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// The configurations that every desk has.
+fn configurations(shop: u16, webhook: &str) -> String {
+    let shops =
+        format!("gateway = \"sandbox\"\nallowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n");
+    [
+        (CONFIGURATION, "agent_assist", false),
+        (TEST_CONFIGURATION, "agent_assist", true),
+        (DIGITAL_CONFIGURATION, "digital", false),
+    ]
+    .map(|(id, kind, test)| {
+        format!("[[accounts.configurations]]\nid = {id}\nkind = \"{kind}\"\ntest = {test}\n{shops}")
+    })
+    .concat()
 }
 
 /// The same simulator by the words of three gateways, with all that each can do.

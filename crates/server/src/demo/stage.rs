@@ -87,7 +87,7 @@ impl Stage {
                 let file = folder.path().join("postgres.url");
                 std::fs::write(&file, url)?;
                 format!(
-                    "postgres_url.file = \"{}\"\nresult_keys = \"{}-keys\"",
+                    "postgres_url.file = \"{}\"\nstore.result_keys = \"{}-keys\"",
                     file.display(),
                     file.display()
                 )
