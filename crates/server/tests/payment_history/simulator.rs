@@ -269,7 +269,6 @@ impl Town {
                 Progress::NotBegun(session, _)
                 | Progress::NotPaid(session)
                 | Progress::NotSent(session, _)
-                | Progress::NotPaid(session)
                 | Progress::Answered(session, _) => {
                     known = *session;
                     break;
