@@ -183,6 +183,8 @@ pub enum Notice {
     CallTaken,
     /// The session has had all its payment links.
     LinksUsedUp,
+    /// The payment link did not go to the payer by text message or e-mail.
+    LinkNotSent,
 }
 
 /// What the agent does on the page, or the back end by the Payment API.

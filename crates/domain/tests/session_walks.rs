@@ -1,7 +1,6 @@
 //! Random walks through the life of a session: whatever happens in whatever order, the rules hold.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::attempt::{
@@ -13,8 +12,8 @@ use hushpad_domain::change::Change;
 use hushpad_domain::event::{Event, EventKind};
 use hushpad_domain::field::Field;
 use hushpad_domain::ids::{
-    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, DeliveryId, GatewayName,
-    OperationId, ProviderSessionGuid, SessionGuid,
+    AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, OperationId,
+    ProviderSessionGuid, SessionGuid,
 };
 use hushpad_domain::link::{LINKS_MAX, LinkState};
 use hushpad_domain::money::{Currency, Money};
@@ -27,12 +26,15 @@ use hushpad_domain::session::{
     Finding, Heard, NewSession, OperationEnd, OperationRequest, Outcome, Retry, Session, Terms,
 };
 use hushpad_domain::time::Timestamp;
-use hushpad_domain::webhook::TRIES_WINDOW;
 use proptest::prelude::*;
 use uuid::Uuid;
 
 #[path = "session_walks/accepted.rs"]
 mod accepted;
+#[path = "session_walks/links.rs"]
+mod links;
+#[path = "session_walks/webhooks.rs"]
+mod webhooks;
 
 use accepted::{ToldAttempt, hears, nothing_accepted_counts_as_done, notification, told_of};
 
@@ -443,47 +445,6 @@ fn a_session_that_never_began_expires_on_the_provider_side() {
 }
 
 #[test]
-fn a_link_that_nobody_opened_expires_and_one_that_was_opened_times_out() {
-    let expired = take(open_by_link().after, Step::TimeOut, Timestamp::from_micros(1)).unwrap().after;
-    assert_eq!(expired.state_name(), "ExpiredOnProviderSide");
-    let opened = walk(open_by_link().after, [Step::OpenLink, Step::TimeOut]);
-    assert_eq!(opened.state_name(), "TimeOut");
-}
-
-#[test]
-fn a_revoked_link_pays_nothing_and_a_new_one_does() {
-    let revoked = walk(open_by_link().after, [Step::OpenLink, Step::RevokeLink]);
-    for step in [Step::Intend, Step::OpenLink, Step::RevokeLink] {
-        assert_eq!(take(revoked.clone(), step, Timestamp::from_micros(20)), None);
-    }
-    let renewed = walk(revoked, [Step::IssueLink]);
-    assert_eq!((renewed.links, renewed.state_name()), (2, "InProgress"));
-    assert!(take(renewed, Step::Intend, Timestamp::from_micros(20)).is_some());
-}
-
-#[test]
-fn a_session_moves_to_a_link_and_back_and_is_the_same() {
-    let call = CallGuid(Uuid::from_u128(3));
-    let begun = walk(
-        Session::open(NewSession { call: Some(call), ..new() }, Timestamp::from_micros(0)).after,
-        [Step::Begin],
-    );
-    let by_link = walk(begun.clone(), [Step::IssueLink, Step::OpenLink]);
-    assert_eq!((by_link.call, by_link.link().map(|link| link.state)), (None, Some(LinkState::Opened)));
-    let back = walk(by_link, [Step::TakeByKeypad(Some(call))]);
-    assert_eq!((back.guid, back.amount(), back.call), (begun.guid, begun.amount(), Some(call)));
-    assert_eq!((back.link(), back.links), (None, 1));
-}
-
-#[test]
-fn while_an_attempt_is_open_nothing_moves() {
-    let paying = walk(open_by_link().after, [Step::OpenLink, Step::Intend]);
-    for step in [Step::IssueLink, Step::RevokeLink, Step::TakeByKeypad(None)] {
-        assert_eq!(take(paying.clone(), step, Timestamp::from_micros(20)), None);
-    }
-}
-
-#[test]
 fn the_result_is_kept_for_fifteen_minutes_after_the_end() {
     let ended = take(open().after, Step::Cancel, Timestamp::from_micros(0)).unwrap().after;
     let minute = |n: i64| Timestamp::from_micros(n * 60_000_000);
@@ -599,77 +560,4 @@ fn a_late_success_is_given_back_and_never_becomes_paid() {
     let session = walk(session, [done()]);
     assert!(session.attempts[0].is_given_back());
     assert_eq!((session.state_name(), session.outcome()), seen);
-}
-
-fn open_with_webhook() -> Session {
-    let mut session = open().after;
-    session.webhook = true;
-    session
-}
-
-#[test]
-fn a_webhook_is_told_once_for_each_answer_and_for_an_end_without_one() {
-    let declined = Verdict::Declined { class: DeclineClass::OtherCard };
-    for (walk, told) in [
-        (
-            vec![
-                Step::Begin,
-                Step::Intend,
-                Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),
-            ],
-            vec![5],
-        ),
-        (
-            vec![
-                Step::Intend,
-                Step::Answer(declined.clone(), Check::Match, Retry::Possible.into()),
-                Step::Intend,
-                Step::Answer(declined, Check::Match, Retry::Over.into()),
-            ],
-            vec![3, 6],
-        ),
-        (
-            vec![Step::Intend, Step::Unknown, Step::Resolve(Some(Verdict::Review), Retry::Over.into())],
-            vec![5],
-        ),
-        (vec![Step::Intend, Step::Unknown, Step::Resolve(None, Retry::Possible.into())], vec![4]),
-        (vec![Step::Intend, Step::NotSent(Retry::Possible), Step::Cancel], vec![4]),
-        (vec![Step::TimeOut], vec![2]),
-        // What comes after the end is told too, as something new.
-        (
-            vec![
-                Step::Intend,
-                Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),
-                Step::Operate(Asked::Refund, None, None),
-                done(),
-            ],
-            vec![4, 6],
-        ),
-    ] {
-        let mut session = open_with_webhook();
-        let mut deliveries = Vec::new();
-        for (moment, step) in walk.into_iter().enumerate() {
-            let change = take(session, step, Timestamp::from_micros(moment as i64)).unwrap();
-            session = change.after;
-            deliveries.extend(change.delivery.map(|id| (id, session.events)));
-        }
-        let events: Vec<u32> = deliveries.iter().map(|(_, event)| *event).collect();
-        assert_eq!(events, told, "it tells of the last event of its change");
-        for (id, event) in deliveries {
-            assert_eq!(id, DeliveryId::of(session.guid, event));
-        }
-    }
-}
-
-#[test]
-fn without_a_webhook_nobody_is_told() {
-    let change = take(open().after, Step::Cancel, Timestamp::from_micros(0)).unwrap();
-    assert_eq!(change.delivery, None);
-}
-
-#[test]
-fn with_a_webhook_the_result_is_kept_as_long_as_it_is_tried() {
-    let ended = take(open_with_webhook(), Step::Cancel, Timestamp::from_micros(0)).unwrap().after;
-    assert!(ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW - Duration::from_micros(1))));
-    assert!(!ended.result_is_kept(Timestamp::from_micros(0).plus(TRIES_WINDOW)));
 }

@@ -218,16 +218,18 @@ fn brand_ranges(taken: &[Brand]) -> serde_json::Value {
 fn above(form: &Form, mistakes: &[(Field, InvalidReason)]) -> (Option<&'static str>, &'static str) {
     let usual = "Your card details go straight to the payment service. They are not stored.";
     if !mistakes.is_empty() {
-        return (Some("Please check what is marked below"), "Nothing was charged.");
+        let advice = "Nothing was charged. For safety no copy is kept: please type the card again.";
+        return (Some("Please check what is marked below"), advice);
     }
     if form.not_sent {
         return (Some("The payment service could not be reached"), "Nothing was charged. Please try again.");
     }
     match form.declined {
         None => (None, usual),
-        Some(DeclineClass::Rekey(_)) => {
-            (Some("The bank declined the payment"), "Nothing was charged. Please check what is marked below.")
-        }
+        Some(DeclineClass::Rekey(_)) => (
+            Some("The bank declined the payment"),
+            "Nothing was charged. Please type the card again, and check what is marked below.",
+        ),
         Some(DeclineClass::TryLater) => (
             Some("The bank declined the payment for now"),
             "Nothing was charged. Try again later, or use another card.",

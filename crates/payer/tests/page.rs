@@ -354,6 +354,16 @@ async fn a_bank_without_a_form_is_reached_by_a_link_that_keeps_its_query() {
 }
 
 #[tokio::test]
+async fn a_bank_that_wants_no_form_gets_a_link_with_its_whole_address() {
+    // A form that is sent by GET would lose what stands after the question mark.
+    let challenge = Challenge { url: "https://acs.example/3ds?token=a&b=c".to_owned(), fields: Vec::new() };
+    let stand = Stand::showing(Sight::Challenge(bill(), challenge));
+    let page = stand.get(&stand.path()).await.body;
+    assert!(page.contains("href=\"https://acs.example/3ds?token=a&#38;b=c\""), "{page}");
+    assert!(!page.contains("<form"), "{page}");
+}
+
+#[tokio::test]
 async fn typing_tells_a_field_and_a_count_and_takes_nothing_else() {
     let stand = Stand::form();
     let path = format!("{}/typing", stand.path());

@@ -51,7 +51,7 @@ pub struct Running {
 /// # Errors
 /// What could not be started, and why.
 pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
-    let (world, settings) = (RealWorld::new(), web_settings(&config));
+    let (world, settings, doors) = (RealWorld::new(), web_settings(&config), Doors::of(&config));
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
@@ -109,17 +109,49 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         redactor,
     });
     let stop = CancellationToken::new();
-    let api = hushpad_web::api_router(Arc::clone(&web));
-    let mut tasks = vec![
-        serve(&config.api, "Payment API", api.clone(), &stop).await?,
-        serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
-        serve_on(config.admin, "admin", admin, &stop).await?,
-        tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
-    ];
+    let mut tasks = doors.open(web, admin, inbox, &stop).await?;
+    tasks.push(tokio::spawn(purge_now_and_then(sessions, world, stop.clone())));
     tasks.extend(serve_payer(payer, &stop).await?);
-    tasks.extend(serve_notifications(config.notifications, inbox, &stop).await?);
-    tasks.extend(serve_certificates(config.api_certificates.as_ref(), api, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+/// Where HTTP comes in, but for the payer page.
+struct Doors {
+    api: HttpListener,
+    certificates: Option<CertificateListener>,
+    page: HttpListener,
+    admin: SocketAddr,
+    notifications: Option<SocketAddr>,
+}
+
+impl Doors {
+    fn of(config: &Config) -> Self {
+        Self {
+            api: config.api.clone(),
+            certificates: config.api_certificates.clone(),
+            page: config.page.clone(),
+            admin: config.admin,
+            notifications: config.notifications,
+        }
+    }
+
+    async fn open(
+        &self,
+        web: Arc<WebParts>,
+        admin: axum::Router,
+        inbox: Payments,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Vec<JoinHandle<()>>> {
+        let api = hushpad_web::api_router(Arc::clone(&web));
+        let mut tasks = vec![
+            serve(&self.api, "Payment API", api.clone(), stop).await?,
+            serve(&self.page, "agent page", hushpad_web::page_router(web), stop).await?,
+            serve_on(self.admin, "admin", admin, stop).await?,
+        ];
+        tasks.extend(serve_notifications(self.notifications, inbox, stop).await?);
+        tasks.extend(serve_certificates(self.certificates.as_ref(), api, stop).await?);
+        Ok(tasks)
+    }
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {

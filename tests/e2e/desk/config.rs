@@ -88,7 +88,7 @@ password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
 {more_gateways}[[accounts]]
 id = "shop"
 payee = "The Lovelace Shop"
-sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true, json = '{{"sessionGuid":"sms","to":{{to}},"text":{{text}}}}' }}
+sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true, json = '{{"sessionGuid":"sms","to":"{{to}}","text":"{{text}}"}}' }}
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
 id = "{AGENT}"

@@ -27,7 +27,8 @@ fn assert_paid_once(desk: &mut Desk, session: &Session, amount: &str) {
     let ledger = desk.ledger();
     let charged: u64 = ledger.iter().filter_map(|charge| charge["charged"].as_u64()).sum();
     assert_eq!(charged, 1, "{ledger:?}");
-    assert_charge(ledger.last().unwrap(), amount, 1);
+    let paid = ledger.iter().find(|charge| charge["charged"] == 1).unwrap();
+    assert_charge(paid, amount, 1);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn an_accepted_refund_counts_until_it_fails() {
 
 #[test]
 fn a_late_failure_is_told_to_the_back_end() {
-    let mut session = open_with_webhook();
+    let mut session = webhooks::open_with_webhook();
     for step in [
         Step::Intend,
         Step::Answer(Verdict::Approved, Check::Match, Retry::Possible.into()),

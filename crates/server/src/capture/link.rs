@@ -17,8 +17,9 @@ use hushpad_domain::time::Tick;
 use hushpad_payer::{PayRefused, Typing};
 use tracing::{info, warn};
 
+use super::command::{Command, Payment};
 use super::sight::{self, Shown};
-use super::task::{Payment, ProviderSession, Stage};
+use super::task::{ProviderSession, Stage};
 use super::{Shared, view};
 use crate::payments::{CameBy, Progress, Returned, StillThere};
 
@@ -221,6 +222,13 @@ impl ProviderSession {
         }
     }
 
+    /// The agent is told, while that still matters.
+    pub(super) fn link_not_sent(&mut self) {
+        if self.session.link().is_some() && matches!(self.stage, Stage::Entry(_)) {
+            self.notice = Some(Notice::LinkNotSent);
+        }
+    }
+
     /// Whether nobody has come for a while, and nothing is under way that somebody would be told of.
     pub(super) fn is_idle(&self) -> bool {
         self.session.link().is_some()
@@ -390,8 +398,9 @@ impl ProviderSession {
 
 impl Shared {
     /// Sends the session's link where its `paymentData` says, by the senders that the account has. It is not waited
-    /// for: whoever asked for the link has it, and can pass it on. What became of it stands in the log.
-    pub(super) fn send_link(&self, session: &Session) {
+    /// for: whoever asked for the link has it, and can pass it on. That it was not sent stands in the log, and on the agent page
+    /// if it is open.
+    pub(super) fn send_link(self: &Arc<Self>, session: &Session) {
         let Some(url) = self.link_url(session) else { return };
         let data = |name| session.payment_data.get(name).unwrap_or_default();
         let phone = PhoneNumber::parse(data(PHONE_NUMBER)).map(Contact::Phone);
@@ -404,13 +413,16 @@ impl Shared {
                 link: url.reveal().to_owned(),
                 reference: session.payment_data.reference().map(str::to_owned),
             };
-            let (sender, guid) = (Arc::clone(&self.sender), session.guid);
+            let (shared, guid, provider) = (Arc::clone(self), session.guid, session.provider);
             tokio::spawn(async move {
-                match sender.send(contact, message).await {
+                match shared.sender.send(contact, message).await {
                     // The caller delivers the link.
                     Ok(()) | Err(SendRefused::NoSender) => {}
                     Err(refused) => {
                         warn!(session.id = %guid, reason = %refused, "the payment link was not sent");
+                        let door = shared.doors().get(&provider).cloned();
+                        // A full inbox means that somebody is at work there.
+                        let _ = door.map(|door| door.commands.try_send(Command::LinkNotSent));
                     }
                 }
             });

@@ -8,6 +8,7 @@
 //! door of the payer page, `sight` what it shows.
 
 pub mod codes;
+mod command;
 mod expiry;
 mod link;
 mod payer;
@@ -37,9 +38,10 @@ use crate::payments::Payments;
 use crate::recorder::{About, Paused, Recorders};
 use crate::world::RealWorld;
 use codes::LinkCodes;
+use command::Command;
 use expiry::{Expiry, NewLinks};
 use sight::Shown;
-use task::{Command, ProviderSession};
+use task::ProviderSession;
 
 pub use payer::PayerDesk;
 

@@ -13,7 +13,7 @@ use hushpad_payer::{LinkCode, LinkRefused, PayRefused, PaymentLinks, Sight, Typi
 use tokio::sync::oneshot;
 
 use super::codes::LinkCodes;
-use super::task::{Command, Payment};
+use super::command::{Command, Payment};
 use super::{Door, Found, NotFound, SecureDesk, sight};
 
 /// How long a look waits for the outcome of a payment that is under way. Most gateways answer within; a page without

@@ -1,62 +1,30 @@
 //! The life of one provider session: keys come in, the agent asks, an attempt runs, the call ends.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::account::AccountConfiguration;
 use hushpad_domain::attempt::{AttemptState, DeclineClass};
-use hushpad_domain::challenge::Browser;
 use hushpad_domain::field::Field;
-use hushpad_domain::link::{LinkNo, Way};
+use hushpad_domain::link::Way;
 use hushpad_domain::operation::ReverseCause;
 use hushpad_domain::page::{AgentAction, EndView, Notice, PageState, Phase};
 use hushpad_domain::ports::{ActError, ChangeSigns, Launch, World};
 use hushpad_domain::session::{ATTEMPTS_MAX, Session};
 use hushpad_domain::time::Tick;
-use hushpad_payer::{PayRefused, Typing};
 use hushpad_telephony::key_queue::{Alarm, Hint};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::command::{Command, linger};
 use super::link::ByLink;
 use super::sight::Shown;
 use super::{Line, Shared, view};
 use crate::payments::{CameBy, Fenced, Progress, StillThere};
 
-/// How long the page of an ended session can still be looked at.
-const AFTER_THE_END: Duration = Duration::from_secs(120);
 /// A payment sends three messages, and may wait once more for each time it is asked for.
 const PROGRESS_MAX: usize = 8;
-
-/// What is asked of a session.
-pub(super) enum Command {
-    /// The agent's page was opened.
-    PageOpened,
-    /// The agent does something.
-    Act(AgentAction, oneshot::Sender<Result<(), ActError>>),
-    /// The payer has opened this link.
-    Looked(LinkNo, oneshot::Sender<()>),
-    /// The payer types.
-    Typed(LinkNo, Typing),
-    /// The payer is back from the bank, with what the browser brought.
-    Back(Vec<u8>, oneshot::Sender<()>),
-    /// The payer pays.
-    Pay(Payment, oneshot::Sender<Result<(), PayRefused>>),
-    /// The time of the session's link is over.
-    LinkExpired,
-}
-
-/// A card that was typed into the page of a link.
-pub(super) struct Payment {
-    pub(super) link: LinkNo,
-    /// Of which form.
-    pub(super) round: u32,
-    pub(super) card: Card,
-    /// In which browser.
-    pub(super) browser: Browser,
-}
 
 /// One provider session. Owns the card data of its customer.
 pub(super) struct ProviderSession {
@@ -243,6 +211,7 @@ impl ProviderSession {
                 let _ = done.send(());
             }
             Command::LinkExpired => self.end_if_expired().await,
+            Command::LinkNotSent => self.link_not_sent(),
         }
     }
 
@@ -541,34 +510,6 @@ impl ProviderSession {
             }
             changed
         });
-    }
-}
-
-/// Keeps the last page for whoever looks again.
-async fn linger(mut inbox: mpsc::Receiver<Command>) {
-    let over = tokio::time::sleep(AFTER_THE_END);
-    tokio::pin!(over);
-    loop {
-        tokio::select! {
-            () = &mut over => return,
-            command = inbox.recv() => match command {
-                Some(Command::Act(_, done)) => {
-                    let _ = done.send(Err(ActError::Gone));
-                }
-                Some(Command::Pay(payment, done)) => {
-                    drop(payment);
-                    let _ = done.send(Err(PayRefused::NotNow));
-                }
-                Some(
-                    Command::PageOpened
-                    | Command::Looked(..)
-                    | Command::Typed(..)
-                    | Command::Back(..)
-                    | Command::LinkExpired,
-                ) => {}
-                None => return,
-            },
-        }
     }
 }
 

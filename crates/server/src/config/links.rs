@@ -15,10 +15,11 @@ const PAYEE_CHARS_MAX: usize = 60;
 /// The payer page, if there is one. It takes cards, so it shares its origin with nothing: what runs on another page of
 /// the same origin could read them.
 pub(super) fn payer(mistakes: &mut Mistakes, raw: &raw::Raw) -> Option<HttpListener> {
-    let listed = raw.payer.as_ref()?;
-    let payer = listener(mistakes, "payer", listed.listen, &listed.public_url);
+    let payer = raw.payer.as_ref()?;
+    let payer = listener(mistakes, "payer", payer.listen, &payer.public_url);
+    let certificates = raw.api.certificates.as_ref().map(|other| ("api.certificates", &other.public_url));
     let others = [("api", &raw.api.public_url), ("page", &raw.page.public_url)];
-    for (name, other) in others {
+    for (name, other) in others.into_iter().chain(certificates) {
         if *other == payer.public_url {
             mistakes.add("payer.public_url", format!("must be another origin than {name}.public_url"));
         }

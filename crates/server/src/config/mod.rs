@@ -87,6 +87,7 @@ pub struct HttpListener {
 }
 
 /// The Payment API for clients that show a certificate (RFC 8705).
+#[derive(Clone)]
 pub struct CertificateListener {
     /// Where it listens, and how others reach it.
     pub http: HttpListener,

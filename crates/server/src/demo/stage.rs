@@ -86,7 +86,11 @@ impl Stage {
             Some(url) => {
                 let file = folder.path().join("postgres.url");
                 std::fs::write(&file, url)?;
-                format!("postgres_url.file = \"{}\"", file.display())
+                format!(
+                    "postgres_url.file = \"{}\"\nresult_keys = \"{}-keys\"",
+                    file.display(),
+                    file.display()
+                )
             }
         };
         let mut text = config_text(&folder, &addresses, (gateway_address, &store), agent_phone, shop_origin);

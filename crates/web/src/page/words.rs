@@ -145,6 +145,9 @@ pub(super) fn notice(notice: Notice) -> &'static str {
         Notice::CallTaken => {
             "Another payment is open on your call. Nothing was changed: the link is still good."
         }
+        Notice::LinkNotSent => {
+            "The link could not be sent to the customer. Copy it, and give it to the customer in another way."
+        }
         Notice::LinksUsedUp => "This payment has had too many links. Cancel it and start a new one.",
         Notice::PoorLine => "The line is poor: keys may get lost. Ask the customer to type slowly.",
         Notice::SlowKeys => "The keys come very fast, or twice. Ask the customer to type slowly.",
