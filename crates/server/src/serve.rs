@@ -66,7 +66,6 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
     let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics).await?;
-    let inbox = payments.clone();
     let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
@@ -92,7 +91,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         calls: Arc::new(CallTable { calls: calls.clone(), world: world.clone() }),
         secure_side: Arc::new(secure_side.clone()),
         operations: Arc::new(payments.clone()),
-        stored_cards: Arc::new(payments),
+        stored_cards: Arc::new(payments.clone()),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
         settings,
@@ -117,7 +116,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
     tasks.extend(serve_payer(payer, &stop).await?);
-    tasks.extend(serve_notifications(config.notifications, inbox, &stop).await?);
+    tasks.extend(serve_notifications(config.notifications, payments, &stop).await?);
     tasks.extend(serve_certificates(config.api_certificates.as_ref(), api, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
