@@ -7,7 +7,7 @@ use hushpad_domain::webhook::TRIES_WINDOW;
 
 use super::*;
 
-fn open_with_webhook() -> Session {
+pub(super) fn open_with_webhook() -> Session {
     let mut session = open().after;
     session.webhook = true;
     session
