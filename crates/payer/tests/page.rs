@@ -348,7 +348,7 @@ async fn a_bank_without_a_form_is_reached_by_a_link_that_keeps_its_query() {
     let url = "https://bank.example/redirect?client_secret=a&b=c".to_owned();
     let stand = Stand::showing(Sight::Challenge(bill(), Challenge { url, fields: Vec::new() }));
     let page = stand.get(&stand.path()).await;
-    let link = "<a class=\"button\" href=\"https://bank.example/redirect?client_secret=a&#38;b=c\"";
+    let link = "href=\"https://bank.example/redirect?client_secret=a&#38;b=c\"";
     assert!(page.body.contains(link), "{}", page.body);
     assert!(!page.body.contains("<form"), "{}", page.body);
 }
