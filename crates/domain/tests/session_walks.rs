@@ -37,7 +37,6 @@ mod links;
 mod webhooks;
 
 use accepted::{ToldAttempt, hears, nothing_accepted_counts_as_done, notification, told_of};
-use webhooks::open_with_webhook;
 
 #[derive(Clone, Debug)]
 enum Step {
