@@ -19,17 +19,42 @@ use tokio::sync::watch;
 
 use crate::webhooks::Dispatcher;
 
-/// Sessions listened to. Listeners are bounded by those who open them; past this, those that nobody listens to any
-/// more are taken out.
-const SESSIONS_SWEPT_AT: usize = 2_048;
+/// Sessions listened to before the first sweep. Listeners are bounded by those who open them: live sessions, and live
+/// event logs.
+const SWEPT_AT_LEAST: usize = 2_048;
 
 /// The store, with a sign after each commit.
 pub struct Announcer {
     store: Arc<dyn Sessions>,
     dispatcher: Dispatcher,
-    listeners: Mutex<HashMap<SessionGuid, watch::Sender<()>>>,
+    listeners: Mutex<Listeners>,
     /// How many there are: most commits are of sessions that nobody follows, and need not wait for a lock.
     count: AtomicUsize,
+}
+
+/// Who is told of which session.
+struct Listeners {
+    by_session: HashMap<SessionGuid, watch::Sender<()>>,
+    /// When there are so many, those that nobody listens to any more are taken out.
+    swept_at: usize,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self { by_session: HashMap::new(), swept_at: SWEPT_AT_LEAST }
+    }
+}
+
+impl Listeners {
+    /// Listens to a session. A sweep walks over all, so the next comes only when they have doubled: however many
+    /// live ones there are, each has paid for two steps of it.
+    fn listen(&mut self, session: SessionGuid) -> watch::Receiver<()> {
+        if self.by_session.len() >= self.swept_at {
+            self.by_session.retain(|_, listener| listener.receiver_count() > 0);
+            self.swept_at = SWEPT_AT_LEAST.max(2 * self.by_session.len());
+        }
+        self.by_session.entry(session).or_insert_with(|| watch::Sender::new(())).subscribe()
+    }
 }
 
 impl Announcer {
@@ -39,7 +64,7 @@ impl Announcer {
         Self { store, dispatcher, listeners: Mutex::default(), count: AtomicUsize::new(0) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionGuid, watch::Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, Listeners> {
         // No code under this lock can leave the map half changed.
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,7 +73,7 @@ impl Announcer {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        let mut listeners = self.lock();
+        let listeners = &mut self.lock().by_session;
         if let Some(listener) = listeners.get(&session)
             && listener.send(()).is_err()
         {
@@ -61,12 +86,9 @@ impl Announcer {
 impl Changes for Announcer {
     fn signs(&self, session: SessionGuid) -> ChangeSigns {
         let mut listeners = self.lock();
-        if listeners.len() >= SESSIONS_SWEPT_AT {
-            listeners.retain(|_, listener| listener.receiver_count() > 0);
-        }
-        let listener = listeners.entry(session).or_insert_with(|| watch::Sender::new(()));
-        let listening = listener.subscribe();
-        self.count.store(listeners.len(), Ordering::Release);
+        let listening = listeners.listen(session);
+        self.count.store(listeners.by_session.len(), Ordering::Release);
+        drop(listeners);
         Box::pin(stream::unfold(listening, async |mut listening| {
             listening.changed().await.ok()?;
             Some(((), listening))
@@ -128,5 +150,39 @@ impl Sessions for Announcer {
 
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
         self.store.purge(now).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn listen_to(listeners: &mut Listeners, sessions: std::ops::Range<u128>) -> Vec<watch::Receiver<()>> {
+        sessions.map(|number| listeners.listen(SessionGuid(Uuid::from_u128(number)))).collect()
+    }
+
+    #[test]
+    fn sessions_that_nobody_listens_to_any_more_do_not_pile_up() {
+        let mut listeners = Listeners::default();
+        for number in 0..10 * SWEPT_AT_LEAST as u128 {
+            drop(listen_to(&mut listeners, number..number + 1));
+            assert!(listeners.by_session.len() <= SWEPT_AT_LEAST);
+        }
+    }
+
+    #[test]
+    fn many_live_sessions_are_walked_over_only_when_they_have_doubled() {
+        let mut listeners = Listeners::default();
+        let (mut sweeps, mut before) = (0, listeners.swept_at);
+        let mut live = Vec::new();
+        for number in 0..16 * SWEPT_AT_LEAST as u128 {
+            live.extend(listen_to(&mut listeners, number..number + 1));
+            sweeps += usize::from(listeners.swept_at != before);
+            before = listeners.swept_at;
+        }
+        assert_eq!(sweeps, 4, "at 1, 2, 4 and 8 times the least");
+        assert_eq!(listeners.by_session.len(), live.len(), "no live one is taken out");
     }
 }
