@@ -332,11 +332,13 @@ fn accounts(mistakes: &mut Mistakes, whole: &raw::Raw) -> (Vec<Account>, RouteTa
             mistakes.add(&format!("{path}.id"), "must be there and be used once");
         }
         add_routes(mistakes, &path, account, &mut routes);
-        let configurations: Vec<_> = account
+        let configurations: Vec<Arc<AccountConfiguration>> = account
             .configurations
             .iter()
             .enumerate()
-            .map(|(n, raw)| configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, whole))
+            .map(|(n, raw)| {
+                configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, whole).into()
+            })
             .collect();
         let default_configuration = ConfigurationId(account.default_configuration);
         if !configurations.iter().any(|configuration| configuration.id == default_configuration) {

@@ -144,7 +144,7 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
         id: account(),
         payee: "A shop".to_owned(),
         default_configuration: ConfigurationId(0),
-        configurations: configurations.collect(),
+        configurations: configurations.map(Arc::new).collect(),
         agents: Vec::new(),
         any_agent: true,
     }]))

@@ -473,12 +473,14 @@ fn account(id: &str) -> Account {
         id: AccountId(id.to_owned()),
         payee: format!("{id} shop"),
         default_configuration: ConfigurationId(0),
-        configurations: vec![
+        configurations: [
             configuration(0, false),
             configuration(DIGITAL, false),
             configuration(7, true),
             configuration(8, true),
-        ],
+        ]
+        .map(Arc::new)
+        .into(),
         agents: ["agent1234", "1234", "idle", "busy"].map(|agent| AgentId(agent.to_owned())).to_vec(),
         any_agent: false,
     }
