@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hushpad::http;
 use hushpad::metrics::Metrics;
-use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
+use hushpad::payments::{Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault};
 use hushpad::world::RealWorld;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
@@ -75,10 +75,13 @@ impl Town {
         let clock = world.clone();
         let ledger = Ledger::in_memory_at(move || clock.now());
         tokio::spawn(sandbox::serve(gateway, ledger.clone(), stop.clone().cancelled_owned()));
+        let hashes = CardHashes::new(&[0; 32]);
+        let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
         let payments = Payments::new(PaymentsParts {
-            books: Books::new(store.clone(), Arc::new(world.clone())),
+            books: Books::new(store.clone(), Arc::new(world.clone()), hashes),
             settlements: store.clone(),
             notifications: store.clone(),
+            vault,
             acquirer: Arc::new(Gateways::new(vec![config]).unwrap()),
             directory: Arc::new(directory_of_accounts()),
             world: Arc::new(world),

@@ -20,6 +20,7 @@
 //! after 90 days. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
 //! deleted rows until their place is written over. In both they are sealed under keys that are gone by then, so that no
 //! backup tells them either; see `keys`.
+//! Whose a stored card is, is known for five years, by a hash whose key is not here.
 //! Answers kept under an `Idempotency-Key` go after 24 hours; they are sealed before they come here, and hold
 //! nothing that must go earlier.
 //!

@@ -9,6 +9,7 @@ use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, OperationId,
     ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::link::{Link, LinkNo, LinkState, Way};
 use hushpad_domain::listing::StateName;
 use hushpad_domain::masked_card::MaskedCard;
@@ -362,6 +363,23 @@ impl SettlementRow {
             reference: self.reference,
             settled_on: Timestamp::from_micros(self.settled_on),
         }
+    }
+}
+
+/// A stored card of an account, as it is read.
+#[derive(FromRow)]
+pub(super) struct KeptCardRow {
+    gateway: String,
+    network_transaction_id: Option<String>,
+}
+
+impl KeptCardRow {
+    /// The first of these that is at one of these gateways.
+    pub(super) fn among(rows: Vec<Self>, gateways: &[GatewayName], token: TokenHash) -> Option<KeptCard> {
+        rows.into_iter().find_map(|Self { gateway, network_transaction_id }| {
+            let gateway = gateways.iter().find(|known| known.as_str() == gateway)?.clone();
+            Some(KeptCard { gateway, token, network_transaction_id })
+        })
     }
 }
 

@@ -10,12 +10,13 @@ use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
-    Webhooks,
+    Clients, CommitError, Credentials, KeptCards, Notifications, Replays, Sessions, Settlements,
+    StoreUnavailable, Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -120,6 +121,13 @@ impl Store {
         }
     }
 
+    fn kept_cards(&self) -> &dyn KeptCards {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
     fn notifications(&self) -> &dyn Notifications {
         match self {
             Self::Sqlite(store) => store,
@@ -210,6 +218,18 @@ impl Settlements for Store {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         self.settlements().settlement(attempt).await
+    }
+}
+
+#[async_trait]
+impl KeptCards for Store {
+    async fn kept_card(
+        &self,
+        account: &AccountId,
+        gateways: &[GatewayName],
+        token: TokenHash,
+    ) -> Result<Option<KeptCard>, StoreUnavailable> {
+        self.kept_cards().kept_card(account, gateways, token).await
     }
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
 mod cluster;
+mod kept_cards;
 mod links;
 mod lists;
 mod notifications;
@@ -20,10 +21,14 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, Webhooks,
+    Clients, CommitError, Credentials, KeptCards, Notifications, Replays, Sessions, Settlements, Webhooks,
 };
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use kept_cards::{
+    a_refused_change_keeps_no_card, a_stored_card_is_known_as_the_account_s_that_got_it,
+    whose_a_card_is_is_forgotten_after_its_retention,
+};
 use links::{
     a_call_is_free_while_its_session_is_paid_by_a_link, every_state_of_a_link_reads_back,
     of_two_moves_at_once_one_is_made,
@@ -76,6 +81,7 @@ struct Ports {
     replays: Arc<dyn Replays>,
     credentials: Arc<dyn Credentials>,
     settlements: Arc<dyn Settlements>,
+    kept_cards: Arc<dyn KeptCards>,
     notifications: Arc<dyn Notifications>,
     webhooks: Arc<dyn Webhooks>,
 }
@@ -505,6 +511,9 @@ macro_rules! contract_of {
             what_was_told_before_is_known_also_after_it_was_taken_up,
             a_session_is_found_by_its_attempt_and_by_its_operation,
             a_replaced_owner_keeps_and_takes_up_nothing,
+            a_stored_card_is_known_as_the_account_s_that_got_it,
+            a_refused_change_keeps_no_card,
+            whose_a_card_is_is_forgotten_after_its_retention,
         }
     };
 }
@@ -528,6 +537,7 @@ impl Engine for Sqlite {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            kept_cards: store.clone(),
             notifications: store.clone(),
             webhooks: store,
         }
@@ -556,6 +566,7 @@ impl Engine for Postgres {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            kept_cards: store.clone(),
             notifications: store.clone(),
             webhooks: store,
         }

@@ -37,7 +37,9 @@ use tokio::task::JoinSet;
 
 use super::{Durations, postgres_url};
 use crate::metrics::Metrics;
-use crate::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
+use crate::payments::{
+    Acquirer, Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault,
+};
 use crate::world::RealWorld;
 
 /// Payments per second.
@@ -118,7 +120,7 @@ async fn row(
 async fn one(payments: &Payments, world: &RealWorld) -> anyhow::Result<(AttemptId, u64, u64)> {
     let opened = Session::open(new_session(world)?, world.now());
     let session = opened.after.clone();
-    payments.books.store().commit(opened).await?;
+    payments.books.commit(opened).await?;
     let card = card().context("a card")?;
     let (sender, mut progress) = mpsc::channel(8);
     let pressed = world.elapsed_us();
@@ -141,10 +143,13 @@ async fn one(payments: &Payments, world: &RealWorld) -> anyhow::Result<(AttemptI
 
 fn payments(store: &Arc<Store>, timed: &Arc<Timed>, world: &RealWorld) -> Payments {
     let sessions: Arc<dyn Sessions> = store.clone();
+    let hashes = CardHashes::new(&[0; 32]);
+    let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
     Payments::new(PaymentsParts {
-        books: Books::new(sessions, Arc::new(world.clone())),
+        books: Books::new(sessions, Arc::new(world.clone()), hashes),
         settlements: store.clone(),
         notifications: store.clone(),
+        vault,
         acquirer: timed.clone(),
         directory: Arc::new(directory()),
         world: Arc::new(world.clone()),

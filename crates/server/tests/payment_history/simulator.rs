@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hushpad::http;
-use hushpad::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere, recovery};
+use hushpad::payments::{
+    Acquirer, Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault, recovery,
+};
 use hushpad_card::Card;
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
@@ -183,10 +185,13 @@ impl Town {
         let configs =
             NAMES.map(|name| GatewayConfig::new(GatewayName(name.to_owned()), kind(name, &self.base)));
         let gateways = Gateways::with_clock(configs.to_vec(), Box::new(move || clock.now())).unwrap();
+        let hashes = CardHashes::new(&[0; 32]);
+        let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
         let payments = Payments::new(PaymentsParts {
-            books: Books::new(sessions, world.clone()),
+            books: Books::new(sessions, world.clone(), hashes),
             settlements: store.clone(),
             notifications: store,
+            vault,
             acquirer: Arc::new(Line { gateways, build: self.build }),
             directory: DIRECTORY.clone(),
             world,

@@ -11,6 +11,7 @@
 mod changes;
 mod clients;
 mod credentials;
+mod kept_cards;
 mod logins;
 pub(crate) mod migrate;
 mod notifications;
@@ -36,12 +37,13 @@ use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
-    Webhooks,
+    Clients, CommitError, Credentials, KeptCards, Notifications, Replays, Sessions, Settlements,
+    StoreUnavailable, Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -267,6 +269,18 @@ impl Settlements for PostgresStore {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         settlements::find(&self.readers, attempt).await
+    }
+}
+
+#[async_trait]
+impl KeptCards for PostgresStore {
+    async fn kept_card(
+        &self,
+        account: &AccountId,
+        gateways: &[GatewayName],
+        token: TokenHash,
+    ) -> Result<Option<KeptCard>, StoreUnavailable> {
+        kept_cards::find(&self.readers, account, gateways, token).await
     }
 }
 
