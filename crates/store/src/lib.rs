@@ -17,14 +17,14 @@
 //!
 //! What is forgotten: `purge` wipes payment data and gateway results when their time is over (15 minutes after the end,
 //! or after a webhook's delivery), and whole sessions
-//! after 90 days. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
+//! after 90 days; of a gateway's notification the result goes when it is taken up. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
 //! deleted rows until their place is written over. In both they are sealed under keys that are gone by then, so that no
 //! backup tells them either; see `keys`.
 //! Whose a stored card is, is known for five years, by a hash whose key is not here.
 //! Answers kept under an `Idempotency-Key` go after 24 hours; they are sealed before they come here, and hold
 //! nothing that must go earlier.
 //!
-//! Where what is: `queue`, `writer`, `rows`, `deliveries` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
+//! Where what is: `queue`, `writer`, `rows`, `notification_rows`, `deliveries` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
 //! files of the same names. A new port is a `Job` in `queue`, a file in each engine, an arm in each engine's
 //! writer, and a migration of the same number in each dialect.
 //!
@@ -34,6 +34,7 @@ mod client_rows;
 mod deliveries;
 mod error;
 mod keys;
+mod notification_rows;
 mod postgres;
 mod queue;
 mod retention;

@@ -314,7 +314,7 @@ impl Notifications for SqliteStore {
     }
 
     async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
-        notifications::waiting(&self.readers, after, limit).await
+        notifications::waiting(&self.readers, &self.keys, after, limit).await
     }
 
     async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {

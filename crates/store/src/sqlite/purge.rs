@@ -40,6 +40,7 @@ pub(super) async fn batch(
     let removed = remove(connection, sessions).await?;
     let swept = sweep(connection).await?;
     let moved = move_on(connection, keys, now).await?;
+    let moved_told = notifications::move_on(connection, keys, now, BATCH_MOVED).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     credentials::forget(connection, now).await?;
     let cards = before(now, KEPT_CARD_RETENTION);
@@ -56,6 +57,7 @@ pub(super) async fn batch(
             || cards == u64::from(BATCH_REPLAYS)
             || told == u64::from(BATCH_REPLAYS)
             || moved == BATCH_MOVED
+            || moved_told == BATCH_MOVED
             || replays == u64::from(BATCH_REPLAYS),
     })
 }
