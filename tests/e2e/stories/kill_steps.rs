@@ -59,8 +59,7 @@ const STRIPE: Gateway = Gateway {
     sale: 12,
     authorise: 22,
     charge: "/confirm",
-    // Its simulator tells no checks: nothing approved is given back.
-    reverse: "",
+    reverse: "/refunds",
     refund: "/refunds",
     capture: "/capture",
     settles: true,
@@ -90,10 +89,8 @@ fn is_killed_at_each_step(gateway: &Gateway) {
     before_the_reply(&mut desk, gateway);
     before_the_outcome_is_committed(&mut desk, gateway);
     before_the_webhook_is_known_to_have_come(&mut desk, gateway);
-    if !gateway.reverse.is_empty() {
-        desk.expects_card(WRONG_CODE);
-        during_a_reversal(&mut desk, gateway);
-    }
+    desk.expects_card(WRONG_CODE);
+    during_a_reversal(&mut desk, gateway);
     during_a_refund(&mut desk, gateway);
     during_a_capture(&mut desk, gateway);
     for charge in desk.ledger() {
