@@ -53,7 +53,7 @@ pub struct Running {
 pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
-    let store = open_store(&config).await?;
+    let store = open_store(&config, &world).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
     let told = Arc::clone(&metrics);
     config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
@@ -121,11 +121,15 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
-    hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys)
-        .await
-        .map(Arc::new)
-        .context("the store")
+async fn open_store(config: &Config, world: &RealWorld) -> anyhow::Result<Arc<Store>> {
+    hushpad_store::open_with_keys(
+        &config.store_url,
+        Ownership::Exclusive(world.chance()),
+        &config.result_keys,
+    )
+    .await
+    .map(Arc::new)
+    .context("the store")
 }
 
 fn web_settings(config: &Config) -> WebSettings {

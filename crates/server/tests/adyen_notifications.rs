@@ -62,7 +62,9 @@ impl Town {
         let (world, stop) = (RealWorld::new(), CancellationToken::new());
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", directory.path().join("hushpad.db").display());
-        let store = Arc::new(hushpad_store::open(&url, Ownership::Exclusive).await.unwrap());
+        let store = Arc::new(
+            hushpad_store::open(&url, Ownership::Exclusive(RealWorld::new().chance())).await.unwrap(),
+        );
         let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let kind = GatewayKind::Adyen {
             url: format!("http://{}/v72", gateway.local_addr().unwrap()),

@@ -30,6 +30,7 @@
 //!
 //! Card data never comes here: this crate does not know the `card` room.
 
+mod chance;
 mod client_rows;
 mod deliveries;
 mod error;
@@ -46,6 +47,7 @@ mod writer;
 
 use hushpad_domain::ports::StoreUnavailable;
 
+pub use chance::Chance;
 pub use error::OpenError;
 pub use postgres::PostgresStore;
 pub use schema::{SchemaVersions, migrate, schema_versions};
@@ -53,14 +55,13 @@ pub use sqlite::{FileSizes, SqliteOptions, SqliteStore};
 pub use store::{Store, open, open_with_keys};
 
 /// As what a store is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Ownership {
     /// As its one owner; refused while another process is. Over PostgreSQL the same as `TakeOver`.
-    #[default]
-    Exclusive,
+    Exclusive(Chance),
     /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
     /// keeps the lock of SQLite's file until its process ends; until then only this epoch keeps others apart.
-    TakeOver,
+    TakeOver(Chance),
     /// Beside the owner, for the command line: reads, and writes of API clients, settlements and replays of dead
     /// letters only.
     Guest,

@@ -54,7 +54,7 @@ pub async fn open_with_keys(url: &str, ownership: Ownership, keys: &Path) -> Res
 
 async fn open_at(url: &str, ownership: Ownership, keys: Option<&Path>) -> Result<Store, OpenError> {
     if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
-        let options = SqliteOptions { ownership, ..SqliteOptions::default() };
+        let options = SqliteOptions::new(ownership);
         let path = Path::new(path);
         match keys {
             Some(keys) => SqliteStore::open_with_keys(path, options, keys).await,

@@ -1,6 +1,7 @@
 //! What every engine must keep, written against the ports alone. A new engine adds one line at the end.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod chance;
 mod cluster;
 mod kept_cards;
 mod links;
@@ -14,6 +15,7 @@ mod webhooks;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chance::chance;
 use hushpad_domain::attempt::Unknown;
 use hushpad_domain::challenge::{Challenge, FIELD_BYTES_MAX, FIELDS_MAX};
 use hushpad_domain::change::Change;
@@ -528,7 +530,7 @@ impl Engine for Sqlite {
     }
 
     async fn open(&self) -> Ports {
-        let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
+        let options = SqliteOptions::new(Ownership::TakeOver(chance()));
         let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
         let store = Arc::new(store);
         Ports {
@@ -558,7 +560,8 @@ impl Engine for Postgres {
 
     async fn open(&self) -> Ports {
         let (url, keys) = (self.database.url(), self.keys.path().join("keys"));
-        let store = PostgresStore::open_with_keys(&url, Ownership::TakeOver, Some(&keys)).await.unwrap();
+        let store =
+            PostgresStore::open_with_keys(&url, Ownership::TakeOver(chance()), Some(&keys)).await.unwrap();
         let store = Arc::new(store);
         Ports {
             sessions: store.clone(),

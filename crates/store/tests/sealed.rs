@@ -2,12 +2,14 @@
 //! results and nothing else. On both engines.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod chance;
 mod cluster;
 mod story;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chance::chance;
 use hushpad_domain::attempt::{Checks, StoredCard};
 use hushpad_domain::change::Change;
 use hushpad_domain::ids::GatewayName;
@@ -49,7 +51,7 @@ impl<E: Engine> Desk<E> {
     }
 
     async fn open(&self) -> Store {
-        open_with_keys(&self.engine.url(), Ownership::Exclusive, &self.keys()).await.unwrap()
+        open_with_keys(&self.engine.url(), Ownership::Exclusive(chance()), &self.keys()).await.unwrap()
     }
 }
 

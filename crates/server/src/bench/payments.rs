@@ -70,7 +70,11 @@ async fn store(url: &str, name: &str, out: &mut dyn Write) -> anyhow::Result<()>
     let clock = RealWorld::new();
     let ledger = Ledger::in_memory_at(move || clock.now());
     let serving = tokio::spawn(sandbox::serve(listener, ledger, std::future::pending::<()>()));
-    let store = Arc::new(hushpad_store::open(url, Ownership::Exclusive).await.context(name.to_owned())?);
+    let store = Arc::new(
+        hushpad_store::open(url, Ownership::Exclusive(RealWorld::new().chance()))
+            .await
+            .context(name.to_owned())?,
+    );
     for rate in RATES {
         row(&store, &gateway, name, rate, out).await?;
     }

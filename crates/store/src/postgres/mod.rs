@@ -54,6 +54,7 @@ use sqlx::{ConnectOptions, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::Ownership;
+use crate::chance::Chance;
 use crate::error::OpenError;
 use crate::keys::{self, Keys};
 use crate::queue::{Credential, Job, Queue, ToldBy};
@@ -119,15 +120,15 @@ impl PostgresStore {
         check_durable(&mut connection, &store).await?;
         let schema = match ownership {
             Ownership::Guest => Schema::Check,
-            Ownership::Exclusive | Ownership::TakeOver => Schema::Upgrade,
+            Ownership::Exclusive(_) | Ownership::TakeOver(_) => Schema::Upgrade,
         };
         migrate::migrate(&mut connection, &store, schema).await?;
         let (role, keys) = match ownership {
             Ownership::Guest => (Role::Guest, Keys::none()),
-            Ownership::Exclusive | Ownership::TakeOver => {
+            Ownership::Exclusive(chance) | Ownership::TakeOver(chance) => {
                 let epoch = next_epoch(&mut connection).await.map_err(broken)?;
                 // Read after the epoch: an earlier owner writes under no other key any more.
-                (Role::Owner { epoch }, open_keys(keys)?)
+                (Role::Owner { epoch }, open_keys(keys, chance)?)
             }
         };
         let keys = Arc::new(keys);
@@ -409,10 +410,11 @@ impl Webhooks for PostgresStore {
     }
 }
 
-fn open_keys(path: Option<&Path>) -> Result<Keys, OpenError> {
-    let path = path.unwrap_or(Path::new(""));
-    let opened = if path.as_os_str().is_empty() { Keys::of_this_process() } else { Keys::open(path) };
-    opened.map_err(|source| OpenError::ResultKeys { path: path.to_owned(), source })
+fn open_keys(path: Option<&Path>, chance: Chance) -> Result<Keys, OpenError> {
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(Keys::of_this_process(chance));
+    };
+    Keys::open(path, chance).map_err(|source| OpenError::ResultKeys { path: path.to_owned(), source })
 }
 
 fn connect_options(url: &str) -> Result<PgConnectOptions, OpenError> {
