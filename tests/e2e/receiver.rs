@@ -67,6 +67,12 @@ impl Receiver {
         all.iter().filter(|came| came.json()["sessionGuid"] == session).cloned().collect()
     }
 
+    /// The bodies that came with this in them, in order.
+    pub(crate) fn bodies_with(&self, text: &str) -> Vec<String> {
+        let all = self.came.lock().unwrap();
+        all.iter().filter(|came| came.body.contains(text)).map(|came| came.body.clone()).collect()
+    }
+
     /// All bytes, to be searched.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let all = self.came.lock().unwrap();

@@ -1,7 +1,8 @@
 //! A state change: what one commit writes.
 
 use crate::event::{Event, EventKind};
-use crate::ids::DeliveryId;
+use crate::ids::{AccountId, DeliveryId};
+use crate::kept_card::{KeptCard, TokenHash};
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -18,6 +19,9 @@ pub struct Change {
     pub events: Vec<Event>,
     /// The webhook delivery that tells of the last event, due at once; `None` when nobody is to be told.
     pub delivery: Option<DeliveryId>,
+    /// The card that a gateway keeps since this change: from now on it is known as the account's. See
+    /// [`Change::keep_card`].
+    pub kept_card: Option<KeptCard>,
 }
 
 impl Change {
@@ -33,7 +37,7 @@ impl Change {
                 Event { seq: session.events, at, kind }
             })
             .collect();
-        let mut change = Self { before, after: session, events, delivery: None };
+        let mut change = Self { before, after: session, events, delivery: None, kept_card: None };
         change.deliver();
         change
     }
@@ -58,6 +62,21 @@ impl Change {
         second.events.splice(0..0, self.events);
         second.deliver();
         Ok(second)
+    }
+
+    /// Notes whose the card is, when this change brings an answer with a stored one. `hash` is keyed by a secret that
+    /// the store does not have.
+    pub fn keep_card(&mut self, hash: impl FnOnce(&AccountId, &str) -> TokenHash) {
+        let no = self.events.iter().find_map(|event| event.kind.changed_attempt());
+        let attempt = no.and_then(|no| self.after.attempt(no));
+        self.kept_card = attempt.and_then(|attempt| {
+            let stored = attempt.answer()?.stored.as_ref()?;
+            Some(KeptCard {
+                gateway: attempt.gateway.clone(),
+                token: hash(&self.after.account, &stored.token),
+                network_transaction_id: stored.network_transaction_id.clone(),
+            })
+        });
     }
 
     /// Names the delivery, which is of the last event.

@@ -21,6 +21,7 @@ pub mod event;
 pub mod field;
 pub mod field_map;
 pub mod ids;
+pub mod kept_card;
 pub mod link;
 pub mod listing;
 pub mod masked_card;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::account::{Account, AccountConfiguration, Directory, Kind};
+use crate::attempt::StoredCard;
 use crate::change::Change;
 use crate::client::Principal;
 use crate::field_map::DataFormat;
@@ -17,7 +18,8 @@ use crate::link::PaymentLinkUrl;
 use crate::message::{EmailAddress, PhoneNumber};
 use crate::payment_data::{PaymentData, PaymentDataError};
 use crate::ports::{
-    Calls, CommitError, Launch, LaunchError, NoLiveCall, SecureSide, Sessions, StoreUnavailable, World,
+    Calls, CommitError, Launch, LaunchError, NoLiveCall, NotItsCard, SecureSide, Sessions, StoreUnavailable,
+    StoredCards, World,
 };
 use crate::session::{NewSession, Session};
 
@@ -105,6 +107,9 @@ pub enum OpenError {
     /// The call has a session.
     #[error("the call already has an open session")]
     CallTaken,
+    /// The account has no such stored card. Nothing is said of other accounts.
+    #[error("the account has no such stored card")]
+    NoSuchCard,
     /// The secure side did not start.
     #[error(transparent)]
     Launch(LaunchError),
@@ -262,20 +267,33 @@ pub struct ChargeRequest {
     pub agent: Option<AgentId>,
     /// `accountConfigurationId`; else the account's default.
     pub configuration: Option<ConfigurationId>,
+    /// What is to be charged.
+    pub card: StoredCard,
     /// `paymentData`.
     pub payment_data: BTreeMap<String, String>,
 }
 
-/// Opens a session that is paid with a stored card. It has no call and no secure side.
+/// The doors that a charge goes through.
+#[derive(Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are the ports")]
+pub struct ChargeDoors<'a> {
+    pub directory: &'a Directory,
+    pub sessions: &'a dyn Sessions,
+    pub stored_cards: &'a dyn StoredCards,
+    pub world: &'a dyn World,
+}
+
+/// Opens a session that is paid with a stored card, and gives the card with all that is known of it. It has no call and no
+/// secure side.
 ///
 /// # Errors
 /// [`OpenError`]; nothing is stored.
 pub async fn open_charge(
-    doors: (&Directory, &dyn Sessions, &dyn World),
+    doors: ChargeDoors<'_>,
     principal: &Principal,
     request: ChargeRequest,
-) -> Result<Session, OpenError> {
-    let (directory, sessions, world) = doors;
+) -> Result<(Session, StoredCard), OpenError> {
+    let ChargeDoors { directory, sessions, stored_cards, world } = doors;
     let named = request.agent.is_some() || principal.agent.is_some();
     let agent = if named {
         agent_of(principal, request.agent)?
@@ -289,6 +307,11 @@ pub async fn open_charge(
     if named && !account.is_some_and(|account| account.knows(&agent)) {
         return Err(OpenError::AgentUnknown);
     }
+    let own = stored_cards.own(&principal.account, &configuration.gateway, request.card);
+    let card = own.await.map_err(|error| match error {
+        NotItsCard::NotThere => OpenError::NoSuchCard,
+        NotItsCard::Store(unavailable) => OpenError::Store(unavailable),
+    })?;
     let change = Session::open(
         NewSession {
             guid: request.session,
@@ -304,7 +327,7 @@ pub async fn open_charge(
     );
     let session = change.after.clone();
     match sessions.commit(change).await {
-        Ok(()) => Ok(session),
+        Ok(()) => Ok((session, card)),
         Err(CommitError::Unavailable(unavailable)) => Err(OpenError::Store(unavailable)),
         Err(error @ (CommitError::Conflict | CommitError::CallTaken | CommitError::Fenced)) => {
             Err(OpenError::Store(StoreUnavailable(error.to_string())))

@@ -18,6 +18,7 @@ use crate::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ClientId, DeliveryId, GatewayName,
     ProviderSessionGuid, SessionGuid,
 };
+use crate::kept_card::{KeptCard, TokenHash};
 use crate::link::PaymentLinkUrl;
 use crate::listing::SessionQuery;
 use crate::message::{Contact, Message, SendRefused};
@@ -109,6 +110,16 @@ pub trait Operations: Send + Sync {
 /// Payments with cards that a gateway keeps: nothing is keyed.
 #[async_trait]
 pub trait StoredCards: Send + Sync {
+    /// The card as this account may charge it at this gateway, with the network transaction id added where it is known.
+    /// At a gateway of this account alone any token is its own, also one that it got elsewhere; at one that several accounts
+    /// share, only one that it got through us (G8).
+    async fn own(
+        &self,
+        account: &AccountId,
+        gateway: &GatewayName,
+        card: StoredCard,
+    ) -> Result<StoredCard, NotItsCard>;
+
     /// Pays a session that was opened for that ([`open_charge`](crate::open_session::open_charge)), and waits for the
     /// first exchange with the gateway. The payment goes on by itself if its end is not known then. Gives the session
     /// as it is.
@@ -118,6 +129,30 @@ pub trait StoredCards: Send + Sync {
         card: StoredCard,
         initiator: Initiator,
     ) -> Result<Session, ChargeError>;
+}
+
+/// Why a stored card is not an account's to charge.
+#[derive(Debug, Error)]
+pub enum NotItsCard {
+    /// It is not known as this account's; whether it is another's is not said.
+    #[error("the account has no such stored card")]
+    NotThere,
+    /// It cannot be looked up now.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+}
+
+/// Where it is known whose stored cards are. [`Sessions::commit`] writes it, with the answer that brought the token; it is
+/// forgotten by [`Sessions::purge`] after [`KEPT_CARD_RETENTION`](crate::kept_card::KEPT_CARD_RETENTION).
+#[async_trait]
+pub trait KeptCards: Send + Sync {
+    /// The card under this token, if this account got it at one of these gateways.
+    async fn kept_card(
+        &self,
+        account: &AccountId,
+        gateways: &[GatewayName],
+        token: TokenHash,
+    ) -> Result<Option<KeptCard>, StoreUnavailable>;
 }
 
 /// What operators have found out at the gateways. The command line writes it beside the owner of the store, and

@@ -185,6 +185,33 @@ impl GatewayKind {
     }
 }
 
+impl GatewayKind {
+    /// Whether both reach one merchant's account at one gateway, as far as their settings tell: then each takes the
+    /// tokens of the other. Two keys of one Stripe account do not show that they are.
+    #[must_use]
+    pub fn is_same_merchant(&self, other: &Self) -> bool {
+        self.merchant() == other.merchant()
+    }
+
+    /// What the gateway is, where it is, and who the merchant is there.
+    fn merchant(&self) -> (&'static str, &str, &str) {
+        match self {
+            Self::Generic { url, user, .. } => ("generic", host(url), user),
+            Self::CyberSource { url, merchant_id, .. } => ("cybersource", host(url), merchant_id),
+            Self::Stripe { url, secret_key } => ("stripe", host(url), secret_key),
+            Self::Adyen { url, merchant_account, .. } => ("adyen", host(url), merchant_account),
+            Self::Worldpay { url, user, .. } => ("worldpay", host(url), user),
+            Self::Mpgs { url, merchant_id, .. } => ("mpgs", host(url), merchant_id),
+        }
+    }
+}
+
+/// `host:port` of a URL.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
 impl fmt::Debug for GatewayKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -323,6 +350,21 @@ mod tests {
         let mut hasty = good();
         hasty.patience.whole = Duration::ZERO;
         insta::assert_snapshot!(told(vec![hasty]), @"gateway a: patience must be longer than zero");
+    }
+
+    #[test]
+    fn one_merchant_under_two_names_is_one() {
+        let kind = |url: &str, user: &str| config("a", url, user).kind;
+        let stripe = |key: &str| GatewayKind::Stripe {
+            url: "https://pay.example".to_owned(),
+            secret_key: key.to_owned(),
+        };
+        let shop = kind("https://pay.example/charges", "shop");
+        assert!(shop.is_same_merchant(&kind("https://pay.example/v2?x", "shop")));
+        assert!(!shop.is_same_merchant(&kind("https://pay.example/charges", "other")));
+        assert!(!shop.is_same_merchant(&kind("https://pay.example:444/charges", "shop")));
+        assert!(!shop.is_same_merchant(&stripe("shop")));
+        assert!(stripe("k").is_same_merchant(&stripe("k")) && !stripe("k").is_same_merchant(&stripe("l")));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::http;
 use crate::log::Redactor;
 use crate::media::MediaPlane;
 use crate::metrics::Metrics;
-use crate::payments::{Books, Payments, PaymentsParts, recovery};
+use crate::payments::{Books, CardHashes, Merchants, Payments, PaymentsParts, Vault, recovery};
 use crate::recorder::Recorders;
 use crate::senders::Senders;
 use crate::webhooks::{Dispatcher, Told};
@@ -53,11 +53,12 @@ pub struct Running {
 pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
-    let store = open_store(&config).await?;
+    let store = open_store(&config, &world).await?;
     let media = MediaPlane::start(config.media).context("the media plane")?;
     let told = Arc::clone(&metrics);
     config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
     let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
+    let vault = vault(&store, &config.master_key, &config.directory, &config.gateways);
     let gateways = start_gateways(config.gateways, &world).context("gateways")?;
     let (clock, counted) = (Arc::new(world.clone()), Arc::clone(&metrics));
     let dispatcher = Dispatcher::start(config.webhooks, store.clone(), clock, counted).context("webhooks")?;
@@ -65,7 +66,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     let announcer = Arc::new(Announcer::new(store.clone(), dispatcher.clone()));
     let sessions: Arc<dyn Sessions> = announcer.clone();
     let directory = Arc::new(config.directory);
-    let payments = payments(&store, &sessions, gateways, &directory, &world, &metrics).await?;
+    let payments = payments(&store, &sessions, vault, gateways, &directory, &world, &metrics).await?;
     let codes = config.payer.as_ref().map(|payer| link_codes(&config.master_key, payer));
     let secure_side = SecureDesk::new(SecureParts {
         calls: calls.clone(),
@@ -107,8 +108,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         world: Arc::new(world.clone()),
         redactor,
     });
-    let stop = CancellationToken::new();
-    let api = hushpad_web::api_router(Arc::clone(&web));
+    let (stop, api) = (CancellationToken::new(), hushpad_web::api_router(Arc::clone(&web)));
     let mut tasks = vec![
         serve(&config.api, "Payment API", api.clone(), &stop).await?,
         serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
@@ -121,11 +121,15 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     Ok(Running { stop, calls, store, dispatcher, tasks })
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
-    hushpad_store::open_with_keys(&config.store_url, Ownership::Exclusive, &config.result_keys)
-        .await
-        .map(Arc::new)
-        .context("the store")
+async fn open_store(config: &Config, world: &RealWorld) -> anyhow::Result<Arc<Store>> {
+    hushpad_store::open_with_keys(
+        &config.store_url,
+        Ownership::Exclusive(world.chance()),
+        &config.result_keys,
+    )
+    .await
+    .map(Arc::new)
+    .context("the store")
 }
 
 fn web_settings(config: &Config) -> WebSettings {
@@ -178,19 +182,34 @@ fn start_gateways(
     Ok(gateways)
 }
 
+fn vault(
+    store: &Arc<Store>,
+    master_key: &MasterKey,
+    directory: &Directory,
+    gateways: &[GatewayConfig],
+) -> Vault {
+    Vault {
+        cards: store.clone(),
+        hashes: CardHashes::new(master_key),
+        merchants: Arc::new(Merchants::new(directory, gateways)),
+    }
+}
+
 /// The payments, with those from before the start taken up.
 async fn payments(
     store: &Arc<Store>,
     sessions: &Arc<dyn Sessions>,
+    vault: Vault,
     gateways: Arc<Gateways>,
     directory: &Arc<Directory>,
     world: &RealWorld,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Payments> {
     let payments = Payments::new(PaymentsParts {
-        books: Books::new(Arc::clone(sessions), Arc::new(world.clone())),
+        books: Books::new(Arc::clone(sessions), Arc::new(world.clone()), vault.hashes.clone()),
         settlements: store.clone(),
         notifications: store.clone(),
+        vault,
         acquirer: gateways,
         directory: Arc::clone(directory),
         world: Arc::new(world.clone()),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hushpad_domain::ports::World;
 use hushpad_domain::time::{Tick, Timestamp};
+use hushpad_store::Chance;
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ pub struct RealWorld {
 impl RealWorld {
     /// Starts the monotonic clock at zero.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the door to the monotonic clock")]
+    #[expect(clippy::disallowed_methods, reason = "the door to the monotonic clock and to entropy")]
     pub fn new() -> Self {
         Self { started: Instant::now(), random: SystemRandom::new() }
     }
@@ -61,6 +62,15 @@ pub fn this_month() -> (i32, u8) {
 impl Default for RealWorld {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl RealWorld {
+    /// Chance for the keys of a store.
+    #[must_use]
+    pub fn chance(&self) -> Chance {
+        let world = self.clone();
+        Chance::new(move || world.secret())
     }
 }
 

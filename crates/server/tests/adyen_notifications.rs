@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hushpad::http;
 use hushpad::metrics::Metrics;
-use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
+use hushpad::payments::{Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault};
 use hushpad::world::RealWorld;
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
@@ -62,7 +62,9 @@ impl Town {
         let (world, stop) = (RealWorld::new(), CancellationToken::new());
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", directory.path().join("hushpad.db").display());
-        let store = Arc::new(hushpad_store::open(&url, Ownership::Exclusive).await.unwrap());
+        let store = Arc::new(
+            hushpad_store::open(&url, Ownership::Exclusive(RealWorld::new().chance())).await.unwrap(),
+        );
         let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let kind = GatewayKind::Adyen {
             url: format!("http://{}/v72", gateway.local_addr().unwrap()),
@@ -75,10 +77,13 @@ impl Town {
         let clock = world.clone();
         let ledger = Ledger::in_memory_at(move || clock.now());
         tokio::spawn(sandbox::serve(gateway, ledger.clone(), stop.clone().cancelled_owned()));
+        let hashes = CardHashes::new(&[0; 32]);
+        let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
         let payments = Payments::new(PaymentsParts {
-            books: Books::new(store.clone(), Arc::new(world.clone())),
+            books: Books::new(store.clone(), Arc::new(world.clone()), hashes),
             settlements: store.clone(),
             notifications: store.clone(),
+            vault,
             acquirer: Arc::new(Gateways::new(vec![config]).unwrap()),
             directory: Arc::new(directory_of_accounts()),
             world: Arc::new(world),

@@ -84,6 +84,60 @@ fn the_limits_on_the_map_are_those_of_the_code() {
 }
 
 #[test]
+fn every_guarantee_names_tests_that_are_there() {
+    let page = read("docs/GUARANTEES.md");
+    let by_name = page.split("\n## By name\n").nth(1).expect("the section is there");
+    let mut guarantees = by_name.split("\n### ");
+    assert!(guarantees.next().is_some_and(|before| !before.contains("\n- ")));
+    let mut seen = Vec::new();
+    for part in guarantees {
+        let (guarantee, lines) = part.split_once('\n').expect("a guarantee has lines");
+        seen.push(guarantee);
+        let lines: Vec<&str> = lines.lines().filter(|line| !line.is_empty()).collect();
+        assert!(!lines.is_empty(), "{guarantee} is held by nothing");
+        for line in lines {
+            let mut names = line.split('`').skip(1).step_by(2);
+            let file = names.next().unwrap_or_else(|| panic!("{guarantee}: no file in {line}"));
+            let source = read(file);
+            let names: Vec<&str> = names.collect();
+            assert!(!names.is_empty(), "{guarantee}: no test in {line}");
+            for name in names {
+                assert!(names_test(&source, name), "{guarantee}: {file} has no test {name}");
+            }
+        }
+    }
+    let all: Vec<String> = (1..=9).map(|number| format!("G{number}")).collect();
+    assert_eq!(seen, all);
+}
+
+/// Whether a test of this name is in the source: a function, or an entry in a list that a macro makes tests of.
+fn names_test(source: &str, name: &str) -> bool {
+    source.lines().any(|line| {
+        let line = line.trim();
+        let function = line.split_once("fn ").is_some_and(|(_, rest)| {
+            rest.strip_prefix(name).is_some_and(|rest| rest.starts_with(['(', '<']))
+        });
+        let listed = line.strip_prefix(name).is_some_and(|rest| rest == "," || rest.starts_with(": "));
+        function || listed
+    })
+}
+
+#[test]
+fn every_gateway_has_a_page_with_all_that_is_needed() {
+    for gateway in ["generic", "cybersource", "stripe", "adyen", "worldpay", "mpgs"] {
+        let page = read(&format!("docs/gateways/{gateway}.md"));
+        let config = format!("kind = \"{gateway}\"");
+        for part in ["**Ask the gateway for**", &config, "| ours | theirs |", "**Unknowns**", "**Held by**"] {
+            assert!(page.contains(part), "docs/gateways/{gateway}.md does not have {part}");
+        }
+        for file in page.split('`').filter(|word| word.ends_with(".rs")) {
+            let is_there = root().join(file).exists() || root().join("crates").join(file).exists();
+            assert!(is_there, "docs/gateways/{gateway}.md names {file}, which is not there");
+        }
+    }
+}
+
+#[test]
 fn no_file_of_code_is_longer_than_a_thing_should_be() {
     const LINES_MAX: usize = 600;
     for file in rust_files(&root().join("crates")) {

@@ -3,6 +3,8 @@
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
+#[path = "../tests/chance/mod.rs"]
+mod chance;
 #[expect(clippy::unwrap_used, reason = "without PostgreSQL there is nothing to measure")]
 #[path = "../tests/cluster/mod.rs"]
 mod cluster;
@@ -17,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chance::chance;
 use hushpad_domain::change::Change;
 use hushpad_domain::ports::Sessions;
 use hushpad_store::{Ownership, SqliteOptions, SqliteStore};
@@ -83,7 +86,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
 
 /// So many callers, each paying one session after the other: open, intend, approve.
 async fn through_store(url: &str, callers: usize) -> f64 {
-    let store = hushpad_store::open(url, Ownership::Exclusive).await.expect("the store opens");
+    let store = hushpad_store::open(url, Ownership::Exclusive(chance())).await.expect("the store opens");
     let store = Arc::new(store);
     let end = Instant::now() + MEASURED;
     let start = Instant::now();
@@ -122,7 +125,11 @@ fn payment() -> [Change; 3] {
 async fn bare_loop(group: usize) -> f64 {
     let directory = scratch();
     let path = directory.path().join("hushpad.db");
-    SqliteStore::open(&path, SqliteOptions::default()).await.expect("the store opens").close().await;
+    SqliteStore::open(&path, SqliteOptions::new(Ownership::Exclusive(chance())))
+        .await
+        .expect("the store opens")
+        .close()
+        .await;
     let mut connection = bare_connection(&path).await;
     let (mut commits, mut guid) = (0_u32, 0_u128);
     let start = Instant::now();

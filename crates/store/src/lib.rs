@@ -17,22 +17,25 @@
 //!
 //! What is forgotten: `purge` wipes payment data and gateway results when their time is over (15 minutes after the end,
 //! or after a webhook's delivery), and whole sessions
-//! after 90 days. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
+//! after 90 days; of a gateway's notification the result goes when it is taken up. From SQLite's file and write-ahead log they are gone for good. PostgreSQL keeps the bytes of
 //! deleted rows until their place is written over. In both they are sealed under keys that are gone by then, so that no
 //! backup tells them either; see `keys`.
+//! Whose a stored card is, is known for five years, by a hash whose key is not here.
 //! Answers kept under an `Idempotency-Key` go after 24 hours; they are sealed before they come here, and hold
 //! nothing that must go earlier.
 //!
-//! Where what is: `queue`, `writer`, `rows`, `deliveries` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
+//! Where what is: `queue`, `writer`, `rows`, `notification_rows`, `deliveries` and `retention` are shared; `sqlite/` and `postgres/` hold the SQL, in
 //! files of the same names. A new port is a `Job` in `queue`, a file in each engine, an arm in each engine's
 //! writer, and a migration of the same number in each dialect.
 //!
 //! Card data never comes here: this crate does not know the `card` room.
 
+mod chance;
 mod client_rows;
 mod deliveries;
 mod error;
 mod keys;
+mod notification_rows;
 mod postgres;
 mod queue;
 mod retention;
@@ -44,6 +47,7 @@ mod writer;
 
 use hushpad_domain::ports::StoreUnavailable;
 
+pub use chance::Chance;
 pub use error::OpenError;
 pub use postgres::PostgresStore;
 pub use schema::{SchemaVersions, migrate, schema_versions};
@@ -51,14 +55,13 @@ pub use sqlite::{FileSizes, SqliteOptions, SqliteStore};
 pub use store::{Store, open, open_with_keys};
 
 /// As what a store is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Ownership {
     /// As its one owner; refused while another process is. Over PostgreSQL the same as `TakeOver`.
-    #[default]
-    Exclusive,
+    Exclusive(Chance),
     /// As its one owner, from now on: an owner that still runs is fenced and can write no more. That owner
     /// keeps the lock of SQLite's file until its process ends; until then only this epoch keeps others apart.
-    TakeOver,
+    TakeOver(Chance),
     /// Beside the owner, for the command line: reads, and writes of API clients, settlements and replays of dead
     /// letters only.
     Guest,

@@ -7,7 +7,7 @@ use hushpad_domain::time::Timestamp;
 /// How long a session's ids, times and outcome are kept after its end.
 pub(super) const SESSION_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// Kept answers, and notifications that were taken up, removed in one transaction of a purge, at most: a few KB each.
+/// Kept answers, notifications that were taken up, and whose stored cards were, removed in one transaction of a purge, at most: a few KB each.
 pub(super) const BATCH_REPLAYS: u32 = 200;
 
 /// `now` less `retention`, in microseconds.

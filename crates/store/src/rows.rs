@@ -9,11 +9,11 @@ use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, AttemptNo, CallGuid, ConfigurationId, GatewayName, OperationId,
     ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::link::{Link, LinkNo, LinkState, Way};
 use hushpad_domain::listing::StateName;
 use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::money::{Currency, Money};
-use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::{Operation, OperationNo, Settlement};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::StoreUnavailable;
@@ -365,31 +365,21 @@ impl SettlementRow {
     }
 }
 
-/// A notification that waits, as it is read.
+/// A stored card of an account, as it is read.
 #[derive(FromRow)]
-pub(super) struct NotificationRow {
-    number: i64,
+pub(super) struct KeptCardRow {
     gateway: String,
-    told: String,
+    network_transaction_id: Option<String>,
 }
 
-impl NotificationRow {
-    /// The notification that the row means.
-    ///
-    /// # Errors
-    /// The row was not written by us.
-    pub(super) fn read(self) -> Result<Waiting, StoreUnavailable> {
-        Ok(Waiting {
-            number: self.number,
-            gateway: GatewayName(self.gateway),
-            notification: json("a notification", self.told.as_bytes())?,
+impl KeptCardRow {
+    /// The first of these that is at one of these gateways.
+    pub(super) fn among(rows: Vec<Self>, gateways: &[GatewayName], token: TokenHash) -> Option<KeptCard> {
+        rows.into_iter().find_map(|Self { gateway, network_transaction_id }| {
+            let gateway = gateways.iter().find(|known| known.as_str() == gateway)?.clone();
+            Some(KeptCard { gateway, token, network_transaction_id })
         })
     }
-}
-
-/// A notification as it is stored.
-pub(super) fn notification_text(told: &Notification) -> Result<String, StoreUnavailable> {
-    text("a notification", told)
 }
 
 /// An event's kind as it is stored.
@@ -549,7 +539,8 @@ pub(super) fn bytes_of(digits: &str) -> Result<Vec<u8>, StoreUnavailable> {
     bytes.filter(|_| rest.is_empty()).ok_or_else(|| unreadable("a gateway's result"))
 }
 
-fn text<T: Serialize>(what: &str, value: &T) -> Result<String, StoreUnavailable> {
+/// As JSON. `what` names it in the error.
+pub(super) fn text<T: Serialize>(what: &str, value: &T) -> Result<String, StoreUnavailable> {
     serde_json::to_string(value).map_err(|error| StoreUnavailable(format!("{what}: {error}")))
 }
 

@@ -10,12 +10,13 @@ use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
-    Webhooks,
+    Clients, CommitError, Credentials, KeptCards, Notifications, Replays, Sessions, Settlements,
+    StoreUnavailable, Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -53,7 +54,7 @@ pub async fn open_with_keys(url: &str, ownership: Ownership, keys: &Path) -> Res
 
 async fn open_at(url: &str, ownership: Ownership, keys: Option<&Path>) -> Result<Store, OpenError> {
     if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
-        let options = SqliteOptions { ownership, ..SqliteOptions::default() };
+        let options = SqliteOptions::new(ownership);
         let path = Path::new(path);
         match keys {
             Some(keys) => SqliteStore::open_with_keys(path, options, keys).await,
@@ -114,6 +115,13 @@ impl Store {
     }
 
     fn credentials(&self) -> &dyn Credentials {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
+    fn kept_cards(&self) -> &dyn KeptCards {
         match self {
             Self::Sqlite(store) => store,
             Self::Postgres(store) => store,
@@ -210,6 +218,18 @@ impl Settlements for Store {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         self.settlements().settlement(attempt).await
+    }
+}
+
+#[async_trait]
+impl KeptCards for Store {
+    async fn kept_card(
+        &self,
+        account: &AccountId,
+        gateways: &[GatewayName],
+        token: TokenHash,
+    ) -> Result<Option<KeptCard>, StoreUnavailable> {
+        self.kept_cards().kept_card(account, gateways, token).await
     }
 }
 

@@ -1,7 +1,9 @@
 //! What every engine must keep, written against the ports alone. A new engine adds one line at the end.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod chance;
 mod cluster;
+mod kept_cards;
 mod links;
 mod lists;
 mod notifications;
@@ -13,6 +15,7 @@ mod webhooks;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chance::chance;
 use hushpad_domain::attempt::Unknown;
 use hushpad_domain::challenge::{Challenge, FIELD_BYTES_MAX, FIELDS_MAX};
 use hushpad_domain::change::Change;
@@ -20,10 +23,14 @@ use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{AccountId, AgentId, CallGuid, ClientId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::masked_card::{Brand, MaskedCard};
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, Webhooks,
+    Clients, CommitError, Credentials, KeptCards, Notifications, Replays, Sessions, Settlements, Webhooks,
 };
 use hushpad_domain::session::{Outcome, Session};
 use hushpad_store::{Ownership, PostgresStore, SqliteOptions, SqliteStore};
+use kept_cards::{
+    a_refused_change_keeps_no_card, a_stored_card_is_known_as_the_account_s_that_got_it,
+    whose_a_card_is_is_forgotten_after_its_retention,
+};
 use links::{
     a_call_is_free_while_its_session_is_paid_by_a_link, every_state_of_a_link_reads_back,
     of_two_moves_at_once_one_is_made,
@@ -76,6 +83,7 @@ struct Ports {
     replays: Arc<dyn Replays>,
     credentials: Arc<dyn Credentials>,
     settlements: Arc<dyn Settlements>,
+    kept_cards: Arc<dyn KeptCards>,
     notifications: Arc<dyn Notifications>,
     webhooks: Arc<dyn Webhooks>,
 }
@@ -506,6 +514,9 @@ macro_rules! contract_of {
             what_was_told_before_is_known_also_after_it_was_taken_up,
             a_session_is_found_by_its_attempt_and_by_its_operation,
             a_replaced_owner_keeps_and_takes_up_nothing,
+            a_stored_card_is_known_as_the_account_s_that_got_it,
+            a_refused_change_keeps_no_card,
+            whose_a_card_is_is_forgotten_after_its_retention,
         }
     };
 }
@@ -520,7 +531,7 @@ impl Engine for Sqlite {
     }
 
     async fn open(&self) -> Ports {
-        let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
+        let options = SqliteOptions::new(Ownership::TakeOver(chance()));
         let store = SqliteStore::open(&self.directory.path().join("hushpad.db"), options).await.unwrap();
         let store = Arc::new(store);
         Ports {
@@ -529,6 +540,7 @@ impl Engine for Sqlite {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            kept_cards: store.clone(),
             notifications: store.clone(),
             webhooks: store,
         }
@@ -549,7 +561,8 @@ impl Engine for Postgres {
 
     async fn open(&self) -> Ports {
         let (url, keys) = (self.database.url(), self.keys.path().join("keys"));
-        let store = PostgresStore::open_with_keys(&url, Ownership::TakeOver, Some(&keys)).await.unwrap();
+        let store =
+            PostgresStore::open_with_keys(&url, Ownership::TakeOver(chance()), Some(&keys)).await.unwrap();
         let store = Arc::new(store);
         Ports {
             sessions: store.clone(),
@@ -557,6 +570,7 @@ impl Engine for Postgres {
             replays: store.clone(),
             credentials: store.clone(),
             settlements: store.clone(),
+            kept_cards: store.clone(),
             notifications: store.clone(),
             webhooks: store,
         }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 #![expect(clippy::print_stdout, reason = "the child tells its parent by lines")]
 
+mod chance;
 mod cluster;
 mod story;
 
@@ -9,6 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use chance::chance;
 use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::ports::Sessions;
 use hushpad_domain::session::Session;
@@ -40,7 +42,7 @@ async fn every_acknowledged_commit_survives_a_kill(url: &str) {
     // Kills at ever other places, each time into the same file.
     for acknowledgements in [1, 37, 211, 600] {
         acknowledged.extend(kill_after(acknowledgements, url));
-        let store = hushpad_store::open(url, Ownership::Exclusive).await.unwrap();
+        let store = hushpad_store::open(url, Ownership::Exclusive(chance())).await.unwrap();
         for (guid, version) in &acknowledged {
             let session = store.session(&account("acme"), *guid).await.unwrap();
             let session = session.expect("an acknowledged session is there");
@@ -102,7 +104,7 @@ fn read(line: &str) -> Option<(SessionGuid, u64)> {
 #[expect(clippy::disallowed_methods, reason = "the parent says by the environment where to write")]
 async fn child_that_commits() {
     let url = std::env::var(DATABASE).unwrap();
-    let store = Arc::new(hushpad_store::open(&url, Ownership::Exclusive).await.unwrap());
+    let store = Arc::new(hushpad_store::open(&url, Ownership::Exclusive(chance())).await.unwrap());
     let payers: Vec<_> = (0..PAYERS).map(|_| tokio::spawn(pay_forever(Arc::clone(&store)))).collect();
     for payer in payers {
         payer.await.unwrap();

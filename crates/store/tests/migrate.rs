@@ -1,8 +1,10 @@
 //! The schema by itself, on both engines.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod chance;
 mod cluster;
 
+use chance::chance;
 use hushpad_store::{OpenError, Ownership, SchemaVersions, migrate, open, schema_versions};
 
 async fn is_looked_at_and_brought_up_to_date(url: &str) {
@@ -13,7 +15,7 @@ async fn is_looked_at_and_brought_up_to_date(url: &str) {
     let up_to_date = SchemaVersions { found: known, known };
     assert_eq!(schema_versions(url).await.unwrap(), up_to_date);
     assert_eq!(migrate(url).await.unwrap(), up_to_date, "a second time does nothing");
-    open(url, Ownership::Exclusive).await.unwrap().close().await;
+    open(url, Ownership::Exclusive(chance())).await.unwrap().close().await;
 }
 
 #[tokio::test]
@@ -25,7 +27,7 @@ async fn the_schema_of_a_file_is_looked_at_and_brought_up_to_date() {
     assert!(!path.exists(), "looking makes no file");
     is_looked_at_and_brought_up_to_date(&url).await;
     // Not under a server that runs.
-    let store = open(&url, Ownership::Exclusive).await.unwrap();
+    let store = open(&url, Ownership::Exclusive(chance())).await.unwrap();
     assert!(matches!(migrate(&url).await, Err(OpenError::Owned { .. })));
     assert!(schema_versions(&url).await.is_ok());
     store.close().await;

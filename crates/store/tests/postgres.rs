@@ -2,6 +2,7 @@
 //! that are not fit.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod chance;
 mod cluster;
 #[expect(dead_code, reason = "a shorter story than the contract tells")]
 mod story;
@@ -9,6 +10,7 @@ mod story;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use chance::chance;
 use cluster::Database;
 use hushpad_domain::change::Change;
 use hushpad_domain::ids::AgentId;
@@ -19,11 +21,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use story::{account, approved, intended, minute, opened, opened_on};
 
 async fn open(database: &Database) -> PostgresStore {
-    PostgresStore::open(&database.url(), Ownership::Exclusive).await.unwrap()
+    PostgresStore::open(&database.url(), Ownership::Exclusive(chance())).await.unwrap()
 }
 
 async fn refused(database: &Database) -> OpenError {
-    PostgresStore::open(&database.url(), Ownership::Exclusive).await.err().unwrap()
+    PostgresStore::open(&database.url(), Ownership::Exclusive(chance())).await.err().unwrap()
 }
 
 /// A connection beside the store's.
@@ -112,7 +114,8 @@ async fn a_new_owner_waits_for_what_the_old_one_is_writing() {
     // Both on one machine: they share their keys.
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
-    let old = PostgresStore::open_with_keys(&database.url(), Ownership::Exclusive, Some(&keys)).await;
+    let old =
+        PostgresStore::open_with_keys(&database.url(), Ownership::Exclusive(chance()), Some(&keys)).await;
     let old = Arc::new(old.unwrap());
     let mut gate = connect(&database).await;
     run(
@@ -132,7 +135,7 @@ async fn a_new_owner_waits_for_what_the_old_one_is_writing() {
     wait_for_waiting(&database, 1, || writing.is_finished()).await;
     let url = database.url();
     let opening = tokio::spawn(async move {
-        PostgresStore::open_with_keys(&url, Ownership::TakeOver, Some(&keys)).await.unwrap()
+        PostgresStore::open_with_keys(&url, Ownership::TakeOver(chance()), Some(&keys)).await.unwrap()
     });
     wait_for_waiting(&database, 2, || opening.is_finished()).await;
     run(&mut gate, "COMMIT").await;
@@ -272,10 +275,11 @@ async fn what_cannot_be_opened_says_why() {
     let error = refused(&hasty).await;
     assert!(matches!(error, OpenError::NotDurable { setting: "synchronous_commit", .. }), "{error}");
 
-    let nobody = PostgresStore::open("postgres://hushpad@127.0.0.1:1/hushpad", Ownership::Exclusive).await;
+    let nobody =
+        PostgresStore::open("postgres://hushpad@127.0.0.1:1/hushpad", Ownership::Exclusive(chance())).await;
     assert!(matches!(nobody.err().unwrap(), OpenError::Postgres { .. }));
     for url in ["", "mysql://localhost/hushpad", "sqlite:", "hushpad.db"] {
-        let error = hushpad_store::open(url, Ownership::Exclusive).await.err().unwrap();
+        let error = hushpad_store::open(url, Ownership::Exclusive(chance())).await.err().unwrap();
         assert!(matches!(error, OpenError::NotAUrl), "{url}: {error}");
     }
 }

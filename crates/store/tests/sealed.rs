@@ -2,14 +2,19 @@
 //! results and nothing else. On both engines.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod chance;
 mod cluster;
 mod story;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chance::chance;
+use hushpad_domain::attempt::{Checks, StoredCard};
 use hushpad_domain::change::Change;
-use hushpad_domain::ports::Sessions;
+use hushpad_domain::ids::GatewayName;
+use hushpad_domain::notification::{Notification, Told};
+use hushpad_domain::ports::{Notifications, Sessions};
 use hushpad_domain::session::Session;
 use hushpad_store::{Ownership, Store, open_with_keys};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
@@ -46,7 +51,7 @@ impl<E: Engine> Desk<E> {
     }
 
     async fn open(&self) -> Store {
-        open_with_keys(&self.engine.url(), Ownership::Exclusive, &self.keys()).await.unwrap()
+        open_with_keys(&self.engine.url(), Ownership::Exclusive(chance()), &self.keys()).await.unwrap()
     }
 }
 
@@ -75,6 +80,34 @@ fn assert_bare(read: &Session, session: &Session) {
     assert_eq!((read.guid, read.version, read.outcome()), (session.guid, session.version, session.outcome()));
     assert_eq!(read.attempts.len(), session.attempts.len());
     assert_eq!(read.amount(), session.amount());
+}
+
+/// A notification with a stored card.
+fn told() -> Notification {
+    let stored = StoredCard { token: CANARY.to_owned(), network_transaction_id: Some(CANARY.to_owned()) };
+    Notification {
+        dedupe_key: "key-1".to_owned(),
+        reference: Uuid::from_u128(7),
+        gateway_reference: "psp-1".to_owned(),
+        original_reference: None,
+        amount: None,
+        what: Told::Attempt {
+            declined: None,
+            checks: Checks::default(),
+            result: [("merchantReference".to_owned(), CANARY.to_owned())].into(),
+            stored: Some(stored),
+        },
+    }
+}
+
+async fn is_told(store: &Store, at: i64) {
+    let gateway = GatewayName("adyen".to_owned());
+    assert_eq!(store.keep(&gateway, vec![told()], minute(at)).await.unwrap(), 1);
+}
+
+/// What waits.
+async fn waiting(store: &Store) -> Vec<Notification> {
+    store.waiting(0, 10).await.unwrap().into_iter().map(|one| one.notification).collect()
 }
 
 /// Purges often enough for every key that may go to go.
@@ -176,6 +209,42 @@ async fn what_stays_for_long_outlives_its_key<E: Engine>() {
     store.close().await;
 }
 
+async fn what_a_gateway_told_is_sealed_while_it_waits_however_long<E: Engine>() {
+    let mut desk = Desk::<E>::new().await;
+    let store = desk.open().await;
+    store.purge(minute(0)).await.unwrap();
+    is_told(&store, 0).await;
+    let keys_then = fs::read(desk.keys()).unwrap();
+    // The file, its log, and a copy of both, while it waits.
+    desk.engine.back_up().await;
+    assert!(!contains(&desk.engine.bytes().await, CANARY.as_bytes()));
+    purge_until(&store, 1, 100).await;
+    assert!(!contains(&fs::read(desk.keys()).unwrap(), &keys_then[12..44]), "its first key is gone");
+    assert_eq!(waiting(&store).await, [told()], "sealed anew");
+    store.close().await;
+    let store = desk.open().await;
+    assert_eq!(waiting(&store).await, [told()], "by the next owner too");
+    let number = store.waiting(0, 1).await.unwrap()[0].number;
+    store.taken_up(number).await.unwrap();
+    assert_eq!(waiting(&store).await, []);
+    purge_until(&store, 101, 130).await;
+    store.close().await;
+    assert!(!contains(&desk.engine.bytes().await, CANARY.as_bytes()));
+}
+
+async fn without_its_keys_a_notification_still_says_what_happened<E: Engine>() {
+    let desk = Desk::<E>::new().await;
+    let store = desk.open().await;
+    is_told(&store, 0).await;
+    store.close().await;
+    fs::remove_file(desk.keys()).unwrap();
+    let store = desk.open().await;
+    let mut bare = told();
+    bare.what = Told::Attempt { declined: None, checks: Checks::default(), result: [].into(), stored: None };
+    assert_eq!(waiting(&store).await, [bare]);
+    store.close().await;
+}
+
 struct Sqlite {
     folder: tempfile::TempDir,
     copy: Vec<(PathBuf, Vec<u8>)>,
@@ -263,7 +332,14 @@ impl Engine for Postgres {
 
     /// Its files belong to the server; its rows are what a dump would take.
     async fn bytes(&self) -> Vec<u8> {
-        self.held().await.into_iter().flat_map(|(_, _, data)| data).collect()
+        let mut connection = self.connect().await;
+        let told: Vec<(Option<String>, Option<Vec<u8>>)> =
+            sqlx::query_as("SELECT told, sealed FROM notification").fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let told = told.into_iter().flat_map(|(told, sealed)| {
+            [told.unwrap_or_default().into_bytes(), sealed.unwrap_or_default()].concat()
+        });
+        self.held().await.into_iter().flat_map(|(_, _, data)| data).chain(told).collect()
     }
 }
 
@@ -287,5 +363,7 @@ macro_rules! on_both {
 on_both!(
     a_copy_put_back_after_the_retention_yields_nothing,
     without_its_keys_a_session_is_served_without_its_result,
-    what_stays_for_long_outlives_its_key
+    what_stays_for_long_outlives_its_key,
+    what_a_gateway_told_is_sealed_while_it_waits_however_long,
+    without_its_keys_a_notification_still_says_what_happened
 );

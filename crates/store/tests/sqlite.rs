@@ -1,6 +1,7 @@
 //! What only the SQLite engine must keep: its file, its log, its lock, and its full disk.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+mod chance;
 mod story;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chance::chance;
 use hushpad_domain::change::Change;
 use hushpad_domain::client::ApiClient;
 use hushpad_domain::ids::{ClientId, ConfigurationId};
@@ -27,7 +29,7 @@ const HEAD_BYTES: usize = 17;
 const CANARY: &[u8] = b"CANARY-";
 
 async fn open(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, SqliteOptions::default()).await.unwrap()
+    SqliteStore::open(path, SqliteOptions::new(Ownership::Exclusive(chance()))).await.unwrap()
 }
 
 fn database() -> (tempfile::TempDir, PathBuf) {
@@ -232,7 +234,7 @@ async fn a_purge_empties_the_log_that_another_process_left() {
     let session = pay(&stopped, 0).await;
     assert!(stopped.file_sizes().unwrap().log > 0);
     heads.note(&path).await;
-    let options = SqliteOptions { ownership: Ownership::TakeOver, ..SqliteOptions::default() };
+    let options = SqliteOptions::new(Ownership::TakeOver(chance()));
     let store = SqliteStore::open(&path, options).await.unwrap();
     store.purge(minute(16)).await.unwrap();
     assert_eq!(heads.found(directory.path()).await, BTreeSet::new());
@@ -244,7 +246,10 @@ async fn a_purge_empties_the_log_that_another_process_left() {
 async fn a_full_file_refuses_new_sessions_only_and_recovers_after_a_purge() {
     let (_directory, path) = database();
     let bound = 400_000;
-    let store = SqliteStore::open(&path, SqliteOptions { size_max_bytes: Some(bound), ..Default::default() });
+    let store = SqliteStore::open(
+        &path,
+        SqliteOptions { size_max_bytes: Some(bound), ..SqliteOptions::new(Ownership::Exclusive(chance())) },
+    );
     let store = Arc::new(store.await.unwrap());
     let (mut written, mut refused) = (Vec::new(), Vec::new());
     while refused.is_empty() {
@@ -305,10 +310,10 @@ async fn a_full_file_refuses_new_sessions_only_and_recovers_after_a_purge() {
 async fn a_second_owner_is_refused_and_a_guest_is_not() {
     let (_directory, path) = database();
     let store = open(&path).await;
-    let second = SqliteStore::open(&path, SqliteOptions::default()).await;
+    let second = SqliteStore::open(&path, SqliteOptions::new(Ownership::Exclusive(chance()))).await;
     assert!(matches!(second, Err(OpenError::Owned { .. })));
 
-    let guest = SqliteOptions { ownership: Ownership::Guest, ..Default::default() };
+    let guest = SqliteOptions::new(Ownership::Guest);
     let guest = SqliteStore::open(&path, guest).await.unwrap();
     let client = ApiClient {
         id: ClientId("shop".to_owned()),
@@ -369,23 +374,29 @@ async fn what_cannot_be_opened_says_why() {
     let (directory, path) = database();
     fs::write(directory.path().join("file"), "").unwrap();
     let below_a_file = directory.path().join("file/hushpad.db");
-    let error = SqliteStore::open(&below_a_file, SqliteOptions::default()).await.err().unwrap();
+    let error = SqliteStore::open(&below_a_file, SqliteOptions::new(Ownership::Exclusive(chance())))
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
 
     let garbage = directory.path().join("garbage.db");
     fs::write(&garbage, "no database at all, but long enough to be taken for one. ".repeat(100)).unwrap();
-    let error = SqliteStore::open(&garbage, SqliteOptions::default()).await.err().unwrap();
+    let error =
+        SqliteStore::open(&garbage, SqliteOptions::new(Ownership::Exclusive(chance()))).await.err().unwrap();
     assert!(matches!(error, OpenError::Sqlite { .. }), "{error}");
 
     open(&path).await.close().await;
     run_sql(&path, "PRAGMA user_version = 1000").await;
-    let error = SqliteStore::open(&path, SqliteOptions::default()).await.err().unwrap();
+    let error =
+        SqliteStore::open(&path, SqliteOptions::new(Ownership::Exclusive(chance()))).await.err().unwrap();
     assert!(matches!(error, OpenError::Newer { found: 1000, .. }), "{error}");
 
     let foreign = directory.path().join("foreign.db");
     fs::write(&foreign, "").unwrap();
     run_sql(&foreign, "CREATE TABLE theirs (id INTEGER)").await;
-    let error = SqliteStore::open(&foreign, SqliteOptions::default()).await.err().unwrap();
+    let error =
+        SqliteStore::open(&foreign, SqliteOptions::new(Ownership::Exclusive(chance()))).await.err().unwrap();
     assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
 }
 

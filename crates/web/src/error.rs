@@ -186,6 +186,7 @@ impl ApiError {
             Self::NoSuchPath => refusal(404, "no_such_path", "Not found", own()),
             Self::NoSuchSession => refusal(404, "no_such_session", "Not found", own()),
             Self::Open(OpenError::AgentUnknown) => refusal(404, "agent_unknown", "Agent unknown", own()),
+            Self::Open(OpenError::NoSuchCard) => refusal(404, "no_such_stored_card", "Not found", own()),
             Self::MethodNotAllowed => refusal(405, "method_not_allowed", "Method not allowed", own()),
             Self::BodyTooSlow => refusal(408, "body_too_slow", "Request time-out", own()),
             Self::Open(OpenError::NoLiveCall(NoLiveCall::None)) => {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use hushpad_gateways::sandbox;
+
 use crate::database::Database;
 use crate::receiver::SECRET;
 
@@ -29,7 +31,7 @@ pub(super) fn write(
     extras: &Extras<'_>,
     directory: &Path,
 ) {
-    let Addresses { api, page, payer, admin, gateway, sip, shop, receiver } = at;
+    let Addresses { api, page, payer, admin, gateway, sip, shop, receiver, notifications } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
@@ -54,6 +56,8 @@ listen = "{payer}"
 public_url = "http://{payer}"
 [admin]
 listen = "{admin}"
+[notifications]
+listen = "{notifications}"
 [store]
 {store}
 [sip]
@@ -88,7 +92,12 @@ phone = "{agent_phone}"
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-{more_agents}{configurations}{more_configurations}"#
+{more_agents}{configurations}{more_configurations}[[accounts]]
+id = "market"
+[[accounts.configurations]]
+id = 0
+gateway = "generic"
+"#
     );
     fs::write(directory.join("hushpad.toml"), text).unwrap();
 }
@@ -108,7 +117,7 @@ fn configurations(shop: u16, webhook: &str) -> String {
     .concat()
 }
 
-/// The same simulator by the words of three gateways, with all that each can do.
+/// The same simulator by the words of four gateways, with all that each can do.
 fn more_gateways(gateway: &SocketAddr, directory: &Path) -> String {
     let secret = |name: &str, text: &str| {
         let path = directory.join(name);
@@ -117,6 +126,9 @@ fn more_gateways(gateway: &SocketAddr, directory: &Path) -> String {
     };
     let cybersource = secret("cybersource.secret", "aHVzaHBhZC1zYW5kYm94LXNoYXJlZC1zZWNyZXQtMzI=");
     let stripe = secret("stripe.secret", "sk_test_sandbox");
+    let adyen = secret("adyen.secret", sandbox::ADYEN_API_KEY);
+    let hmac_key = secret("adyen.hmac", sandbox::ADYEN_HMAC_KEY);
+    let merchant = sandbox::ADYEN_MERCHANT;
     format!(
         r#"[[gateways]]
 name = "generic"
@@ -142,13 +154,20 @@ url = "http://{gateway}"
 secret = {stripe}
 time_out_s = 10
 settle_time_s = 10
+[[gateways]]
+name = "adyen"
+kind = "adyen"
+url = "http://{gateway}/v72"
+merchant_account = "{merchant}"
+secret = {adyen}
+hmac_key = {hmac_key}
 "#
     )
 }
 
-/// Configurations of them with the test keypad: 10 to 12 sell, 20 to 22 authorise.
+/// Configurations of them with the test keypad: 10 to 13 sell, 20 to 23 authorise, 30 to 33 keep the card.
 fn more_configurations(shop: u16, webhook: &str) -> String {
-    let names = ["generic", "cybersource", "stripe"];
+    let names = ["generic", "cybersource", "stripe", "adyen"];
     let one = |(at, (first, purpose)): (usize, (usize, &str))| {
         let (id, gateway) = (first + at, names[at]);
         format!(
@@ -156,7 +175,7 @@ fn more_configurations(shop: u16, webhook: &str) -> String {
              allowed_origins = [\"http://localhost:{shop}\"]\n{webhook}\n"
         )
     };
-    let kinds = [(10, "sale"), (20, "authorise")];
+    let kinds = [(10, "sale"), (20, "authorise"), (30, "tokenise")];
     kinds.into_iter().flat_map(|kind| (0..names.len()).map(move |at| (at, kind))).map(one).collect()
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod faults;
 mod leaks;
 mod memory;
+mod money;
 
 pub(crate) use memory::Image;
 
@@ -62,6 +63,8 @@ pub(crate) struct Addresses {
     pub(crate) shop: SocketAddr,
     /// The back end that results are pushed to.
     pub(crate) receiver: SocketAddr,
+    /// Where gateways tell unasked what became of something.
+    pub(crate) notifications: SocketAddr,
 }
 
 /// A contact centre in a box.
@@ -128,6 +131,7 @@ impl Desk {
             shop: here(http.start + 4),
             receiver: here(http.start + 5),
             payer: here(http.start + 6),
+            notifications: here(http.start + 7),
         };
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());
@@ -141,7 +145,7 @@ impl Desk {
         let gateway = start_gateway(&at, directory.path());
         let seen = Seen::default();
         let server = start_server(&at, directory.path(), &seen);
-        let client = create_client(directory.path());
+        let client = create_client(directory.path(), "shop");
         Self {
             at,
             wire,
@@ -425,23 +429,22 @@ impl Desk {
 
     fn authorization(&mut self) -> String {
         if self.token.is_none() {
-            let (id, secret) = &self.client;
-            let fields = [
-                ("grant_type", "client_credentials"),
-                ("scope", "globalpci"),
-                ("client_id", id.as_str()),
-                ("client_secret", secret.as_str()),
-            ];
-            let reply = http::send(
-                &self.seen,
-                self.at.api,
-                "POST /Auth/connect/token",
-                &[FORM],
-                &http::form(&fields),
-            );
-            self.token = Some(reply.expect(200).json()["access_token"].as_str().unwrap().to_owned());
+            self.token = Some(self.token_of(&self.client));
         }
         format!("Bearer {}", self.token.clone().unwrap_or_default())
+    }
+
+    /// An access token for this client.
+    fn token_of(&self, (id, secret): &(String, String)) -> String {
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("scope", "globalpci"),
+            ("client_id", id.as_str()),
+            ("client_secret", secret.as_str()),
+        ];
+        let path = "POST /Auth/connect/token";
+        let reply = http::send(&self.seen, self.at.api, path, &[FORM], &http::form(&fields));
+        reply.expect(200).json()["access_token"].as_str().unwrap().to_owned()
     }
 
     /// The back end has heard of this end.
@@ -543,9 +546,9 @@ fn start_gateway(at: &Addresses, directory: &std::path::Path) -> Program {
     gateway
 }
 
-fn create_client(directory: &std::path::Path) -> (String, String) {
+fn create_client(directory: &std::path::Path, account: &str) -> (String, String) {
     let mut command = Command::new(HUSHPAD);
-    command.args(["client", "create", "--account", "shop", "--config"]).arg(directory.join("hushpad.toml"));
+    command.args(["client", "create", "--account", account, "--config"]).arg(directory.join("hushpad.toml"));
     let said = output(command.envs([MASTER_KEY, GATEWAY_PASSWORD]));
     let value = |name: &str| {
         let line = said.lines().find_map(|line| line.trim().strip_prefix(name));

@@ -5,6 +5,7 @@ use crate::desk::Desk;
 use crate::page::customer_types_card;
 use crate::phones::Keying;
 use crate::stories::keying::assert_charge;
+use crate::stories::test_keypad::presses_card;
 use crate::until;
 
 /// The sandbox gateway takes the money and never answers.
@@ -53,4 +54,43 @@ fn a_session_cut_by_kill_9_while_typing_ends_without_a_charge() {
     let status = desk.status(&session);
     assert_eq!(status["sessionState"], "Error", "{status}");
     assert!(desk.ledger().is_empty());
+}
+
+#[test]
+fn a_sealed_result_reads_back_after_kill_9_and_is_in_no_file_in_plain() {
+    /// In `paymentResultData`, and nowhere else in what the product keeps.
+    const IN_THE_RESULT: &str = "Lovelace";
+    let mut desk = Desk::start();
+    desk.expects_card(VISA);
+    let session = desk.open_test_session();
+    let page = desk.open_page(&session);
+    presses_card(&page, VISA);
+    page.pay();
+    page.shows_phase("ended");
+    let told = desk.status_text(&session);
+    assert!(told.contains(IN_THE_RESULT) && told.contains(r#""last4":"1111""#), "{told}");
+    until("the result is pushed", || (!desk.receiver.came(&session.guid).is_empty()).then_some(()));
+    until("that is written down", || (desk.metric("hushpad_webhooks_due") == "0").then_some(()));
+
+    desk.kill_9();
+    // The database, its log, and whatever else lies there.
+    let mut files = 0;
+    for entry in std::fs::read_dir(desk.workplace().join("data")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(IN_THE_RESULT.len()).any(|window| window == IN_THE_RESULT.as_bytes());
+        assert!(!found, "{} holds the result in plain", path.display());
+        files += 1;
+    }
+    assert!(files >= 3, "database, log and keys are there");
+    desk.restart();
+    assert_eq!(desk.status_text(&session), told);
+
+    // Only by its keys: without them everything but the result is there.
+    desk.kill_9();
+    std::fs::remove_file(desk.workplace().join("data").join("hushpad.db-keys")).unwrap();
+    desk.restart();
+    let bare = desk.status(&session);
+    assert_eq!((&bare["sessionState"], &bare["outcome"]), (&"Finished".into(), &"approved".into()), "{bare}");
+    assert!(!bare.to_string().contains(IN_THE_RESULT), "{bare}");
 }

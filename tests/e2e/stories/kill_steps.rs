@@ -59,8 +59,7 @@ const STRIPE: Gateway = Gateway {
     sale: 12,
     authorise: 22,
     charge: "/confirm",
-    // Its simulator tells no checks: nothing approved is given back.
-    reverse: "",
+    reverse: "/refunds",
     refund: "/refunds",
     capture: "/capture",
     settles: true,
@@ -90,10 +89,8 @@ fn is_killed_at_each_step(gateway: &Gateway) {
     before_the_reply(&mut desk, gateway);
     before_the_outcome_is_committed(&mut desk, gateway);
     before_the_webhook_is_known_to_have_come(&mut desk, gateway);
-    if !gateway.reverse.is_empty() {
-        desk.expects_card(WRONG_CODE);
-        during_a_reversal(&mut desk, gateway);
-    }
+    desk.expects_card(WRONG_CODE);
+    during_a_reversal(&mut desk, gateway);
     during_a_refund(&mut desk, gateway);
     during_a_capture(&mut desk, gateway);
     for charge in desk.ledger() {
@@ -218,7 +215,7 @@ fn operation_is_cut(desk: &mut Desk, gateway: &Gateway, session: &Session, what:
 }
 
 /// A session whose card is keyed; only Pay is left.
-fn keys(desk: &mut Desk, configuration: u32, card: TestCard, amount: &str) -> (Session, Page) {
+pub(super) fn keys(desk: &mut Desk, configuration: u32, card: TestCard, amount: &str) -> (Session, Page) {
     let session = desk.open_session_by(&json!({
         "agentId": AGENT, "paymentData": payment(amount),
         "accountConfigurationId": configuration, "skipCallTransfer": true,
@@ -229,7 +226,7 @@ fn keys(desk: &mut Desk, configuration: u32, card: TestCard, amount: &str) -> (S
     (session, page)
 }
 
-fn pays(desk: &mut Desk, configuration: u32, amount: &str) -> Session {
+pub(super) fn pays(desk: &mut Desk, configuration: u32, amount: &str) -> Session {
     let (session, page) = keys(desk, configuration, VISA, amount);
     page.pay();
     desk.waits_for_outcome(&session, "approved");
@@ -281,7 +278,7 @@ fn is_not_charged(desk: &mut Desk, gateway: &Gateway, session: &Session, amount:
 }
 
 /// What the gateway's ledger has of this amount, which is used once.
-fn charge_of(desk: &Desk, amount: &str) -> Option<Value> {
+pub(super) fn charge_of(desk: &Desk, amount: &str) -> Option<Value> {
     let mut found = desk.ledger().into_iter().filter(|charge| charge["amount"] == amount);
     let charge = found.next();
     assert!(found.next().is_none(), "two references of {amount}");

@@ -37,7 +37,9 @@ use tokio::task::JoinSet;
 
 use super::{Durations, postgres_url};
 use crate::metrics::Metrics;
-use crate::payments::{Acquirer, Books, CameBy, Payments, PaymentsParts, Progress, StillThere};
+use crate::payments::{
+    Acquirer, Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault,
+};
 use crate::world::RealWorld;
 
 /// Payments per second.
@@ -68,7 +70,11 @@ async fn store(url: &str, name: &str, out: &mut dyn Write) -> anyhow::Result<()>
     let clock = RealWorld::new();
     let ledger = Ledger::in_memory_at(move || clock.now());
     let serving = tokio::spawn(sandbox::serve(listener, ledger, std::future::pending::<()>()));
-    let store = Arc::new(hushpad_store::open(url, Ownership::Exclusive).await.context(name.to_owned())?);
+    let store = Arc::new(
+        hushpad_store::open(url, Ownership::Exclusive(RealWorld::new().chance()))
+            .await
+            .context(name.to_owned())?,
+    );
     for rate in RATES {
         row(&store, &gateway, name, rate, out).await?;
     }
@@ -118,7 +124,7 @@ async fn row(
 async fn one(payments: &Payments, world: &RealWorld) -> anyhow::Result<(AttemptId, u64, u64)> {
     let opened = Session::open(new_session(world)?, world.now());
     let session = opened.after.clone();
-    payments.books.store().commit(opened).await?;
+    payments.books.commit(opened).await?;
     let card = card().context("a card")?;
     let (sender, mut progress) = mpsc::channel(8);
     let pressed = world.elapsed_us();
@@ -141,10 +147,13 @@ async fn one(payments: &Payments, world: &RealWorld) -> anyhow::Result<(AttemptI
 
 fn payments(store: &Arc<Store>, timed: &Arc<Timed>, world: &RealWorld) -> Payments {
     let sessions: Arc<dyn Sessions> = store.clone();
+    let hashes = CardHashes::new(&[0; 32]);
+    let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
     Payments::new(PaymentsParts {
-        books: Books::new(sessions, Arc::new(world.clone())),
+        books: Books::new(sessions, Arc::new(world.clone()), hashes),
         settlements: store.clone(),
         notifications: store.clone(),
+        vault,
         acquirer: timed.clone(),
         directory: Arc::new(directory()),
         world: Arc::new(world.clone()),

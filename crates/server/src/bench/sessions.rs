@@ -315,7 +315,7 @@ async fn raw_store(engine: Engine<'_>) -> anyhow::Result<(Arc<Store>, TempDir)> 
         Engine::Sqlite => format!("sqlite:{}", folder.path().join("raw.db").display()),
         Engine::Postgres(url) => format!("{url}_raw"),
     };
-    let store = hushpad_store::open(&url, Ownership::Exclusive).await?;
+    let store = hushpad_store::open(&url, Ownership::Exclusive(RealWorld::new().chance())).await?;
     Ok((Arc::new(store), folder))
 }
 

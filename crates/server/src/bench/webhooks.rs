@@ -56,7 +56,8 @@ async fn measure(backlog: usize, redactor: Redactor, out: &mut dyn Write) -> any
     let webhook = Webhook { url: format!("http://{}/", receiver.address), secret: SECRET.to_owned() };
     let extras = Extras { webhook: Some(webhook), ..Extras::default() };
     let stage = Stage::set_with(anywhere, "http://127.0.0.1", redactor, extras, async |config| {
-        let store = hushpad_store::open(&config.store_url, Ownership::Exclusive).await?;
+        let store =
+            hushpad_store::open(&config.store_url, Ownership::Exclusive(RealWorld::new().chance())).await?;
         let store = Arc::new(store);
         fill(&store, backlog).await?;
         store.close().await;

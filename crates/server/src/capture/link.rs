@@ -390,7 +390,7 @@ impl ProviderSession {
     /// Writes a change that may be refused.
     async fn commit(&mut self, change: Change) -> Result<(), CommitError> {
         let after = change.after.clone();
-        self.shared.payments.books.store().commit(change).await?;
+        self.shared.payments.books.commit(change).await?;
         self.session = after;
         Ok(())
     }

@@ -228,7 +228,7 @@ impl ProviderSession {
     async fn begin(&mut self) {
         if let Ok(change) = self.session.clone().begin(self.shared.world.now()) {
             let after = change.after.clone();
-            match self.shared.payments.books.store().commit(change).await {
+            match self.shared.payments.books.commit(change).await {
                 Ok(()) => self.session = after,
                 Err(error) => warn!(session.id = %self.session.guid, %error, "begin was not written"),
             }

@@ -10,6 +10,8 @@ use hushpad_domain::time::Timestamp;
 use thiserror::Error;
 use tracing::{error, warn};
 
+use super::vault::CardHashes;
+
 /// Between two tries; doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// Long enough to spare a store that comes back, short enough for an agent who waits.
@@ -20,6 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub struct Books {
     store: Arc<dyn Sessions>,
     world: Arc<dyn World>,
+    cards: CardHashes,
 }
 
 /// Another process owns the store now, and with it everything that is open: nothing more is done here.
@@ -28,16 +31,25 @@ pub struct Books {
 pub struct Fenced;
 
 impl Books {
-    /// Books in this store.
+    /// Books in this store. `cards` notes whose the cards are that gateways begin to keep.
     #[must_use]
-    pub fn new(store: Arc<dyn Sessions>, world: Arc<dyn World>) -> Self {
-        Self { store, world }
+    pub fn new(store: Arc<dyn Sessions>, world: Arc<dyn World>, cards: CardHashes) -> Self {
+        Self { store, world, cards }
     }
 
-    /// The store, for changes that may be refused.
+    /// The store, to read.
     #[must_use]
     pub fn store(&self) -> &dyn Sessions {
         &*self.store
+    }
+
+    /// Writes a change that may be refused.
+    ///
+    /// # Errors
+    /// As [`Sessions::commit`].
+    pub async fn commit(&self, mut change: Change) -> Result<(), CommitError> {
+        change.keep_card(|account, token| self.cards.of(account, token));
+        self.store.commit(change).await
     }
 
     /// Writes what `change` makes of the session, trying until the store takes it. Gives the session as it is
@@ -57,7 +69,7 @@ impl Books {
                 Err(_) => return Ok(session),
             };
             let after = next.after.clone();
-            match self.store.commit(next).await {
+            match self.commit(next).await {
                 Ok(()) => return Ok(after),
                 Err(CommitError::Conflict) => session = self.read_again(session).await,
                 Err(error @ CommitError::Fenced) => {

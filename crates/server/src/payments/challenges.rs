@@ -62,7 +62,7 @@ impl Payments {
             return Returned::NothingToDo;
         };
         let after = change.after.clone();
-        match self.books.store().commit(change).await {
+        match self.books.commit(change).await {
             Ok(()) => {}
             // Another return, or the end of the visit, was first.
             Err(CommitError::Conflict | CommitError::Fenced) => return Returned::NothingToDo,

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use hushpad_domain::attempt::{Initiator, Purpose, StoredCard, Unknown};
-use hushpad_domain::ids::AttemptId;
-use hushpad_domain::ports::{ChargeError, CommitError, StoreUnavailable, StoredCards};
+use hushpad_domain::ids::{AccountId, AttemptId, GatewayName};
+use hushpad_domain::ports::{ChargeError, CommitError, NotItsCard, StoreUnavailable, StoredCards};
 use hushpad_domain::session::Session;
 use hushpad_gateways::{Credential, Source, Submission};
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,6 +16,15 @@ use super::{CameBy, Payments, StillThere};
 
 #[async_trait]
 impl StoredCards for Payments {
+    async fn own(
+        &self,
+        account: &AccountId,
+        gateway: &GatewayName,
+        card: StoredCard,
+    ) -> Result<StoredCard, NotItsCard> {
+        self.vault.own(account, gateway, card).await
+    }
+
     async fn charge(
         &self,
         session: Session,

@@ -8,7 +8,8 @@
 //! `challenges` waits for payers at their bank; `notified` takes up what gateways tell unasked, `waiters` knows who
 //! waits for it.
 //!
-//! [`Acquirer`] is the door to the gateways, `plan` what the account's configuration says.
+//! [`Acquirer`] is the door to the gateways, `plan` what the account's configuration says, `vault` knows whose stored cards
+//! are.
 
 mod acquirer;
 mod books;
@@ -22,6 +23,7 @@ mod plan;
 pub mod recovery;
 mod resolver;
 mod saga;
+mod vault;
 mod waiters;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 pub use acquirer::Acquirer;
 pub use books::{Books, Fenced};
 pub use challenges::Returned;
+pub use vault::{CardHashes, Merchants, Vault};
 
 use errands::Errands;
 use waiters::Waiters;
@@ -61,6 +64,7 @@ pub struct Payments {
     giving_back: Errands,
     waiters: Waiters,
     notifications: Arc<dyn Notifications>,
+    vault: Vault,
     /// Rings when something was told.
     inbox: Arc<Notify>,
 }
@@ -71,6 +75,7 @@ pub struct PaymentsParts {
     pub books: Books,
     pub settlements: Arc<dyn Settlements>,
     pub notifications: Arc<dyn Notifications>,
+    pub vault: Vault,
     pub acquirer: Arc<dyn Acquirer>,
     pub directory: Arc<Directory>,
     pub world: Arc<dyn World>,
@@ -134,7 +139,8 @@ impl Payments {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: PaymentsParts) -> Self {
-        let PaymentsParts { books, settlements, notifications, acquirer, directory, world, metrics } = parts;
+        let PaymentsParts { books, settlements, notifications, vault, acquirer, directory, world, metrics } =
+            parts;
         Self {
             books,
             settlements,
@@ -146,6 +152,7 @@ impl Payments {
             giving_back: Errands::default(),
             waiters: Waiters::default(),
             notifications,
+            vault,
             inbox: Arc::default(),
         }
     }

@@ -122,7 +122,7 @@ impl Payments {
                 }
                 Heard::Change(change) => {
                     let after = change.after.clone();
-                    match self.books.store().commit(*change).await {
+                    match self.books.commit(*change).await {
                         Ok(()) => {
                             session = after;
                             break;

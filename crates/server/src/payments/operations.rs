@@ -135,7 +135,7 @@ impl Payments {
             return Ok(session);
         };
         let after = again.after.clone();
-        match self.books.store().commit(again).await {
+        match self.books.commit(again).await {
             Ok(()) => {}
             Err(CommitError::Fenced) => return Err(Fenced),
             Err(error) => {

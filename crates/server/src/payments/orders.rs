@@ -25,7 +25,7 @@ impl Operations for Payments {
         let begun = change.events.iter().find_map(|event| event.kind.changed_operation());
         let (attempt, no) = begun.ok_or(OperateError::Conflict)?;
         let session = change.after.clone();
-        if let Err(error) = self.books.store().commit(change).await {
+        if let Err(error) = self.books.commit(change).await {
             return Err(match error {
                 CommitError::Conflict | CommitError::CallTaken => OperateError::Conflict,
                 CommitError::Fenced => OperateError::Store(StoreUnavailable(error.to_string())),

@@ -250,7 +250,7 @@ impl Payments {
     ) -> Result<Session, IntentRefused> {
         let change = session.clone().intend(id, gateway.clone(), plan.purpose, self.world.now())?;
         let session = change.after.clone();
-        self.books.store().commit(change).await?;
+        self.books.commit(change).await?;
         Ok(session)
     }
 

@@ -30,6 +30,7 @@ pub(super) struct Identity {
 impl Identity {
     /// # Errors
     /// The system has no randomness to give.
+    #[expect(clippy::disallowed_methods, reason = "the gate's secret is drawn once, where SIP starts")]
     pub(super) fn new(config: &Arc<SipConfig>, counters: &Arc<Counters>) -> anyhow::Result<Self> {
         let mut secret = [0; 32];
         let filled = SystemRandom::new().fill(&mut secret);

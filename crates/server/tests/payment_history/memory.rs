@@ -8,10 +8,11 @@ use hushpad_domain::attempt::AttemptState;
 use hushpad_domain::change::Change;
 use hushpad_domain::event::Event;
 use hushpad_domain::ids::{AccountId, AttemptId, GatewayName, ProviderSessionGuid, SessionGuid};
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
-use hushpad_domain::ports::{CommitError, Notifications, Sessions, Settlements, StoreUnavailable};
+use hushpad_domain::ports::{CommitError, KeptCards, Notifications, Sessions, Settlements, StoreUnavailable};
 use hushpad_domain::session::Session;
 use hushpad_domain::time::Timestamp;
 use uuid::Uuid;
@@ -197,6 +198,19 @@ impl Settlements for MemoryStore {
 
     async fn settlement(&self, attempt: AttemptId) -> Result<Option<Settlement>, StoreUnavailable> {
         Ok(self.disk.lock().unwrap().settlements.get(&attempt).cloned())
+    }
+}
+
+/// No stored card is charged here.
+#[async_trait]
+impl KeptCards for MemoryStore {
+    async fn kept_card(
+        &self,
+        _: &AccountId,
+        _: &[GatewayName],
+        _: TokenHash,
+    ) -> Result<Option<KeptCard>, StoreUnavailable> {
+        Ok(None)
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use hushpad::metrics::Metrics;
-use hushpad::payments::{Books, CameBy, Payments, PaymentsParts, Progress, StillThere, recovery};
+use hushpad::payments::{
+    Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault, recovery,
+};
 use hushpad_card::{Capture, Card, Rules};
 use hushpad_domain::acceptance::Acceptance;
 use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
@@ -198,10 +200,13 @@ impl Node {
         let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), late));
         let sessions: Arc<dyn Sessions> = store.clone();
         let world: Arc<dyn World> = Arc::new(self.world.clone());
+        let hashes = CardHashes::new(&[0; 32]);
+        let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
         let payments = Payments::new(PaymentsParts {
-            books: Books::new(sessions, world.clone()),
+            books: Books::new(sessions, world.clone(), hashes),
             settlements: store.clone(),
             notifications: store,
+            vault,
             acquirer: Arc::new(self.gateways.clone()),
             directory: DIRECTORY.clone(),
             world,

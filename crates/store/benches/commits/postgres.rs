@@ -8,13 +8,14 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 use uuid::Uuid;
 
+use crate::chance::chance;
 use crate::cluster;
 
 /// The rows that the store would write, by one connection that does nothing else.
 pub(crate) async fn bare_loop(group: usize, measured: Duration) -> f64 {
     let database = cluster::Database::new().await;
     let url = database.url();
-    PostgresStore::open(&url, Ownership::Exclusive).await.expect("the store opens").close().await;
+    PostgresStore::open(&url, Ownership::Exclusive(chance())).await.expect("the store opens").close().await;
     let options = PgConnectOptions::from_str(&url).expect("the URL is sound").disable_statement_logging();
     let mut connection = options.connect().await.expect("the database is there");
     let (mut commits, mut guid) = (0_u32, Uuid::nil());

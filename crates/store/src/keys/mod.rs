@@ -24,9 +24,9 @@ use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
 use tracing::{info, warn};
 
+use crate::chance::Chance;
 use file::{KEYS_MAX, KeyFile, StoredKey};
 
 /// How long a key seals. Results of so long share their end.
@@ -52,6 +52,8 @@ pub(super) struct Keys {
     ring: RwLock<Ring>,
     /// `None`: the keys live as long as this process.
     file: Option<Mutex<KeyFile>>,
+    /// Where new keys come from; `None` for a guest, who makes none.
+    chance: Option<Chance>,
     /// Keys that are gone, to tell of each once.
     lost: Mutex<BTreeSet<KeyId>>,
 }
@@ -86,30 +88,31 @@ struct DataKey {
 impl Keys {
     /// Those of a guest: none.
     pub(super) fn none() -> Self {
-        Self { ring: RwLock::default(), file: None, lost: Mutex::default() }
+        Self { ring: RwLock::default(), file: None, chance: None, lost: Mutex::default() }
     }
 
     /// Keys that end with this process.
-    pub(super) fn of_this_process() -> io::Result<Self> {
-        let keys = Self::none();
-        keys.ring_mut().current = Some(Sealing { key: Arc::new(DataKey::new()?), since: None });
-        Ok(keys)
+    pub(super) fn of_this_process(chance: Chance) -> Self {
+        let current = Some(Sealing { key: Arc::new(DataKey::new(&chance)), since: None });
+        let ring = RwLock::new(Ring { current, ..Ring::default() });
+        Self { ring, file: None, chance: Some(chance), lost: Mutex::default() }
     }
 
     /// Reads the keys in the file at `path`, creates it if need be, and makes a key for this process.
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, chance: Chance) -> io::Result<Self> {
         let mut file = KeyFile::open(path)?;
         let mut ring = Ring::default();
         for stored in file.read()? {
             ring.retired.insert(stored.id, Retired { key: Arc::new(DataKey::of(&stored)), since: None });
         }
-        let key = DataKey::new()?;
+        let key = DataKey::new(&chance);
         file.add(&key.stored())?;
         ring.current = Some(Sealing { key: Arc::new(key), since: None });
-        Ok(Self { ring: RwLock::new(ring), file: Some(Mutex::new(file)), lost: Mutex::default() })
+        let (ring, file) = (RwLock::new(ring), Some(Mutex::new(file)));
+        Ok(Self { ring, file, chance: Some(chance), lost: Mutex::default() })
     }
 
     /// Seals under the current key.
@@ -164,14 +167,11 @@ impl Keys {
         if !self.is_due(now) {
             return;
         }
-        let made = DataKey::new().and_then(|key| {
-            if let Some(file) = &self.file {
-                lock(file).add(&key.stored())?;
-            }
-            Ok(key)
-        });
-        match made {
-            Ok(key) => {
+        let Some(chance) = &self.chance else { return };
+        let key = DataKey::new(chance);
+        let added = self.file.as_ref().map_or(Ok(()), |file| lock(file).add(&key.stored()));
+        match added {
+            Ok(()) => {
                 let mut ring = self.ring_mut();
                 let sealing = Sealing { key: Arc::new(key), since: Some(now) };
                 if let Some(Sealing { key, .. }) = ring.current.replace(sealing) {
@@ -309,13 +309,10 @@ impl Retired {
 }
 
 impl DataKey {
-    /// Chance is read here and not handed in: a key must be there before anything is written.
-    fn new() -> io::Result<Self> {
-        let mut stored = StoredKey { id: [0; ID_BYTES], bytes: [0; 32] };
-        let random = SystemRandom::new();
-        let filled = random.fill(&mut stored.id).and_then(|()| random.fill(&mut stored.bytes));
-        filled.map_err(|_| io::Error::other("the system gives no random bytes"))?;
-        Ok(Self::of(&stored))
+    fn new(chance: &Chance) -> Self {
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&chance.draw()[..ID_BYTES]);
+        Self::of(&StoredKey { id, bytes: chance.draw() })
     }
 
     fn of(stored: &StoredKey) -> Self {

@@ -1,5 +1,16 @@
 use super::*;
 
+/// The keys of one test differ; what they are does not matter.
+fn chance() -> Chance {
+    let drawn = AtomicU64::new(0);
+    let test = uuid::Uuid::new_v4();
+    Chance::new(move || {
+        let number = drawn.fetch_add(1, Ordering::Relaxed);
+        let digest = ring::digest::digest(&ring::digest::SHA256, format!("{test} {number}").as_bytes());
+        digest.as_ref().try_into().unwrap()
+    })
+}
+
 fn account() -> AccountId {
     AccountId("acme".to_owned())
 }
@@ -15,11 +26,11 @@ fn sealing(keys: &Keys) -> Vec<u8> {
 
 #[test]
 fn what_is_sealed_opens_whole_and_under_its_key_only() {
-    let keys = Keys::of_this_process().unwrap();
+    let keys = Keys::of_this_process(chance());
     let sealed = keys.seal(b"{\"a\":1}".to_vec()).unwrap();
     assert_eq!(keys.open_sealed(&sealed).as_deref(), Some(b"{\"a\":1}".as_slice()));
     assert_ne!(keys.seal(b"{\"a\":1}".to_vec()).unwrap(), sealed, "no number seals twice");
-    assert_eq!(Keys::of_this_process().unwrap().open_sealed(&sealed), None);
+    assert_eq!(Keys::of_this_process(chance()).open_sealed(&sealed), None);
     for length in 0..sealed.len() {
         assert_eq!(keys.open_sealed(&sealed[..length]), None);
     }
@@ -35,7 +46,7 @@ fn what_is_sealed_opens_whole_and_under_its_key_only() {
 
 #[test]
 fn a_guest_neither_seals_nor_reads() {
-    let keys = Keys::of_this_process().unwrap();
+    let keys = Keys::of_this_process(chance());
     let guest = Keys::none();
     assert!(guest.seal(b"{}".to_vec()).is_err());
     assert_eq!(guest.open_sealed(&keys.seal(b"{}".to_vec()).unwrap()), None);
@@ -45,7 +56,7 @@ fn a_guest_neither_seals_nor_reads() {
 fn a_key_seals_for_five_minutes_and_is_in_the_file_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let keys = Keys::open(&path).unwrap();
+    let keys = Keys::open(&path, chance()).unwrap();
     let first = sealing(&keys);
     keys.rotate(minute(0));
     keys.rotate(minute(4));
@@ -63,7 +74,7 @@ fn a_key_seals_for_five_minutes_and_is_in_the_file_before() {
 fn only_keys_at_rest_without_rows_are_destroyed_and_then_their_bytes_are_gone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let keys = Keys::open(&path).unwrap();
+    let keys = Keys::open(&path, chance()).unwrap();
     let sealed = keys.seal(b"{}".to_vec()).unwrap();
     let prefix = sealed[..PREFIX_BYTES].to_vec();
     let secret = std::fs::read(&path).unwrap()[12..44].to_vec();
@@ -78,13 +89,13 @@ fn only_keys_at_rest_without_rows_are_destroyed_and_then_their_bytes_are_gone() 
     keys.destroy_unused(&[], minute(7));
     assert!(!is_in_file());
     assert_eq!(keys.open_sealed(&sealed), None);
-    assert_eq!(Keys::open(&path).unwrap().open_sealed(&sealed), None);
+    assert_eq!(Keys::open(&path, chance()).unwrap().open_sealed(&sealed), None);
 }
 
 #[test]
 fn the_key_that_seals_is_never_destroyed() {
     let folder = tempfile::tempdir().unwrap();
-    let keys = Keys::open(&folder.path().join("keys")).unwrap();
+    let keys = Keys::open(&folder.path().join("keys"), chance()).unwrap();
     let sealed = keys.seal(b"{}".to_vec()).unwrap();
     keys.rotate(minute(0));
     keys.destroy_unused(&[], minute(1_000));
@@ -95,13 +106,13 @@ fn the_key_that_seals_is_never_destroyed() {
 fn a_half_written_slot_is_free_and_the_others_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let sealed = Keys::open(&path).unwrap().seal(b"{}".to_vec()).unwrap();
+    let sealed = Keys::open(&path, chance()).unwrap().seal(b"{}".to_vec()).unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let mut torn = bytes[..40].to_vec();
     torn[5] ^= 0xFF;
     bytes.extend(torn);
     std::fs::write(&path, bytes).unwrap();
-    let keys = Keys::open(&path).unwrap();
+    let keys = Keys::open(&path, chance()).unwrap();
     assert!(keys.open_sealed(&sealed).is_some());
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 128, "the torn slot was used again");
 }
@@ -110,11 +121,11 @@ fn a_half_written_slot_is_free_and_the_others_are_read() {
 fn a_file_that_was_taken_away_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let keys = Keys::open(&path).unwrap();
+    let keys = Keys::open(&path, chance()).unwrap();
     let sealed = keys.seal(b"{}".to_vec()).unwrap();
     std::fs::remove_file(&path).unwrap();
     keys.rotate(minute(0));
-    assert!(Keys::open(&path).unwrap().open_sealed(&sealed).is_some());
+    assert!(Keys::open(&path, chance()).unwrap().open_sealed(&sealed).is_some());
 }
 
 #[test]
@@ -122,7 +133,7 @@ fn without_a_place_for_the_next_key_the_one_before_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("inner");
     std::fs::create_dir(&inner).unwrap();
-    let keys = Keys::open(&inner.join("keys")).unwrap();
+    let keys = Keys::open(&inner.join("keys"), chance()).unwrap();
     let sealed = keys.seal(b"{}".to_vec()).unwrap();
     keys.rotate(minute(0));
     std::fs::remove_dir_all(&inner).unwrap();
@@ -134,7 +145,7 @@ fn without_a_place_for_the_next_key_the_one_before_goes_on() {
 fn the_file_never_holds_more_keys_than_it_has_room_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    let keys = Keys::open(&path).unwrap();
+    let keys = Keys::open(&path, chance()).unwrap();
     let first = keys.seal(b"{}".to_vec()).unwrap();
     for round in 0..100 {
         keys.rotate(minute(round * 5));
@@ -146,7 +157,7 @@ fn the_file_never_holds_more_keys_than_it_has_room_for() {
 #[test]
 fn a_reference_is_found_under_every_key_and_in_its_account_only() {
     let folder = tempfile::tempdir().unwrap();
-    let keys = Keys::open(&folder.path().join("keys")).unwrap();
+    let keys = Keys::open(&folder.path().join("keys"), chance()).unwrap();
     let old = keys.reference_tag(&account(), "order 1").unwrap();
     keys.rotate(minute(0));
     keys.rotate(minute(5));

@@ -97,6 +97,21 @@ macro_rules! forget_answer {
     };
 }
 
+/// Whose the stored card of the answer is.
+macro_rules! keep_card {
+    () => {
+        ", owned AS (
+             INSERT INTO kept_card (account, gateway, token, network_transaction_id, got_on)
+             SELECT account, $22, $27, $28, $9
+               FROM changed
+                 ON CONFLICT (account, token, gateway)
+                 DO UPDATE SET network_transaction_id = coalesce(excluded.network_transaction_id,
+                                                                 kept_card.network_transaction_id),
+                               got_on = greatest(kept_card.got_on, excluded.got_on)
+         )"
+    };
+}
+
 macro_rules! put_operations {
     ($operations:literal) => {
         concat!(
@@ -170,6 +185,12 @@ const ALTER_ANSWERED: &str = with_ours!(alter_session!(), put_attempt!(), hold_a
 /// The same with operations.
 const ALTER_ANSWERED_OPERATIONS: &str =
     with_ours!(alter_session!(), put_attempt!(), hold_answer!(), put_operations!("$27"));
+
+/// A session with an attempt that has been answered, with a stored card.
+const ALTER_STORED: &str = with_ours!(alter_session!(), put_attempt!(), hold_answer!(), keep_card!());
+/// The same with operations.
+const ALTER_STORED_OPERATIONS: &str =
+    with_ours!(alter_session!(), put_attempt!(), hold_answer!(), keep_card!(), put_operations!("$29"));
 
 /// Applies one change if `epoch` is still the newest: in the writer's transaction, or as one of its own. A
 /// refused change writes nothing and leaves the transaction usable.
@@ -264,10 +285,17 @@ fn statement(
     if let Some(held) = &held {
         query.add(held.sealed(keys)?)?;
     }
+    let kept = held.as_ref().and(change.kept_card.as_ref());
+    if let Some(card) = kept {
+        query.add(card.token.0.as_slice())?;
+        query.add(card.network_transaction_id.as_deref())?;
+    }
     if !operations.is_empty() {
         query.add(operations_text(&operations)?)?;
     }
     let sql = match (attempt.map(Rewrite::of), held.is_some(), operations.is_empty()) {
+        (Some(_), true, true) if kept.is_some() => ALTER_STORED,
+        (Some(_), true, false) if kept.is_some() => ALTER_STORED_OPERATIONS,
         (None, _, true) => ALTER,
         (None, _, false) => ALTER_OPERATIONS,
         (Some(Rewrite::First), false, true) => ALTER_ATTEMPT,

@@ -11,6 +11,7 @@
 mod changes;
 mod clients;
 mod credentials;
+mod kept_cards;
 mod logins;
 pub(crate) mod migrate;
 mod notifications;
@@ -36,12 +37,13 @@ use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
-    Webhooks,
+    Clients, CommitError, Credentials, KeptCards, Notifications, Replays, Sessions, Settlements,
+    StoreUnavailable, Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -52,6 +54,7 @@ use sqlx::{ConnectOptions, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::Ownership;
+use crate::chance::Chance;
 use crate::error::OpenError;
 use crate::keys::{self, Keys};
 use crate::queue::{Credential, Job, Queue, ToldBy};
@@ -117,15 +120,15 @@ impl PostgresStore {
         check_durable(&mut connection, &store).await?;
         let schema = match ownership {
             Ownership::Guest => Schema::Check,
-            Ownership::Exclusive | Ownership::TakeOver => Schema::Upgrade,
+            Ownership::Exclusive(_) | Ownership::TakeOver(_) => Schema::Upgrade,
         };
         migrate::migrate(&mut connection, &store, schema).await?;
         let (role, keys) = match ownership {
             Ownership::Guest => (Role::Guest, Keys::none()),
-            Ownership::Exclusive | Ownership::TakeOver => {
+            Ownership::Exclusive(chance) | Ownership::TakeOver(chance) => {
                 let epoch = next_epoch(&mut connection).await.map_err(broken)?;
                 // Read after the epoch: an earlier owner writes under no other key any more.
-                (Role::Owner { epoch }, open_keys(keys)?)
+                (Role::Owner { epoch }, open_keys(keys, chance)?)
             }
         };
         let keys = Arc::new(keys);
@@ -271,6 +274,18 @@ impl Settlements for PostgresStore {
 }
 
 #[async_trait]
+impl KeptCards for PostgresStore {
+    async fn kept_card(
+        &self,
+        account: &AccountId,
+        gateways: &[GatewayName],
+        token: TokenHash,
+    ) -> Result<Option<KeptCard>, StoreUnavailable> {
+        kept_cards::find(&self.readers, account, gateways, token).await
+    }
+}
+
+#[async_trait]
 impl Notifications for PostgresStore {
     async fn keep(
         &self,
@@ -283,7 +298,7 @@ impl Notifications for PostgresStore {
     }
 
     async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
-        notifications::waiting(&self.readers, after, limit).await
+        notifications::waiting(&self.readers, &self.keys, after, limit).await
     }
 
     async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {
@@ -395,10 +410,11 @@ impl Webhooks for PostgresStore {
     }
 }
 
-fn open_keys(path: Option<&Path>) -> Result<Keys, OpenError> {
-    let path = path.unwrap_or(Path::new(""));
-    let opened = if path.as_os_str().is_empty() { Keys::of_this_process() } else { Keys::open(path) };
-    opened.map_err(|source| OpenError::ResultKeys { path: path.to_owned(), source })
+fn open_keys(path: Option<&Path>, chance: Chance) -> Result<Keys, OpenError> {
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(Keys::of_this_process(chance));
+    };
+    Keys::open(path, chance).map_err(|source| OpenError::ResultKeys { path: path.to_owned(), source })
 }
 
 fn connect_options(url: &str) -> Result<PgConnectOptions, OpenError> {

@@ -6,6 +6,7 @@
 //! anew here.
 
 use hushpad_domain::ids::AccountId;
+use hushpad_domain::kept_card::KEPT_CARD_RETENTION;
 use hushpad_domain::notification::NOTIFICATION_RETENTION;
 use hushpad_domain::replay::REPLAY_RETENTION;
 use hushpad_domain::time::Timestamp;
@@ -13,7 +14,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::writer::GroupError;
-use super::{credentials, notifications, replays, settlements};
+use super::{credentials, kept_cards, notifications, replays, settlements};
 use crate::keys::Keys;
 use crate::retention::{BATCH_REPLAYS, SESSION_RETENTION, before};
 use crate::writer::Batch;
@@ -47,8 +48,11 @@ pub(super) async fn batch(
     let (wiped, staying) = wipe(connection, now.as_micros(), sessions).await?;
     let removed = remove(connection, sessions).await?;
     let moved = move_on(connection, keys, now).await?;
+    let moved_told = notifications::move_on(connection, keys, now, BATCH_MOVED).await?;
     settlements::forget(connection, before(now, SESSION_RETENTION)).await?;
     credentials::forget(connection, now).await?;
+    let cards = before(now, KEPT_CARD_RETENTION);
+    let cards = kept_cards::forget(connection, cards, BATCH_REPLAYS).await?;
     let told = before(now, NOTIFICATION_RETENTION);
     let told = notifications::forget(connection, told, BATCH_REPLAYS).await?;
     let replays = replays::forget(connection, before(now, REPLAY_RETENTION), BATCH_REPLAYS).await?;
@@ -57,8 +61,10 @@ pub(super) async fn batch(
         sessions: staying.cast_unsigned() + removed.cast_unsigned(),
         more: wiped == BATCH_SESSIONS
             || removed == BATCH_SESSIONS
+            || cards == u64::from(BATCH_REPLAYS)
             || told == u64::from(BATCH_REPLAYS)
             || moved == BATCH_MOVED
+            || moved_told == BATCH_MOVED
             || replays == u64::from(BATCH_REPLAYS),
     })
 }

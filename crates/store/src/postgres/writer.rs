@@ -237,7 +237,7 @@ async fn apply(
         }
         Job::KeepNotifications(ask) => {
             ask.answer = Some(match role {
-                Role::Owner { epoch } => notifications::keep(connection, &ask.question, epoch).await?,
+                Role::Owner { epoch } => notifications::keep(connection, &ask.question, epoch, keys).await?,
                 Role::Guest => Err(Failure::Fenced.into()),
             });
         }

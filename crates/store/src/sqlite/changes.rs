@@ -119,6 +119,18 @@ macro_rules! forget_answer {
     };
 }
 
+/// Whose the stored card of the answer is. One row, whether it is new or not.
+macro_rules! keep_card {
+    () => {
+        "INSERT INTO kept_card (account, gateway, token, network_transaction_id, got_on)
+         SELECT $2, $19, $24, $25, $9 WHERE changes() > 0
+             ON CONFLICT (account, token, gateway)
+             DO UPDATE SET network_transaction_id = coalesce(excluded.network_transaction_id,
+                                                             network_transaction_id),
+                           got_on = max(got_on, excluded.got_on);"
+    };
+}
+
 /// At least one operation.
 macro_rules! put_operations {
     ($operations:literal) => {
@@ -218,6 +230,28 @@ const ALTER_ANSWERED_OPERATIONS: Sql = sql!(
     add_delivery!()
 );
 
+/// A session with an attempt that has been answered, with a stored card.
+const ALTER_STORED: Sql = sql!(
+    forget_answer!(),
+    alter_session!(),
+    hold_answer!(),
+    put_attempt!("last_insert_rowid()"),
+    keep_card!(),
+    add_events!(),
+    add_delivery!()
+);
+/// The same with operations.
+const ALTER_STORED_OPERATIONS: Sql = sql!(
+    forget_answer!(),
+    alter_session!(),
+    hold_answer!(),
+    put_attempt!("last_insert_rowid()"),
+    keep_card!(),
+    put_operations!("$26"),
+    add_events!(),
+    add_delivery!()
+);
+
 /// Applies one change inside the writer's transaction. A refused change writes nothing and leaves the
 /// transaction usable.
 ///
@@ -313,10 +347,17 @@ fn statement(change: &Change, epoch: Option<i64>, keys: &Keys) -> Result<Stateme
     if let Some(held) = &held {
         query.add(held.sealed(keys)?)?;
     }
+    let kept = held.as_ref().and(change.kept_card.as_ref());
+    if let Some(card) = kept {
+        query.add(card.token.0.as_slice())?;
+        query.add(card.network_transaction_id.as_deref())?;
+    }
     if !operations.is_empty() {
         query.add(operations_text(&operations)?)?;
     }
     let sql = match (attempt.map(Rewrite::of), held.is_some(), operations.is_empty()) {
+        (Some(_), true, true) if kept.is_some() => ALTER_STORED,
+        (Some(_), true, false) if kept.is_some() => ALTER_STORED_OPERATIONS,
         (None, _, true) => ALTER,
         (None, _, false) => ALTER_OPERATIONS,
         (Some(Rewrite::First), false, true) => ALTER_ATTEMPT,

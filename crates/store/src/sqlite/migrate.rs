@@ -8,7 +8,7 @@ use crate::error::OpenError;
 use crate::schema::SchemaVersions;
 
 /// Every migration, in order. The number is that of the file, and the same in every dialect.
-const MIGRATIONS: [(i64, &str); 9] = [
+const MIGRATIONS: [(i64, &str); 11] = [
     (1, include_str!("../../migrations/sqlite/0001_sessions_and_clients.sql")),
     (2, include_str!("../../migrations/sqlite/0002_replays.sql")),
     (3, include_str!("../../migrations/sqlite/0003_webhooks.sql")),
@@ -18,6 +18,8 @@ const MIGRATIONS: [(i64, &str); 9] = [
     (7, include_str!("../../migrations/sqlite/0007_payment_links.sql")),
     (8, include_str!("../../migrations/sqlite/0008_sealed_results.sql")),
     (9, include_str!("../../migrations/sqlite/0009_sign_in_and_certificates.sql")),
+    (11, include_str!("../../migrations/sqlite/0011_kept_cards.sql")),
+    (12, include_str!("../../migrations/sqlite/0012_sealed_notifications.sql")),
 ];
 
 /// `Hush`: marks the file as ours (`PRAGMA application_id`).

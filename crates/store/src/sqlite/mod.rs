@@ -4,6 +4,7 @@ mod changes;
 mod checkpoints;
 mod clients;
 mod credentials;
+mod kept_cards;
 mod logins;
 mod migrate;
 mod notifications;
@@ -29,12 +30,13 @@ use hushpad_domain::event::Event;
 use hushpad_domain::ids::{
     AccountId, AgentId, AttemptId, ClientId, DeliveryId, GatewayName, ProviderSessionGuid, SessionGuid,
 };
+use hushpad_domain::kept_card::{KeptCard, TokenHash};
 use hushpad_domain::listing::SessionQuery;
 use hushpad_domain::notification::{Notification, Waiting};
 use hushpad_domain::operation::Settlement;
 use hushpad_domain::ports::{
-    Clients, CommitError, Credentials, Notifications, Replays, Sessions, Settlements, StoreUnavailable,
-    Webhooks,
+    Clients, CommitError, Credentials, KeptCards, Notifications, Replays, Sessions, Settlements,
+    StoreUnavailable, Webhooks,
 };
 use hushpad_domain::replay::{Begun, FirstRequest, ReplayKey, StoredAnswer};
 use hushpad_domain::session::Session;
@@ -76,13 +78,21 @@ pub struct SqliteStore {
 }
 
 /// How to open a store.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SqliteOptions {
     /// As what.
     pub ownership: Ownership,
     /// The size in bytes at which the file takes no new session; `None` for what the disk has. Open sessions
     /// are written on, and a purge makes room.
     pub size_max_bytes: Option<u64>,
+}
+
+impl SqliteOptions {
+    /// Opens as this, and takes what the disk has.
+    #[must_use]
+    pub fn new(ownership: Ownership) -> Self {
+        Self { ownership, size_max_bytes: None }
+    }
 }
 
 /// Sizes for metrics, in bytes.
@@ -113,16 +123,16 @@ impl SqliteStore {
         let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
         create_private(path).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
         let mut lock = try_lock(path)?;
-        match (options.ownership, &lock) {
-            (Ownership::Exclusive, None) => return Err(OpenError::Owned { path: path.to_owned() }),
-            (Ownership::Exclusive, Some(_)) | (Ownership::TakeOver | Ownership::Guest, _) => {}
+        match (&options.ownership, &lock) {
+            (Ownership::Exclusive(_), None) => return Err(OpenError::Owned { path: path.to_owned() }),
+            (Ownership::Exclusive(_), Some(_)) | (Ownership::TakeOver(_) | Ownership::Guest, _) => {}
         }
         let connect = connect_options(path);
         let mut connection = connect.connect().await.map_err(broken)?;
         // A guest may set up a store that nobody runs: `client add` before the first start.
         let schema = match options.ownership {
             Ownership::Guest if lock.is_none() => Schema::Check,
-            Ownership::Guest | Ownership::Exclusive | Ownership::TakeOver => Schema::Upgrade,
+            Ownership::Guest | Ownership::Exclusive(_) | Ownership::TakeOver(_) => Schema::Upgrade,
         };
         migrate::migrate(&mut connection, path, schema).await?;
         let (role, keys) = match options.ownership {
@@ -130,11 +140,11 @@ impl SqliteStore {
                 lock = None;
                 (Role::Guest, Keys::none())
             }
-            Ownership::Exclusive | Ownership::TakeOver => {
+            Ownership::Exclusive(chance) | Ownership::TakeOver(chance) => {
                 let epoch = next_epoch(&mut connection).await.map_err(broken)?;
                 let unreadable = |source| OpenError::ResultKeys { path: keys.to_owned(), source };
                 // Read after the epoch: an earlier owner writes under no other key any more.
-                (Role::Owner { epoch }, Keys::open(keys).map_err(unreadable)?)
+                (Role::Owner { epoch }, Keys::open(keys, chance).map_err(unreadable)?)
             }
         };
         let keys = Arc::new(keys);
@@ -292,6 +302,18 @@ impl Settlements for SqliteStore {
 }
 
 #[async_trait]
+impl KeptCards for SqliteStore {
+    async fn kept_card(
+        &self,
+        account: &AccountId,
+        gateways: &[GatewayName],
+        token: TokenHash,
+    ) -> Result<Option<KeptCard>, StoreUnavailable> {
+        kept_cards::find(&self.readers, account, gateways, token).await
+    }
+}
+
+#[async_trait]
 impl Notifications for SqliteStore {
     async fn keep(
         &self,
@@ -304,7 +326,7 @@ impl Notifications for SqliteStore {
     }
 
     async fn waiting(&self, after: i64, limit: u32) -> Result<Vec<Waiting>, StoreUnavailable> {
-        notifications::waiting(&self.readers, after, limit).await
+        notifications::waiting(&self.readers, &self.keys, after, limit).await
     }
 
     async fn taken_up(&self, number: i64) -> Result<(), StoreUnavailable> {

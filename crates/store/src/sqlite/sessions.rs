@@ -244,10 +244,13 @@ pub(super) async fn events(
 
 /// The beginnings of all that is sealed, each once: they name the keys in use.
 pub(super) async fn key_prefixes(readers: &SqlitePool) -> Result<Vec<Vec<u8>>, StoreUnavailable> {
-    let rows: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT DISTINCT substr(data, 1, 9) FROM held WHERE substr(data, 1, 1) = x'01'")
-            .fetch_all(readers)
-            .await
-            .map_err(unavailable)?;
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT DISTINCT substr(data, 1, 9) FROM held WHERE substr(data, 1, 1) = x'01'
+              UNION
+             SELECT substr(sealed, 1, 9) FROM notification WHERE told IS NOT NULL AND sealed IS NOT NULL",
+    )
+    .fetch_all(readers)
+    .await
+    .map_err(unavailable)?;
     Ok(rows.into_iter().map(|(prefix,)| prefix).collect())
 }

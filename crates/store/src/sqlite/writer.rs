@@ -189,7 +189,7 @@ impl SqliteEngine {
                     ask.answer = Some(row.map(DeliveryRow::read).transpose());
                 }
                 Job::KeepNotifications(_) | Job::NotificationTakenUp(_) => {
-                    notifications::apply(connection, job, role).await?;
+                    notifications::apply(connection, job, role, &keys).await?;
                 }
                 // Set aside before.
                 Job::Purge(_) | Job::Close(_) => {}

@@ -2,7 +2,8 @@
 //! the rest is a session like any other: an intent before the first byte, events, webhook, operations, retention.
 //!
 //! The token comes from the caller, who got it in the `storedCard` of an earlier attempt: here it is forgotten with that
-//! session's result.
+//! session's result. That the account got it is kept, as a hash, so that no other account charges it where a gateway is one
+//! for several.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use http::StatusCode;
 use hushpad_domain::attempt::{AttemptState, Initiator, NotSent, StoredCard};
 use hushpad_domain::client::Principal;
 use hushpad_domain::ids::{AgentId, ConfigurationId, SessionGuid};
-use hushpad_domain::open_session::{ChargeRequest, open_charge};
+use hushpad_domain::open_session::{ChargeDoors, ChargeRequest, open_charge};
 use hushpad_domain::payment_data::PaymentData;
 use hushpad_domain::ports::ChargeError;
 use hushpad_domain::text::holds_card_number;
@@ -69,10 +70,15 @@ async fn charge(
     let Some(Promised(session)) = head.extensions.get().copied() else {
         return Err(ApiError::Malformed("Idempotency-Key is missing: a charge needs one".into()));
     };
-    let Wanted { request, card, initiator } = read(session, &body)?;
+    let Wanted { request, initiator } = read(session, &body)?;
     let parts = &api.parts;
-    let doors = (&*parts.directory, &*parts.sessions, &*parts.world);
-    let opened = open_charge(doors, &principal, request).await?;
+    let doors = ChargeDoors {
+        directory: &parts.directory,
+        sessions: &*parts.sessions,
+        stored_cards: &*parts.stored_cards,
+        world: &*parts.world,
+    };
+    let (opened, card) = open_charge(doors, &principal, request).await?;
     let paid = parts.stored_cards.charge(opened, card, initiator).await.map_err(|error| match error {
         ChargeError::Busy => ApiError::OperationFailed(OperationFailed::Busy),
         ChargeError::Store(unavailable) => ApiError::Store(unavailable),
@@ -97,7 +103,6 @@ async fn charge(
 
 struct Wanted {
     request: ChargeRequest,
-    card: StoredCard,
     initiator: Initiator,
 }
 
@@ -142,9 +147,10 @@ fn read(session: SessionGuid, body: &[u8]) -> Result<Wanted, ApiError> {
         session,
         agent: agent.map(AgentId),
         configuration: configuration.map(ConfigurationId),
+        card,
         payment_data,
     };
-    Ok(Wanted { request, card, initiator })
+    Ok(Wanted { request, initiator })
 }
 
 fn stored_card(object: &Object<'_>, mistakes: &mut Mistakes) -> Option<StoredCard> {

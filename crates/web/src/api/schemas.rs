@@ -297,10 +297,10 @@ fn charge_request() -> Value {
         json!({
             "initiator": {"enum": ["customer", "merchant"], "description": "Who starts this payment."},
             "storedCard": object(&["token"], json!({
-                "token": {"type": "string", "description": "As an earlier attempt gave it in storedCard."},
+                "token": {"type": "string", "description": "As an earlier attempt gave it in storedCard. Where several accounts share a merchant at the gateway, one that this account got here."},
                 "networkTransactionId": {
                     "type": ["string", "null"],
-                    "description": "The schemes want the first payment named, where it is known.",
+                    "description": "The schemes want the first payment named, where it is known. Without it, what is known here.",
                 },
             })),
             "paymentData": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},

@@ -1,6 +1,7 @@
 //! `POST /v1/charge`: a stored card, without keying.
 
 use hushpad_domain::attempt::{Initiator, NotSent, Unknown};
+use hushpad_domain::ids::AccountId;
 use hushpad_domain::session::OperationEnd;
 use serde_json::{Value, json};
 
@@ -82,4 +83,21 @@ async fn an_agents_own_client_charges_as_that_agent_only() {
     other["agentId"] = json!("agent5678");
     assert_eq!(charge(&desk, "browser", "order-1", &other).await.status, 403);
     assert_eq!(charge(&desk, "browser", "order-2", &body()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_card_that_another_account_got_is_not_there_and_nothing_is_begun() {
+    let desk = Desk::start();
+    *desk.operations.only_of.lock().unwrap() = Some(AccountId("acme".to_owned()));
+    assert_eq!(charge(&desk, "backend", "order-1", &body()).await.status, 200);
+    let sessions = desk.store.all().len();
+    let others = charge(&desk, "other", "order-1", &body()).await;
+    assert_eq!(others.problem(), "404 no_such_stored_card");
+    // The same as of a token that nobody has.
+    *desk.operations.only_of.lock().unwrap() = Some(AccountId("nobody".to_owned()));
+    let nobodys = charge(&desk, "other", "order-2", &body()).await;
+    assert_eq!(nobodys.json()["detail"], others.json()["detail"]);
+    assert!(!others.body.contains("tok-1") && !others.body.contains("acme"));
+    assert_eq!(desk.operations.charged.lock().unwrap().len(), 1);
+    assert_eq!(desk.store.all().len(), sessions);
 }

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use hushpad_domain::attempt::{GatewayAnswer, Initiator, NotSent, Purpose, StoredCard, Unknown, Verdict};
 use hushpad_domain::ids::{AccountId, AttemptId, AttemptNo, GatewayName, SessionGuid};
 use hushpad_domain::operation::OperationNo;
-use hushpad_domain::ports::{ChargeError, OperateError, Operations, Sessions, StoredCards, World};
+use hushpad_domain::ports::{
+    ChargeError, NotItsCard, OperateError, Operations, Sessions, StoredCards, World,
+};
 use hushpad_domain::session::{OperationEnd, OperationRequest, Retry, Session};
 
 use super::ports::{FakeStore, FakeWorld};
@@ -16,11 +18,18 @@ pub(crate) struct FakeOperations {
     end: Mutex<OperationEnd>,
     /// What was charged: the token, and who started it.
     pub(crate) charged: Mutex<Vec<(String, Initiator)>>,
+    /// The one account whose tokens are known, where the gateway is one for several.
+    pub(crate) only_of: Mutex<Option<AccountId>>,
 }
 
 impl FakeOperations {
     pub(crate) fn new(store: Arc<FakeStore>) -> Self {
-        Self { store, end: Mutex::new(OperationEnd::Done("op-1".to_owned())), charged: Mutex::default() }
+        Self {
+            store,
+            end: Mutex::new(OperationEnd::Done("op-1".to_owned())),
+            charged: Mutex::default(),
+            only_of: Mutex::default(),
+        }
     }
 
     /// How the operations from now on end.
@@ -53,6 +62,18 @@ impl Operations for FakeOperations {
 
 #[async_trait]
 impl StoredCards for FakeOperations {
+    async fn own(
+        &self,
+        account: &AccountId,
+        _: &GatewayName,
+        card: StoredCard,
+    ) -> Result<StoredCard, NotItsCard> {
+        match &*self.only_of.lock().unwrap() {
+            Some(owner) if owner != account => Err(NotItsCard::NotThere),
+            Some(_) | None => Ok(card),
+        }
+    }
+
     async fn charge(
         &self,
         session: Session,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::DECIMALS;
 use crate::sandbox::acs;
+use crate::sandbox::ids;
 use crate::sandbox::issuer::{CardFacts, Check, Reason, Standing};
 use crate::sandbox::ledger::payment::{Payment, Said};
 use crate::sandbox::magic::Ruling;
@@ -102,7 +103,7 @@ impl Intent {
             "customer": self.customer,
             "description": self.description,
             "last_payment_error": payment.and_then(last_error),
-            "latest_charge": self.charges.last(),
+            "latest_charge": self.latest_charge(turn),
             "livemode": false,
             "metadata": self.metadata,
             "next_action": null,
@@ -122,6 +123,47 @@ impl Intent {
             };
         }
         shown
+    }
+
+    /// Its id, or the whole charge where the request asks for that (`expand[]`).
+    fn latest_charge(&self, turn: &Turn<'_>) -> Value {
+        let expands = |value: Option<&String>| value.is_some_and(|value| value == "latest_charge");
+        let ask = turn.ask;
+        let is_asked = expands(ask.form().get("expand[]")) || expands(ask.queried("expand[]").as_ref());
+        match self.payment(turn).filter(|_| is_asked) {
+            Some(payment) => self.charge(turn, payment),
+            None => json!(self.charges.last()),
+        }
+    }
+
+    fn charge(&self, turn: &Turn<'_>, payment: &Payment) -> Value {
+        let (minor, currency) = turn.told(payment);
+        let units = |minor: i64| DECIMALS.minor(minor, &currency);
+        let paid = payment.is_approved() && payment.is_told();
+        json!({
+            "id": payment.id,
+            "object": "charge",
+            "amount": units(minor),
+            "amount_captured": units(payment.captured().min(minor)),
+            "amount_refunded": units(payment.refunded()),
+            "captured": payment.captured() > 0,
+            "created": payment.on.as_seconds(),
+            "currency": currency.to_ascii_lowercase(),
+            "livemode": false,
+            "paid": paid,
+            "payment_intent": self.id,
+            "payment_method_details": {
+                "type": "card",
+                "card": {
+                    "brand": payment.card.brand.map_or("unknown", brand_name),
+                    "last4": payment.card.last4, "exp_month": payment.card.month,
+                    "exp_year": payment.card.year,
+                    "checks": checks(payment.address, payment.code),
+                    "network_transaction_id": paid.then(|| ids::capitals(&format!("network {}", payment.id), 15)),
+                },
+            },
+            "status": if paid { "succeeded" } else if payment.is_told() { "failed" } else { "pending" },
+        })
     }
 }
 
@@ -192,7 +234,7 @@ pub(super) fn method(id: &str, card: &CardFacts, customer: &str, on: Timestamp) 
         "card": {
             "brand": brand, "last4": card.last4, "exp_month": card.month, "exp_year": card.year,
             "funding": "credit", "country": "GB", "fingerprint": null, "generated_from": null,
-            "checks": checks(card), "networks": null, "three_d_secure_usage": null, "wallet": null,
+            "checks": checks(card.address, card.code), "networks": null, "three_d_secure_usage": null, "wallet": null,
         },
         "created": on.as_seconds(),
         "customer": Some(customer).filter(|customer| !customer.is_empty()),
@@ -202,15 +244,15 @@ pub(super) fn method(id: &str, card: &CardFacts, customer: &str, on: Timestamp) 
     })
 }
 
-fn checks(card: &CardFacts) -> Value {
+fn checks(address: Check, code: Check) -> Value {
     let word = |check: Check| match check {
         Check::Match => Some("pass"),
         Check::Mismatch => Some("fail"),
         Check::NotChecked => None,
     };
     json!({
-        "address_line1_check": word(card.address), "address_postal_code_check": word(card.address),
-        "cvc_check": word(card.code),
+        "address_line1_check": word(address), "address_postal_code_check": word(address),
+        "cvc_check": word(code),
     })
 }
 

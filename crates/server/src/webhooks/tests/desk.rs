@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::webhooks::guard::Reach;
 use crate::webhooks::signature::SigningSecret;
 use crate::webhooks::{Dispatcher, Told, WebhookConfig, client};
+use crate::world::RealWorld;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +84,9 @@ impl Desk {
     pub(crate) async fn start(webhooks: Vec<WebhookConfig>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", directory.path().join("hushpad.db").display());
-        let store = Arc::new(hushpad_store::open(&url, Ownership::Exclusive).await.unwrap());
+        let store = Arc::new(
+            hushpad_store::open(&url, Ownership::Exclusive(RealWorld::new().chance())).await.unwrap(),
+        );
         let world = MovedWorld(Arc::new(AtomicI64::new(1_800_000_000_000_001)));
         let dispatcher = Self::dispatcher(webhooks, store.clone(), &world);
         let told = Told::new(Arc::clone(&store), dispatcher.clone());
