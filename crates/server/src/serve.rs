@@ -12,7 +12,7 @@ use hushpad_domain::time::Timestamp;
 use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
 use hushpad_payer::{PayerParts, PaymentLinks};
 use hushpad_store::{Ownership, Store};
-use hushpad_web::{Observer, Source, TokenKeys, WebParts, WebSettings};
+use hushpad_web::{LinkPages, Observer, Source, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -94,6 +94,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         stored_cards: Arc::new(payments.clone()),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
+        link_pages: LinkPages::default(),
         settings,
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
@@ -107,8 +108,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         world: Arc::new(world.clone()),
         redactor,
     });
-    let stop = CancellationToken::new();
-    let api = hushpad_web::api_router(Arc::clone(&web));
+    let (stop, api) = (CancellationToken::new(), hushpad_web::api_router(Arc::clone(&web)));
     let mut tasks = vec![
         serve(&config.api, "Payment API", api.clone(), &stop).await?,
         serve(&config.page, "agent page", hushpad_web::page_router(web), &stop).await?,
