@@ -15,6 +15,8 @@ use super::{AGENT, Addresses, CONFIGURATION, DIGITAL_CONFIGURATION, IDLE_AGENT, 
 pub(super) struct Extras<'a> {
     /// More agents: their ids, and their phones' SIP addresses.
     pub(super) agents: &'a [(String, String)],
+    /// Whether calls to 1234 reach the agent's phone by a trunk, as nobody's. The agent is called at 4321 then.
+    pub(super) trunk: bool,
     /// Whether the phones are behind a NAT.
     pub(super) nat: bool,
     /// A PostgreSQL server in place of a file.
@@ -36,6 +38,11 @@ pub(super) fn write(
     let (more_gateways, more_configurations) =
         (more_gateways(gateway, directory), more_configurations(shop, &webhook));
     let nat = extras.nat;
+    let at_the_phone = agent_phone.split('@').nth(1).unwrap();
+    let route = format!(
+        "[[sip.routes]]\naccount = \"shop\"\nprefix = \"1234\"\nnext_hop = \"sip:{{user}}@{at_the_phone}\"\n"
+    );
+    let (user, route) = if extras.trunk { ("4321", route) } else { ("1234", String::new()) };
     let configurations = configurations(shop, &webhook);
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
@@ -63,7 +70,7 @@ advertised_address = "127.0.0.1"
 name = "phones"
 networks = ["127.0.0.1/32"]
 nat = {nat}
-[media]
+{route}[media]
 bind_address = "127.0.0.1"
 advertised_address = "127.0.0.1"
 port_min = {first}
@@ -82,7 +89,7 @@ sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true,
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
 id = "{AGENT}"
-user = "1234"
+user = "{user}"
 phone = "{agent_phone}"
 [[accounts.agents]]
 id = "{IDLE_AGENT}"
