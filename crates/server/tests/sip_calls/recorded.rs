@@ -234,6 +234,83 @@ async fn a_recorder_that_refuses_or_leaves_or_never_answers_is_counted_and_the_c
     scene.desk.is_quiet().await;
 }
 
+/// How long a recorder may take to answer, by the documentation.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Time passes for all timers; what is on the wire waits meanwhile.
+async fn pass(length: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(length).await;
+    tokio::time::resume();
+}
+
+impl Scene {
+    /// A key counts, the agent does not hear it, and speech comes through.
+    async fn takes_a_key(&mut self, keys: &KeyQueue) {
+        self.agent_audio.forget();
+        self.customer_audio.keys(4).await;
+        until("the key is there", || keys.pop().is_some()).await;
+        self.customer_audio.says().await;
+        self.agent_audio.hears_audio().await;
+        assert_eq!(self.agent_audio.events(), 0);
+    }
+}
+
+/// It takes the call and says nothing more: neither the session nor the call waits for that, before its time is over
+/// or after.
+#[tokio::test]
+async fn a_recorder_that_falls_silent_delays_no_key_and_ends_no_call() {
+    let mut scene = Scene::talking().await;
+    let mut tapes = scene.is_recorded().await;
+    let keys = Arc::new(KeyQueue::new());
+    scene.call.secure(Arc::clone(&keys)).await.unwrap();
+    let pause = scene.recorder.hears("INVITE").await;
+    tapes.customer.forget();
+    // It has not answered, and its time is not over.
+    scene.takes_a_key(&keys).await;
+    pass(ANSWER_WAIT - Duration::from_secs(1)).await;
+    scene.takes_a_key(&keys).await;
+    assert_eq!(*scene.told.lock().unwrap(), [("record", "acknowledged")]);
+    pass(Duration::from_secs(1)).await;
+    scene.is_told("pause", "unanswered").await;
+    scene.takes_a_key(&keys).await;
+    // Secure mode ends as promptly. It is told, and as long as it says nothing it gets no copies.
+    scene.call.release().await.unwrap();
+    scene.customer_audio.keys(5).await;
+    scene.agent_audio.hears_event().await;
+    let resume = loop {
+        let change = scene.recorder.hears("INVITE").await;
+        if change.header("CSeq") != pause.header("CSeq") {
+            break change;
+        }
+    };
+    assert_eq!(resume.0.matches("a=sendonly").count(), 2);
+    pass(ANSWER_WAIT).await;
+    scene.is_told("resume", "unanswered").await;
+    scene.customer_audio.says().await;
+    scene.agent_audio.hears_audio().await;
+    assert!(tapes.customer.heard_nothing());
+    scene.ends().await;
+    until("the call is gone", || scene.desk.calls.count() == 0).await;
+}
+
+/// It never says a word: the call is not recorded, and all else is as ever.
+#[tokio::test]
+async fn a_recorder_that_never_answers_is_given_up_in_its_time() {
+    let mut scene = Scene::talking().await;
+    scene.recorder.hears("INVITE").await;
+    let keys = Arc::new(KeyQueue::new());
+    scene.call.secure(Arc::clone(&keys)).await.unwrap();
+    scene.takes_a_key(&keys).await;
+    assert!(scene.told.lock().unwrap().is_empty());
+    pass(ANSWER_WAIT).await;
+    scene.is_told("record", "unanswered").await;
+    scene.takes_a_key(&keys).await;
+    scene.call.release().await.unwrap();
+    scene.ends().await;
+    scene.desk.is_quiet().await;
+}
+
 /// While it thinks about one pause there is another, and both are over: it is told how it is now.
 #[tokio::test]
 async fn a_slow_recorder_catches_up() {
