@@ -32,7 +32,7 @@ use crate::sip::{Counters, IncomingCall, Listener, Login, Peer, SipConfig, Stack
 
 pub use handle::{BindRefused, CallGone, CallHandle, CallStats};
 pub use port::CallTable;
-pub use recording::{RecorderEar, SipRecorders};
+pub use recording::{RecorderEar, SipRecorder, SipRecorders};
 pub use routes::{Dialled, Route, RouteRefused, Routes};
 pub use table::Standing;
 pub use totals::{LegTotals, LineTotals};
