@@ -100,7 +100,8 @@ pub(super) async fn live(
 ) -> Result<Response, PageRefusal> {
     let handle = page_handle(&host, request.headers())?;
     let seat = host.pages.take_seat(PageId::Link(guid), handle, host.parts.world.now())?;
-    let reader = Reader { host: Arc::clone(&host), code: find(&host, guid)?.code, told: None };
+    let page = find(&host, guid)?;
+    let reader = Reader { host: Arc::clone(&host), code: page.code, until: page.until, told: None };
     let pages: LivePages = Box::pin(stream::unfold(reader, async |mut reader| {
         let page = reader.next().await?;
         Some((page, reader))
@@ -162,8 +163,7 @@ struct Shown {
 
 impl Shown {
     fn of(code: &Code, now: Timestamp) -> Self {
-        let left_us = code.expires_on.as_micros().saturating_sub(now.as_micros());
-        let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
+        let left = between(now, code.expires_on);
         let standing = match (code.linked.clone().now_or_never(), left.is_zero()) {
             (Some(Some(call)), _) => Standing::Linked(call),
             (Some(None) | None, true) => Standing::Expired,
@@ -234,15 +234,22 @@ impl Shown {
 struct Reader {
     host: Arc<PageHost>,
     code: watch::Receiver<Code>,
+    /// The end of the page's time.
+    until: Timestamp,
     told: Option<Shown>,
 }
 
 impl Reader {
-    /// The page when it has changed; `None` when another page has taken its place.
+    /// The page when it has changed; `None` when its time is over, or another page has taken its place.
     async fn next(&mut self) -> Option<LivePage> {
         loop {
             let code = self.code.borrow_and_update().clone();
-            let shown = Shown::of(&code, self.host.parts.world.now());
+            let now = self.host.parts.world.now();
+            let page_left = between(now, self.until);
+            if page_left.is_zero() {
+                return None;
+            }
+            let shown = Shown::of(&code, now);
             if !self.told.as_ref().is_some_and(|told| told.is_same(&shown)) {
                 let page = shown.page();
                 self.told = Some(shown);
@@ -253,9 +260,16 @@ impl Reader {
                 changed = self.code.changed() => changed.ok()?,
                 _ = code.linked, if !ended => {}
                 () = tokio::time::sleep(shown.left), if shown.standing == Standing::Waiting => {}
+                () = tokio::time::sleep(page_left) => {}
             }
         }
     }
+}
+
+/// Zero when it has passed.
+fn between(now: Timestamp, then: Timestamp) -> Duration {
+    let left_us = then.as_micros().saturating_sub(now.as_micros());
+    Duration::from_micros(u64::try_from(left_us).unwrap_or(0))
 }
 
 #[derive(Template)]

@@ -120,6 +120,18 @@ async fn a_code_whose_time_is_over_is_told_and_a_new_one_comes_on_the_same_line(
     assert_eq!(phase(&mut events).await, "linked");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_left_open_ends_after_an_hour() {
+    let desk = Desk::start();
+    let asked = Asked::by(&desk).await;
+    let (handle, mut events) = asked.watch(&desk).await;
+    assert_eq!(phase(&mut events).await, "waiting");
+    desk.world.pass(Duration::from_secs(3600));
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert!(events.next().await.is_none());
+    assert_eq!(desk.listen_to(&asked.path, &handle).await.0, 410);
+}
+
 #[tokio::test]
 async fn another_request_of_the_agent_ends_the_page() {
     let desk = Desk::start();
