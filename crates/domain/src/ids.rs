@@ -56,6 +56,10 @@ guid! {
     CallGuid
 }
 guid! {
+    /// A page that shows an agent the link code.
+    LinkPageGuid
+}
+guid! {
     /// One attempt; our reference at the gateway is made from it.
     AttemptId
 }

@@ -363,7 +363,11 @@ fn agent_of(principal: &Principal, asked: Option<AgentId>) -> Result<AgentId, Op
     }
 }
 
-fn configuration_of<'a>(
+/// The configuration of the caller's account with this number, or the account's default.
+///
+/// # Errors
+/// [`OpenError::NoConfiguration`] when the account has none with this number.
+pub fn configuration_of<'a>(
     account: Option<&'a Account>,
     principal: &Principal,
     asked: Option<ConfigurationId>,

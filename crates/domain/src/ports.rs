@@ -332,13 +332,18 @@ pub struct LiveCall {
 }
 
 /// What an agent keys to tie a call to itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkCode {
     /// `*` and digits.
     pub code: String,
     /// When it ends.
     pub expires_on: Timestamp,
+    /// What becomes of it.
+    pub linked: LinkedCall,
 }
+
+/// The answered call that a code has tied to its agent; `None` once it can tie none any more, because another code
+/// took its place or because the call that it went into ended. One that nobody keys ends later than its time.
+pub type LinkedCall = Pin<Box<dyn Future<Output = Option<CallGuid>> + Send>>;
 
 /// Why a call was not tied to an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -29,7 +29,7 @@ use crate::world::RealWorld;
 const TRIES: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
 /// Sessions of one account whose recorder is being told; more than that many are not told, and counted. A recorder
-/// that hangs holds a place for at most a minute.
+/// that hangs holds a place for 66 s: its tries and what lies between them.
 const AT_ONCE_MAX: usize = 1_000;
 
 /// One account's recorder.
@@ -177,9 +177,12 @@ mod tests {
     use axum::http::{HeaderMap, StatusCode};
     use axum::routing::post;
     use serde_json::Value;
+    use tokio::io::AsyncReadExt;
     use tokio::sync::mpsc;
+    use tokio::time::Instant;
     use uuid::Uuid;
 
+    const STEP: Duration = Duration::from_millis(100);
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     struct Receiver {
@@ -207,14 +210,52 @@ mod tests {
         let url = format!("http://{}/signals", listener.local_addr().unwrap());
         let app = Router::new().route("/signals", post(hear)).with_state(receiver);
         tokio::spawn(async move { axum::serve(listener, app).await });
+        (recorders_at(&url, &Arc::default()), heard)
+    }
+
+    fn recorders_at(url: &str, metrics: &Arc<Metrics>) -> Recorders {
         let config = RecorderConfig {
             account: AccountId("shop".into()),
-            url: Endpoint::parse(&url, true).unwrap(),
+            url: Endpoint::parse(url, true).unwrap(),
             secrets: vec![SigningSecret::parse(SECRET).unwrap()],
             reach: Reach::Private,
             tls: client::tls(None).unwrap(),
         };
-        (Recorders::new(vec![config], RealWorld::new(), Arc::new(Metrics::new())), heard)
+        Recorders::new(vec![config], RealWorld::new(), Arc::clone(metrics))
+    }
+
+    /// A recorder that takes connections, reads, and never answers, nor hangs up; and what it reads.
+    async fn silent_recorder() -> (String, mpsc::UnboundedReceiver<String>) {
+        let (told, heard) = mpsc::unbounded_channel();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/signals", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut text = Vec::new();
+                while !text.ends_with(b"}") {
+                    assert_ne!(connection.read_buf(&mut text).await.unwrap(), 0);
+                }
+                told.send(String::from_utf8(text).unwrap()).unwrap();
+                kept.push(connection);
+            }
+        });
+        (url, heard)
+    }
+
+    /// Moves time by small steps, with room for the sockets between them, until this is so.
+    async fn time_passes_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..1_000 {
+            for _ in 0..500 {
+                if let Some(found) = condition() {
+                    return found;
+                }
+                tokio::task::yield_now().await;
+            }
+            tokio::time::advance(STEP).await;
+        }
+        panic!("waited in vain: {what}");
     }
 
     fn about(account: &str) -> About {
@@ -238,5 +279,38 @@ mod tests {
         assert_eq!(first["callGuid"], "00000000-0000-0000-0000-000000000001");
         assert_eq!((&first["sessionGuid"], &first["agentId"]), (&second["sessionGuid"], &json!("anna")));
         assert_eq!(first.as_object().unwrap().len(), 5, "nothing else is told");
+    }
+
+    #[tokio::test]
+    async fn a_silent_recorder_is_given_up_after_its_tries_and_nobody_waits_for_it() {
+        let (url, mut heard) = silent_recorder().await;
+        let metrics = Arc::new(Metrics::new());
+        let recorders = recorders_at(&url, &metrics);
+        tokio::time::pause();
+        let mut begun = Instant::now();
+        // The session goes on, and is over, while not a moment has passed and nothing is acknowledged.
+        drop(recorders.paused(about("shop")).unwrap());
+        assert_eq!(Instant::now(), begun);
+        // Some steps go by while the sockets of four tries are opened.
+        let is_about = |since: Instant, due: Duration| {
+            let (early, late) = (since.elapsed() < due, since.elapsed() > due + 20 * STEP);
+            assert!(!early && !late, "{:?} in place of {due:?}", since.elapsed());
+        };
+        for signal in [Signal::Pause, Signal::Resume] {
+            let mut due = Duration::ZERO;
+            for wait in TRIES {
+                due += wait;
+                let request = time_passes_until("a try", || heard.try_recv().ok()).await;
+                assert!(request.contains(&format!("\"event\":\"{}\"", signal.word())), "{request}");
+                is_about(begun, due);
+                due += client::TRY_TIME_OUT;
+            }
+            let given_up = format!("signal=\"{}\",answer=\"unanswered\"}} 1", signal.word());
+            time_passes_until("it is given up", || metrics.text().contains(&given_up).then_some(())).await;
+            is_about(begun, due);
+            begun = Instant::now();
+        }
+        assert!(heard.try_recv().is_err(), "it is told no more");
+        assert_eq!(recorders.by_account[&AccountId("shop".into())].room.available_permits(), AT_ONCE_MAX);
     }
 }

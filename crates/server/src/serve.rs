@@ -12,7 +12,7 @@ use hushpad_domain::time::Timestamp;
 use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
 use hushpad_payer::{PayerParts, PaymentLinks};
 use hushpad_store::{Ownership, Store};
-use hushpad_web::{Observer, Source, TokenKeys, WebParts, WebSettings};
+use hushpad_web::{LinkPages, Observer, Source, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,13 +20,13 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::announcer::Announcer;
-use crate::calls::{CallTable, Calls, RecorderEar};
+use crate::calls::{CallTable, Calls, CallsConfig, RecorderEar};
 use crate::capture::codes::LinkCodes;
 use crate::capture::{PayerDesk, SecureDesk, SecureParts};
-use crate::config::{CertificateListener, Config, HttpListener, MasterKey};
+use crate::config::{CertificateListener, Config, HttpListener, MasterKey, RouteTable};
 use crate::http;
 use crate::log::Redactor;
-use crate::media::MediaPlane;
+use crate::media::{MediaConfig, MediaPlane};
 use crate::metrics::Metrics;
 use crate::payments::{Books, CardHashes, Merchants, Payments, PaymentsParts, Vault, recovery};
 use crate::recorder::Recorders;
@@ -50,14 +50,11 @@ pub struct Running {
 ///
 /// # Errors
 /// What could not be started, and why.
-pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Running> {
+pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running> {
     let (world, settings) = (RealWorld::new(), web_settings(&config));
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config, &world).await?;
-    let media = MediaPlane::start(config.media).context("the media plane")?;
-    let told = Arc::clone(&metrics);
-    config.calls.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
-    let calls = Calls::start(config.calls, Arc::new(config.routes), media).await.context("SIP")?;
+    let calls = start_calls(config.media, config.calls, config.routes, &metrics).await?;
     let vault = vault(&store, &config.master_key, &config.directory, &config.gateways);
     let gateways = start_gateways(config.gateways, &world).context("gateways")?;
     let (clock, counted) = (Arc::new(world.clone()), Arc::clone(&metrics));
@@ -95,6 +92,7 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         stored_cards: Arc::new(payments.clone()),
         world: Arc::new(world.clone()),
         keys: TokenKeys::from_master(&config.master_key),
+        link_pages: LinkPages::default(),
         settings,
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
@@ -119,6 +117,18 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
     tasks.extend(serve_notifications(config.notifications, payments, &stop).await?);
     tasks.extend(serve_certificates(config.api_certificates.as_ref(), api, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
+}
+
+async fn start_calls(
+    media: MediaConfig,
+    mut config: CallsConfig,
+    routes: RouteTable,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Calls> {
+    let media = MediaPlane::start(media).context("the media plane")?;
+    let told = Arc::clone(metrics);
+    config.recorders.ear = RecorderEar::new(move |signal, answer| told.recorder_told(signal, answer));
+    Calls::start(config, Arc::new(routes), media).await.context("SIP")
 }
 
 async fn open_store(config: &Config, world: &RealWorld) -> anyhow::Result<Arc<Store>> {

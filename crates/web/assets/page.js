@@ -1,10 +1,11 @@
 // @ts-check
-// The agent page's only script: shows what the server sends, sends what the agent presses.
-// It keeps no token, only the page's handle, in this module's memory.
+// The only script of the agent page and of the page of a link code: shows what the server sends, sends what the agent
+// presses. It keeps no token, only the page's handle, in this module's memory.
 
 /**
  * @typedef {{ field: string, status: string, typed: number, length: number | null, words: string }} FieldData
  * @typedef {{ revision: number, phase: string, announce: string, html: Record<string, string>, fields: FieldData[] }} PageData
+ * @typedef {{ leftMs: number | null, callGuid: string | null }} LinkData how long the code is good; the call that it tied
  */
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
@@ -13,6 +14,9 @@ const SILENCE_MS = 45_000;
 
 const handle = document.body.dataset.handle ?? "";
 delete document.body.dataset.handle;
+/** The page of a link code knows the origins that may embed it; no other may hear of it. @type {string[] | null} */
+const tells = JSON.parse(document.body.dataset.tells ?? "null");
+delete document.body.dataset.tells;
 const base = location.pathname.replace(/\/framed$/, "");
 
 const policy = /** @type {any} */ (window).trustedTypes?.createPolicy("hushpad", {
@@ -48,6 +52,30 @@ function show(page) {
   revision = page.revision;
   for (const [id, html] of Object.entries(page.html)) replace(id, html);
   announce(page);
+  if (tells) showCode(page.phase, /** @type {PageData & LinkData} */ (page));
+}
+
+let goodUntil = 0;
+
+/** @param {string} state @param {LinkData} link */
+function showCode(state, { leftMs, callGuid }) {
+  // By the time that passes here, whatever this computer's clock says.
+  goodUntil = leftMs === null ? 0 : performance.now() + leftMs;
+  countDown();
+  tellEmbedder(state, callGuid);
+}
+
+function countDown() {
+  const seconds = Math.max(0, Math.ceil((goodUntil - performance.now()) / 1000));
+  const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  element("left").textContent = seconds === 0 ? "" : `Good for ${clock}`;
+}
+
+/** The browser delivers it only where the origin is exactly this. @param {string} state @param {string | null} callGuid */
+function tellEmbedder(state, callGuid) {
+  const embedder = window.parent === window ? window.opener : window.parent;
+  const message = { source: "hushpad", page: "link", state, ...(callGuid === null ? {} : { callGuid }) };
+  for (const origin of tells ?? []) embedder?.postMessage(message, origin);
 }
 
 /** Fills a fragment and keeps the keyboard's place in it. @param {string} id @param {string} html */
@@ -102,7 +130,7 @@ async function send(action) {
       redirect: "error",
     });
     if (response.status === 409) tellLine("That is not possible just now.");
-    else if (response.status === 403 || response.status === 410) finish("This page is no longer connected to the payment.");
+    else if (response.status === 403 || response.status === 410) finish(tells ? "This page is over. Ask for a new code." : "This page is no longer connected to the payment.");
     else if (!response.ok) tellLine("That did not arrive. Look at the page before you try again.");
     else tellLine("");
     return response.ok;
@@ -117,6 +145,7 @@ function finish(text) {
   over = true;
   tellLine(text);
   if (text === "") return;
+  if (tells) showCode("closed", { leftMs: null, callGuid: null });
   for (const button of document.querySelectorAll("main button")) button.setAttribute("aria-disabled", "true");
 }
 
@@ -163,7 +192,7 @@ async function listen(connected) {
       signal: stop.signal,
     });
     if (response.status === 403) return finish("This page was opened elsewhere, or its time is over.");
-    if (response.status === 404 || response.status === 410) return finish("This payment is over. Your own application shows what became of it.");
+    if (response.status === 404 || response.status === 410) return finish(tells ? "This page is over. Ask for a new code." : "This payment is over. Your own application shows what became of it.");
     if (!response.ok || !response.body) return;
     connected();
     await readEvents(response.body, alive);
@@ -181,18 +210,20 @@ async function stayConnected() {
       tellLine("");
     });
     if (over) return;
-    tellLine("The line to the payment is lost. Reconnecting. What the page shows may be old.");
+    tellLine("The line to the server is lost. Reconnecting. What the page shows may be old.");
     const wait = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] ?? 8000;
     await new Promise((resolve) => setTimeout(resolve, wait * (0.75 + Math.random() / 2)));
   }
 }
 
-const confirmation = /** @type {HTMLDialogElement} */ (element("confirm"));
-element("confirm-no").addEventListener("click", () => confirmation.close());
-element("confirm-yes").addEventListener("click", () => {
-  confirmation.close();
-  void act({ action: "cancel" });
-});
+const confirmation = /** @type {HTMLDialogElement | null} */ (document.getElementById("confirm"));
+if (confirmation) {
+  element("confirm-no").addEventListener("click", () => confirmation.close());
+  element("confirm-yes").addEventListener("click", () => {
+    confirmation.close();
+    void act({ action: "cancel" });
+  });
+}
 
 /** The browser's newer way needs a permission that a frame does not have. @param {HTMLButtonElement} button */
 function copy(button) {
@@ -206,7 +237,7 @@ document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target.closest("button[data-action]") : null;
   if (!(target instanceof HTMLButtonElement) || target.getAttribute("aria-disabled") === "true") return;
   const { action = "", field, key } = target.dataset;
-  if (action === "cancel") return confirmation.showModal();
+  if (action === "cancel") return confirmation?.showModal();
   if (action === "copy") return copy(target);
   // A second press before the answer must not count.
   if (action === "pay") target.setAttribute("aria-disabled", "true");
@@ -217,4 +248,5 @@ document.addEventListener("click", (event) => {
   });
 });
 
+if (tells) setInterval(countDown, 1000);
 void stayConnected();

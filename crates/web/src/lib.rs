@@ -7,7 +7,7 @@
 //! Two routers come out of it, for two listeners:
 //! - [`api_router`]: `POST /Auth/connect/token`, `POST /v1/session`, its status, cancel and events,
 //!   `GET /openapi.json`;
-//! - [`page_router`]: `/view/{providerSessionGuid}/framed` and what the opened page calls.
+//! - [`page_router`]: `/view/{providerSessionGuid}/framed`, `/link/{guid}/framed`, and what the opened pages call.
 //!
 //! [`notification_router`] is a third, for what gateways tell unasked; it knows nothing of the other two.
 //!
@@ -36,6 +36,7 @@ mod api_keys;
 mod error;
 mod jwt;
 mod keys;
+mod link_pages;
 mod mistakes;
 mod notifications;
 mod page;
@@ -47,6 +48,7 @@ mod verified;
 
 pub use api::{Access, EndpointInfo, api_router, endpoint_list, openapi_document, status_body};
 pub use keys::{TokenKeys, hash_client_secret};
+pub use link_pages::LinkPages;
 pub use notifications::notification_router;
 pub use page::page_router;
 pub use passwords::{PASSWORD_CHARS, hash_password};
@@ -67,6 +69,7 @@ pub struct WebParts {
     pub stored_cards: Arc<dyn StoredCards>,
     pub world: Arc<dyn World>,
     pub keys: TokenKeys,
+    pub link_pages: LinkPages,
     pub settings: WebSettings,
     pub observer: Arc<dyn Observer>,
 }

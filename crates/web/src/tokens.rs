@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hushpad_domain::client::{ApiClient, Principal, SCOPE_GLOBALPCI};
-use hushpad_domain::ids::{AccountId, AgentId, ClientId, ProviderSessionGuid};
+use hushpad_domain::ids::{AccountId, AgentId, ClientId, LinkPageGuid, ProviderSessionGuid};
 use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,10 +52,41 @@ pub(crate) enum AccessFault {
 /// Why a page token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageTokenFault {
-    /// Not issued by us for this session's page and this use, or changed.
+    /// Not issued by us for this page and this use, or changed.
     Invalid,
     /// Its time is over.
     Expired,
+}
+
+/// Which page of the payment host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PageId {
+    /// The agent page of a session.
+    Payment(ProviderSessionGuid),
+    /// The page that shows a link code.
+    Link(LinkPageGuid),
+}
+
+impl PageId {
+    /// Its address, to be opened as a window of its own; with `/framed` at its end, in a frame.
+    pub(crate) fn url(self, settings: &WebSettings) -> String {
+        format!("{}/{}", self.audience(settings), self.guid())
+    }
+
+    /// Pages of one kind: a token for the one opens no other.
+    fn audience(self, settings: &WebSettings) -> String {
+        let kind = match self {
+            Self::Payment(_) => "view",
+            Self::Link(_) => "link",
+        };
+        format!("{}/{kind}", settings.page_base_url)
+    }
+
+    fn guid(self) -> Uuid {
+        match self {
+            Self::Payment(ProviderSessionGuid(guid)) | Self::Link(LinkPageGuid(guid)) => guid,
+        }
+    }
 }
 
 /// The two uses of page tokens.
@@ -63,7 +94,7 @@ pub(crate) enum PageTokenFault {
 pub(crate) enum PageTokenUse {
     /// `agentAccessToken`: opens the page once, soon.
     Access,
-    /// `agentRefreshToken`: opens it once more, as long as the session may last.
+    /// `agentRefreshToken`: opens it once more, as long as the page may last.
     Refresh,
 }
 
@@ -258,19 +289,15 @@ pub(crate) async fn know_keys(parts: &WebParts) -> Result<(), StoreUnavailable> 
     Ok(())
 }
 
-/// `agentAccessToken` and `agentRefreshToken` of a session that may last as long as `session_life`.
+/// `agentAccessToken` and `agentRefreshToken` of a page that may last as long as `page_life`.
 ///
 /// They are no JWTs: nobody but the payment host reads them, so they are a use, an end and a keyed hash of both
-/// with session and audience. Nothing in them can be chosen, and two signatures per session are saved.
-pub(crate) fn issue_page_pair(
-    parts: &WebParts,
-    session: ProviderSessionGuid,
-    session_life: Duration,
-) -> (String, String) {
+/// with page and audience. Nothing in them can be chosen, and two signatures per session are saved.
+pub(crate) fn issue_page_pair(parts: &WebParts, page: PageId, page_life: Duration) -> (String, String) {
     let now = parts.world.now();
     let issue = |for_use, life| {
         let exp = now.plus(life).as_seconds();
-        let tag = page_tag(&parts.keys, &parts.settings, session, for_use, exp);
+        let tag = page_tag(&parts.keys, &parts.settings, page, for_use, exp);
         let mut token = [0; PAGE_TOKEN_BYTES];
         token[0] = for_use.byte();
         token[1..9].copy_from_slice(&exp.to_be_bytes());
@@ -278,17 +305,17 @@ pub(crate) fn issue_page_pair(
         URL_SAFE_NO_PAD.encode(token)
     };
     (
-        issue(PageTokenUse::Access, PAGE_ACCESS_TOKEN_LIFE.min(session_life)),
-        issue(PageTokenUse::Refresh, session_life),
+        issue(PageTokenUse::Access, PAGE_ACCESS_TOKEN_LIFE.min(page_life)),
+        issue(PageTokenUse::Refresh, page_life),
     )
 }
 
-/// Checks a page token of this use for this session.
+/// Checks a token of this use for this page.
 pub(crate) fn check_page(
     keys: &TokenKeys,
     settings: &WebSettings,
     now: Timestamp,
-    session: ProviderSessionGuid,
+    page: PageId,
     for_use: PageTokenUse,
     token: &str,
 ) -> Result<(), PageTokenFault> {
@@ -300,7 +327,7 @@ pub(crate) fn check_page(
         return Err(PageTokenFault::Invalid);
     };
     let exp = i64::from_be_bytes(*exp);
-    let expected = page_tag(keys, settings, session, for_use, exp);
+    let expected = page_tag(keys, settings, page, for_use, exp);
     if *kind != for_use.byte() || !bool::from(tag.ct_eq(&expected)) {
         return Err(PageTokenFault::Invalid);
     }
@@ -313,14 +340,10 @@ pub(crate) fn check_page(
 fn page_tag(
     keys: &TokenKeys,
     settings: &WebSettings,
-    session: ProviderSessionGuid,
+    page: PageId,
     for_use: PageTokenUse,
     exp: i64,
 ) -> [u8; 32] {
-    let audience = page_audience(settings);
-    keys.hash_page(&[audience.as_bytes(), session.0.as_bytes(), &[for_use.byte()], &exp.to_be_bytes()])
-}
-
-fn page_audience(settings: &WebSettings) -> String {
-    format!("{}/view", settings.page_base_url)
+    let (audience, guid) = (page.audience(settings), page.guid());
+    keys.hash_page(&[audience.as_bytes(), guid.as_bytes(), &[for_use.byte()], &exp.to_be_bytes()])
 }

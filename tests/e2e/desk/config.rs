@@ -17,6 +17,8 @@ use super::{AGENT, Addresses, CONFIGURATION, DIGITAL_CONFIGURATION, IDLE_AGENT, 
 pub(super) struct Extras<'a> {
     /// More agents: their ids, and their phones' SIP addresses.
     pub(super) agents: &'a [(String, String)],
+    /// Whether calls to 1234 reach the agent's phone by a trunk, as nobody's. The agent is called at 4321 then.
+    pub(super) trunk: bool,
     /// Whether the phones are behind a NAT.
     pub(super) nat: bool,
     /// A PostgreSQL server in place of a file.
@@ -38,8 +40,14 @@ pub(super) fn write(
     let (more_gateways, more_configurations) =
         (more_gateways(gateway, directory), more_configurations(shop, &webhook));
     let nat = extras.nat;
-    let configurations = configurations(shop, &webhook);
+    let at_the_phone = agent_phone.split('@').nth(1).unwrap();
+    let route = format!(
+        "[[sip.routes]]\naccount = \"shop\"\nprefix = \"1234\"\nnext_hop = \"sip:{{user}}@{at_the_phone}\"\n"
+    );
+    let (user, route) = if extras.trunk { ("4321", route) } else { ("1234", String::new()) };
     let more_agents: String = extras.agents.iter().map(agent).collect();
+    let shops = [more_agents, configurations(shop, &webhook), more_configurations].concat();
+    let accounts = accounts(receiver, user, agent_phone, &shops);
     let text = format!(
         r#"
 test_mode = true
@@ -67,7 +75,7 @@ advertised_address = "127.0.0.1"
 name = "phones"
 networks = ["127.0.0.1/32"]
 nat = {nat}
-[media]
+{route}[media]
 bind_address = "127.0.0.1"
 advertised_address = "127.0.0.1"
 port_min = {first}
@@ -79,27 +87,34 @@ url = "http://{gateway}/charges"
 query_url = "http://{gateway}/charges"
 user = "sandbox"
 password = {{ env = "HUSHPAD_SANDBOX_PASSWORD" }}
-{more_gateways}[[accounts]]
+{more_gateways}{accounts}"#
+    );
+    fs::write(directory.join("hushpad.toml"), text).unwrap();
+}
+
+/// The shop with its agents and configurations, and the market.
+fn accounts(receiver: &SocketAddr, user: &str, agent_phone: &str, agents_and_configurations: &str) -> String {
+    format!(
+        r#"[[accounts]]
 id = "shop"
 payee = "The Lovelace Shop"
 sms = {{ url = "http://{receiver}/sms", allow_http = true, allow_private = true, json = '{{"sessionGuid":"sms","to":"{{to}}","text":"{{text}}"}}' }}
 default_configuration = {CONFIGURATION}
 [[accounts.agents]]
 id = "{AGENT}"
-user = "1234"
+user = "{user}"
 phone = "{agent_phone}"
 [[accounts.agents]]
 id = "{IDLE_AGENT}"
 user = "5678"
 phone = "sip:5678@127.0.0.1:9"
-{more_agents}{configurations}{more_configurations}[[accounts]]
+{agents_and_configurations}[[accounts]]
 id = "market"
 [[accounts.configurations]]
 id = 0
 gateway = "generic"
 "#
-    );
-    fs::write(directory.join("hushpad.toml"), text).unwrap();
+    )
 }
 
 /// The configurations that every desk has.

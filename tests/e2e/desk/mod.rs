@@ -102,6 +102,11 @@ impl Desk {
         Self::start_as(&Extras::default())
     }
 
+    /// The same on a trunk: calls to 1234 reach the agent's phone, and are nobody's.
+    pub(crate) fn start_on_a_trunk() -> Self {
+        Self::start_as(&Extras { trunk: true, ..Extras::default() })
+    }
+
     /// The same, with the phones behind a NAT.
     pub(crate) fn start_behind_nat() -> Self {
         Self::start_as(&Extras { nat: true, ..Extras::default() })

@@ -13,6 +13,7 @@ mod gateway;
 mod intruders;
 mod keying;
 mod kill_steps;
+mod link_code;
 mod memory;
 mod notifications;
 mod recipes;

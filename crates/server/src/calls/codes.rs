@@ -9,6 +9,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+use uuid::Uuid;
+
 /// Digits behind the star: quick to key. Guessing is bounded below.
 const DIGITS: usize = 6;
 const SPACE: u32 = 1_000_000;
@@ -40,13 +43,39 @@ struct State {
 struct Open {
     number: u32,
     until_ms: u64,
+    told: watch::Sender<Option<Uuid>>,
 }
 
-/// Whom a code stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A code that was asked for.
+pub struct Issued {
+    /// `*` and digits.
+    pub code: String,
+    /// When it ends, by the clock of [`now_ms`](crate::media::now_ms).
+    pub until_ms: u64,
+    linked: watch::Receiver<Option<Uuid>>,
+}
+
+impl Issued {
+    /// Waits for the call that the code ties to its agent: its id, once it is answered. Nothing when the code ends
+    /// another way.
+    pub async fn linked(mut self) -> Option<Uuid> {
+        self.linked.wait_for(Option::is_some).await.ok().and_then(|call| *call)
+    }
+}
+
+/// Whom a code that was spent stands for. Dropped, the code has tied no call.
+#[derive(Debug)]
 pub(super) struct Linked {
     pub(super) account: String,
     pub(super) agent: String,
+    told: watch::Sender<Option<Uuid>>,
+}
+
+impl Linked {
+    /// The code has tied this call to its agent.
+    pub(super) fn tell(self, call: Uuid) {
+        self.told.send_replace(Some(call));
+    }
 }
 
 impl Codes {
@@ -54,12 +83,13 @@ impl Codes {
     pub(super) fn issue(
         &self,
         now_ms: u64,
-        agent: Linked,
+        account: &str,
+        agent: &str,
         mut chance: impl FnMut() -> u32,
-    ) -> Option<(String, u64)> {
+    ) -> Option<Issued> {
         let mut state = self.lock();
         state.open.retain(|_, open| open.until_ms > now_ms);
-        let agent = (agent.account, agent.agent);
+        let agent = (account.to_owned(), agent.to_owned());
         state.open.remove(&agent);
         if state.open.len() >= CODES_MAX {
             return None;
@@ -69,8 +99,9 @@ impl Codes {
             .take(64)
             .find(|number| state.open.values().all(|open| open.number != *number))?;
         let until_ms = now_ms.saturating_add(LIFE_MS);
-        state.open.insert(agent, Open { number, until_ms });
-        Some((format!("*{number:0width$}", width = DIGITS), until_ms))
+        let (told, linked) = watch::channel(None);
+        state.open.insert(agent, Open { number, until_ms, told });
+        Some(Issued { code: format!("*{number:0width$}", width = DIGITS), until_ms, linked })
     }
 
     /// Spends a code that was keyed or referred to in a call of this account.
@@ -105,8 +136,8 @@ impl State {
             open.number == number && open.until_ms > now_ms && account.is_none_or(|account| key.0 == account)
         };
         let key = self.open.iter().find(|(key, open)| fits(key, open)).map(|(key, _)| key.clone())?;
-        self.open.remove(&key);
-        Some(Linked { account: key.0, agent: key.1 })
+        let Open { told, .. } = self.open.remove(&key)?;
+        Some(Linked { account: key.0, agent: key.1, told })
     }
 }
 
@@ -153,32 +184,59 @@ impl CodeKeys {
 mod tests {
     use super::*;
 
-    fn agent(account: &str, agent: &str) -> Linked {
-        Linked { account: account.to_owned(), agent: agent.to_owned() }
+    fn agent(account: &str, agent: &str) -> Option<String> {
+        Some(format!("{account}/{agent}"))
+    }
+
+    fn whose(linked: Option<Linked>) -> Option<String> {
+        linked.map(|linked| format!("{}/{}", linked.account, linked.agent))
     }
 
     #[test]
     fn a_code_works_once_in_its_account_and_in_its_time() {
         let codes = Codes::default();
-        let issue = |now_ms| codes.issue(now_ms, agent("shop", "a"), || 7_000_042).unwrap();
-        assert_eq!(issue(0), ("*000042".to_owned(), LIFE_MS));
-        assert_eq!(codes.spend(1, "other", "*000042"), None);
+        let issue = |now_ms| codes.issue(now_ms, "shop", "a", || 7_000_042).unwrap();
+        let spend = |now_ms, account, code| whose(codes.spend(now_ms, account, code));
+        let issued = issue(0);
+        assert_eq!((issued.code.as_str(), issued.until_ms), ("*000042", LIFE_MS));
+        assert_eq!(spend(1, "other", "*000042"), None);
         for wrong in ["000042", "*42", "*0000042", "*00004x", "*000043", ""] {
-            assert_eq!(codes.spend(1, "shop", wrong), None, "{wrong}");
+            assert_eq!(spend(1, "shop", wrong), None, "{wrong}");
         }
-        assert_eq!(codes.spend(1, "shop", "*000042"), Some(agent("shop", "a")));
-        assert_eq!(codes.spend(1, "shop", "*000042"), None);
+        assert_eq!(spend(1, "shop", "*000042"), agent("shop", "a"));
+        assert_eq!(spend(1, "shop", "*000042"), None);
         issue(1);
-        assert_eq!(codes.spend(1 + LIFE_MS, "shop", "*000042"), None);
+        assert_eq!(spend(1 + LIFE_MS, "shop", "*000042"), None);
+    }
+
+    #[tokio::test]
+    async fn who_asked_for_a_code_hears_what_became_of_it() {
+        let codes = Codes::default();
+        let issue = || codes.issue(0, "shop", "a", || 42).unwrap();
+        let spend = || codes.spend(0, "shop", "*000042").unwrap();
+        // Before anybody waits, and after.
+        let (issued, call) = (issue(), Uuid::from_u128(7));
+        spend().tell(call);
+        assert_eq!(issued.linked().await, Some(call));
+        let waiting = tokio::spawn(issue().linked());
+        spend().tell(call);
+        assert_eq!(waiting.await.unwrap(), Some(call));
+        // The call that it was keyed in came to nothing; another code took its place.
+        let issued = issue();
+        drop(spend());
+        assert_eq!(issued.linked().await, None);
+        let issued = issue();
+        let _next = issue();
+        assert_eq!(issued.linked().await, None);
     }
 
     #[test]
     fn an_agent_has_one_code_and_no_two_agents_the_same() {
         let codes = Codes::default();
         let mut numbers = [1, 1, 2, 3].into_iter();
-        let mut issue = |who| codes.issue(0, agent("shop", who), || numbers.next().unwrap()).unwrap().0;
+        let mut issue = |who| codes.issue(0, "shop", who, || numbers.next().unwrap()).unwrap().code;
         assert_eq!([issue("a"), issue("b"), issue("a")], ["*000001", "*000002", "*000003"]);
-        assert_eq!(codes.spend(0, "shop", "*000001"), None);
+        assert!(codes.spend(0, "shop", "*000001").is_none());
     }
 
     #[test]
@@ -186,15 +244,16 @@ mod tests {
         let codes = Codes::default();
         for n in 0..CODES_MAX {
             let number = u32::try_from(n).unwrap();
-            assert!(codes.issue(0, agent("shop", &n.to_string()), || number).is_some());
+            assert!(codes.issue(0, "shop", &n.to_string(), || number).is_some());
         }
-        assert!(codes.issue(0, agent("shop", "x"), || 999_999).is_none());
-        assert!(codes.issue(LIFE_MS, agent("shop", "x"), || 999_999).is_some());
+        assert!(codes.issue(0, "shop", "x", || 999_999).is_none());
+        assert!(codes.issue(LIFE_MS, "shop", "x", || 999_999).is_some());
         for _ in 0..WRONG_DIALLED {
-            assert_eq!(codes.spend_dialled(LIFE_MS, "*123456"), None);
+            assert!(codes.spend_dialled(LIFE_MS, "*123456").is_none());
         }
-        assert_eq!(codes.spend_dialled(LIFE_MS, "*999999"), None);
-        assert_eq!(codes.spend_dialled(LIFE_MS + MINUTE_MS, "*999999"), Some(agent("shop", "x")));
+        assert!(codes.spend_dialled(LIFE_MS, "*999999").is_none());
+        let dialled = codes.spend_dialled(LIFE_MS + MINUTE_MS, "*999999");
+        assert_eq!(whose(dialled), agent("shop", "x"));
     }
 
     #[test]

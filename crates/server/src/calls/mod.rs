@@ -32,11 +32,12 @@ use crate::sip::{Counters, IncomingCall, Listener, Login, Peer, SipConfig, Stack
 
 pub use handle::{BindRefused, CallGone, CallHandle, CallStats};
 pub use port::CallTable;
-pub use recording::{RecorderEar, SipRecorders};
+pub use recording::{RecorderEar, SipRecorder, SipRecorders};
 pub use routes::{Dialled, Route, RouteRefused, Routes};
 pub use table::Standing;
 pub use totals::{LegTotals, LineTotals};
 
+pub use codes::Issued;
 use codes::{Codes, Linked};
 use recording::RecorderDesk;
 use table::Table;
@@ -179,12 +180,10 @@ impl Calls {
         self.inner.table.of_account(account)
     }
 
-    /// A code that ties a call to this agent when it is keyed on the agent's phone, and when it ends by the clock
-    /// of [`now_ms`]. Nothing when too many are open.
+    /// A code that ties a call to this agent when it is keyed on the agent's phone. Nothing when too many are open.
     #[must_use]
-    pub fn link_code(&self, account: &str, agent: &str) -> Option<(String, u64)> {
-        let agent = Linked { account: account.to_owned(), agent: agent.to_owned() };
-        self.inner.codes.issue(now_ms(), agent, rand::random)
+    pub fn link_code(&self, account: &str, agent: &str) -> Option<Issued> {
+        self.inner.codes.issue(now_ms(), account, agent, rand::random)
     }
 
     /// The call with this id, answered or not.
@@ -272,7 +271,7 @@ impl Inner {
             tracing::warn!(peer = call.peer(), reason = "max_calls", "call refused");
             return call.refuse_busy().await;
         };
-        let Ok(route) = self.route(&call) else {
+        let Ok((route, linked)) = self.route(&call) else {
             tracing::info!(peer = call.peer(), reason = "no_route", "call refused");
             return call.refuse_unknown().await;
         };
@@ -303,6 +302,7 @@ impl Inner {
             route,
             routes,
             codes,
+            linked,
             recorders,
             srtp,
             without_tls,
@@ -332,14 +332,16 @@ impl Inner {
         }
     }
 
-    fn route(&self, call: &IncomingCall) -> Result<Route, RouteRefused> {
+    /// Where the call goes, and the link code that it was dialled by.
+    fn route(&self, call: &IncomingCall) -> Result<(Route, Option<Linked>), RouteRefused> {
         let (user, caller) = (call.dialled(), call.caller());
         if codes::is_code(user) {
             let linked = self.codes.spend_dialled(now_ms(), user).ok_or(RouteRefused)?;
-            return self.routes.agent_phone(&linked.account, &linked.agent).ok_or(RouteRefused);
+            let route = self.routes.agent_phone(&linked.account, &linked.agent).ok_or(RouteRefused)?;
+            return Ok((route, Some(linked)));
         }
         let (agent_header, peer) = (call.agent_header(), call.peer());
-        self.routes.route(&Dialled { user, agent_header, peer, caller })
+        Ok((self.routes.route(&Dialled { user, agent_header, peer, caller })?, None))
     }
 }
 

@@ -65,7 +65,9 @@ impl ports::Calls for CallTable {
     }
 
     fn link_code(&self, account: &AccountId, agent: &AgentId) -> Option<LinkCode> {
-        let (code, until_ms) = self.calls.link_code(account.as_str(), agent.as_str())?;
-        Some(LinkCode { code, expires_on: self.at(until_ms) })
+        let issued = self.calls.link_code(account.as_str(), agent.as_str())?;
+        let (code, expires_on) = (issued.code.clone(), self.at(issued.until_ms));
+        let linked = Box::pin(async move { issued.linked().await.map(CallGuid) });
+        Some(LinkCode { code, expires_on, linked })
     }
 }

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::handle::Facts;
 use super::routes::{is_encrypted, settle};
 use crate::media::{ForkPorts, MediaSession};
-use crate::sip::{NotRecorded, RecordingLine, Stack};
+use crate::sip::{Credential, NotRecorded, RecordingLine, Stack};
 use crate::world::RealWorld;
 
 /// No copies.
@@ -58,11 +58,20 @@ impl fmt::Debug for RecorderEar {
     }
 }
 
+/// A recorder that is reached by SIP.
+#[derive(Clone, Debug)]
+pub struct SipRecorder {
+    /// Its SIP address.
+    pub uri: String,
+    /// Who we are, for a recorder that asks.
+    pub credential: Option<Credential>,
+}
+
 /// The recorders that are reached by SIP.
 #[derive(Clone, Debug, Default)]
 pub struct SipRecorders {
-    /// Their SIP addresses, by account.
-    pub by_account: HashMap<String, String>,
+    /// By account.
+    pub by_account: HashMap<String, SipRecorder>,
     /// Who counts what they answer.
     pub ear: RecorderEar,
 }
@@ -90,13 +99,14 @@ pub(super) struct Recording(watch::Sender<Wanted>);
 impl Recording {
     /// Begins to record a call that was answered, if its account has a recorder.
     pub(super) fn begin(desk: &Arc<RecorderDesk>, facts: &Facts, media: &Arc<MediaSession>) -> Option<Self> {
-        let uri = desk.recorders.by_account.get(&facts.account)?.clone();
+        let recorder = desk.recorders.by_account.get(&facts.account)?.clone();
+        let uri = &recorder.uri;
         let told = |signal, answer| {
             (desk.recorders.ear.0)(signal, answer);
             tracing::warn!(call.id = %facts.guid, signal, answer, "the call is not recorded");
         };
-        let wish = desk.stack.srtp_toward(&uri);
-        let Ok(wish) = settle(wish, is_encrypted(&uri), desk.without_tls) else {
+        let wish = desk.stack.srtp_toward(uri);
+        let Ok(wish) = settle(wish, is_encrypted(uri), desk.without_tls) else {
             told("record", "srtp");
             return None;
         };
@@ -106,7 +116,7 @@ impl Recording {
         };
         let (wanted, watched) =
             watch::channel(Wanted { paused: false, pauses: 0, agent: facts.agent.clone() });
-        let client = Client::new(desk, facts, uri, media, (wish, &ports));
+        let client = Client::new(desk, facts, recorder, media, (wish, &ports));
         tokio::spawn(client.run(ports, watched));
         Some(Self(wanted))
     }
@@ -133,7 +143,7 @@ impl Recording {
 struct Client {
     desk: Arc<RecorderDesk>,
     call: Uuid,
-    uri: String,
+    recorder: SipRecorder,
     /// The media goes with the call, whoever still speaks of it here.
     media: Weak<MediaSession>,
     copies: Copies,
@@ -146,7 +156,7 @@ impl Client {
     fn new(
         desk: &Arc<RecorderDesk>,
         facts: &Facts,
-        uri: String,
+        recorder: SipRecorder,
         media: &Arc<MediaSession>,
         (wish, ports): (Wish, &ForkPorts),
     ) -> Self {
@@ -164,7 +174,7 @@ impl Client {
         Self {
             desk: Arc::clone(desk),
             call: facts.guid,
-            uri,
+            recorder,
             media: Arc::downgrade(media),
             copies: Copies { addresses, session_id, srtp, first: Law::A },
             version: (1, false),
@@ -181,7 +191,7 @@ impl Client {
     async fn run(mut self, ports: ForkPorts, mut watched: watch::Receiver<Wanted>) {
         let mut told = watched.borrow_and_update().clone();
         let offer = self.body(&told);
-        let asked = self.desk.stack.record(&self.uri, offer);
+        let asked = self.desk.stack.record(&self.recorder.uri, self.recorder.credential.clone(), offer);
         let answer = tokio::select! {
             answer = asked => answer,
             // Gives up the INVITE, too.

@@ -18,7 +18,7 @@ use hushpad_telephony::srtp::KeySource;
 use crate::media::{Leaving, MediaGone, MediaSession, now_ms};
 use crate::sip::{CallLegs, Callee, IncomingCall, LegEvent};
 
-use super::codes::Codes;
+use super::codes::{Codes, Linked};
 use super::handle::{BindRefused, Binding, CallGone, CallHandle, Command, Facts};
 use super::link::{Link, heard};
 use super::recording::{RecorderDesk, Recording};
@@ -33,6 +33,8 @@ pub(super) struct Start {
     pub(super) route: Route,
     pub(super) routes: Arc<dyn Routes>,
     pub(super) codes: Arc<Codes>,
+    /// The link code that was dialled.
+    pub(super) linked: Option<Linked>,
     pub(super) recorders: Arc<RecorderDesk>,
     /// What is wanted of SRTP, caller leg first.
     pub(super) srtp: [Wish; 2],
@@ -124,6 +126,8 @@ pub(super) struct Task {
     pub(super) expires_s: u32,
     releasing: Option<Releasing>,
     link: LinkState,
+    /// A link code was spent, and its agent is not on the call yet.
+    pub(super) linked: Option<Linked>,
     pub(super) next: Next,
     answered_ms: Option<u64>,
     /// Keys by INFO come as fast as the network does: a person is slower.
@@ -213,8 +217,20 @@ enum Turn {
 
 impl Task {
     fn new(start: Start, core: Call, legs: CallLegs, facts: Arc<Facts>, ended: watch::Sender<bool>) -> Self {
-        let Start { route, routes, codes, recorders, without_tls, limits, media, nat, permit, table, .. } =
-            start;
+        let Start {
+            route,
+            routes,
+            codes,
+            linked,
+            recorders,
+            without_tls,
+            limits,
+            media,
+            nat,
+            permit,
+            table,
+            ..
+        } = start;
         let place = Place { facts, table, ended, keys: None, _permit: permit };
         Self {
             core,
@@ -231,6 +247,7 @@ impl Task {
             expires_s: limits.session_expires_s,
             releasing: None,
             link: LinkState::Off,
+            linked,
             next: Next::Nobody,
             answered_ms: None,
             info_rate: KeyRate::default(),
@@ -308,7 +325,9 @@ impl Task {
             let Some(code) = link.code() else { return };
             let facts = &self.place.facts;
             if let Some(linked) = self.codes.spend(now_ms(), &facts.account, &code) {
-                return self.bind(Some(linked.agent));
+                let agent = linked.agent.clone();
+                self.linked = Some(linked);
+                return self.bind(Some(agent));
             }
             tracing::info!(call.id = %facts.guid, "a link code was wrong");
             if !link.was_wrong() {
@@ -339,6 +358,15 @@ impl Task {
             recording.agent(facts.agent.as_deref());
         }
         self.place.facts = facts;
+        self.tell_linked();
+    }
+
+    /// Whoever shows the link code hears that it has worked, once its agent is on the call.
+    fn tell_linked(&mut self) {
+        let agent = self.place.facts.agent.as_deref();
+        if let Some(linked) = self.linked.take_if(|linked| agent == Some(&linked.agent)) {
+            linked.tell(self.place.facts.guid);
+        }
     }
 
     pub(super) async fn input(&mut self, input: Input<'_>) {
@@ -464,6 +492,7 @@ impl Task {
                 self.place.table.answered(now_ms(), facts.guid);
                 tracing::info!(call.id = %facts.guid, peer = facts.peer, agent = facts.agent, "call answered");
                 self.recording = Recording::begin(&self.recorders, facts, &self.media);
+                self.tell_linked();
             }
             CallEvent::Ended(reason) => self.log_end(reason),
             CallEvent::Key(key) => self.key(key),

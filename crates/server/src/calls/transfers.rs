@@ -7,7 +7,7 @@
 use hushpad_telephony::call::{Input, Leg, RequestId, SessionTimer};
 use hushpad_telephony::relay::Side;
 
-use super::codes::is_code;
+use super::codes::{Linked, is_code};
 use super::routes::{is_encrypted, settle};
 use super::task::{Next, Task};
 use super::{Dialled, Route};
@@ -15,35 +15,40 @@ use crate::media::now_ms;
 use crate::sip::{Callee, IncomingCall, Named, Target};
 
 impl Task {
-    /// Where a transfer of this leg to this user leads.
-    fn route_to(&self, leg: Leg, user: &str) -> Option<Route> {
+    /// Where a transfer of this leg to this user leads, and the link code that this is.
+    fn route_to(&self, leg: Leg, user: &str) -> Option<(Route, Option<Linked>)> {
         let facts = &self.place.facts;
         // A link code is for agents: a customer must not choose whose screen a call opens on.
         if is_code(user) && self.side_of(leg) == Side::Agent {
             let linked = self.codes.spend(now_ms(), &facts.account, user)?;
-            return self.routes.agent_phone(&linked.account, &linked.agent);
+            let route = self.routes.agent_phone(&linked.account, &linked.agent)?;
+            return Some((route, Some(linked)));
         }
         let peer = match self.side_of(leg) {
             Side::Agent => &facts.peer,
             Side::Customer => self.legs.peer(leg)?,
         };
-        self.routes.route(&Dialled { user, agent_header: None, peer, caller: "" }).ok()
+        let route = self.routes.route(&Dialled { user, agent_header: None, peer, caller: "" }).ok()?;
+        Some((route, None))
     }
 
     /// A transfer stays within the account: its sessions are nobody else's.
     pub(super) async fn refer(&mut self, leg: Leg, request: RequestId, target: Option<Target>) {
         let facts = &self.place.facts;
         let next = target.and_then(|target| {
-            let route = self.route_to(leg, &target.user)?;
+            let (route, linked) = self.route_to(leg, &target.user)?;
             let replaces = target.replaces.map(|call| self.legs.replaces_toward_target(call));
-            (route.account == facts.account).then_some((route, replaces))
+            (route.account == facts.account).then_some((route, replaces, linked))
         });
-        let allowed = next.as_ref().and_then(|(route, _)| {
+        let allowed = next.as_ref().and_then(|(route, ..)| {
             let wish = route.srtp.unwrap_or_else(|| self.legs.srtp_toward(&route.uri));
             settle(wish, is_encrypted(&route.uri), self.without_tls).ok()
         });
         if !self.core.is_transferring() {
-            self.next = next.map_or(Next::Nobody, |(route, replaces)| Next::Called(route, replaces));
+            let (next, linked) = next.map_or((Next::Nobody, None), |(route, replaces, linked)| {
+                (Next::Called(route, replaces), linked)
+            });
+            (self.next, self.linked) = (next, linked);
         }
         self.input(Input::Refer { leg, request, allowed }).await;
     }

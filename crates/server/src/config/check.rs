@@ -278,7 +278,11 @@ fn login(mistakes: &mut Mistakes, index: usize, raw: &raw::Peer) -> Option<Login
     Some(Login { peer: raw.name.clone(), credential, hashes })
 }
 
-fn credential(mistakes: &mut Mistakes, path: &str, raw: Option<&raw::Credential>) -> Option<Credential> {
+pub(super) fn credential(
+    mistakes: &mut Mistakes,
+    path: &str,
+    raw: Option<&raw::Credential>,
+) -> Option<Credential> {
     let raw = raw?;
     let password = mistakes.take(&format!("{path}.credential.password"), secret::read(&raw.password))?;
     let credential = Credential::new(raw.user.as_str(), password.as_str());

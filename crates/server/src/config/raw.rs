@@ -406,6 +406,7 @@ pub(super) struct Webhook {
 #[serde(deny_unknown_fields)]
 pub(super) struct Recorder {
     pub(super) url: String,
+    pub(super) credential: Option<Credential>,
     #[serde(default)]
     pub(super) secrets: Vec<SecretRef>,
     #[serde(default)]

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use hushpad_domain::ids::AccountId;
 
-use super::check::Mistakes;
+use super::check::{Mistakes, credential};
 use super::webhooks::endpoint;
 use super::{raw, secret};
+use crate::calls::SipRecorder;
 use crate::recorder::RecorderConfig;
 use crate::sip::Peer;
 use crate::webhooks::client;
@@ -32,7 +33,7 @@ pub(super) fn sip_recorders(
     mistakes: &mut Mistakes,
     accounts: &[raw::Account],
     peers: &[Peer],
-) -> HashMap<String, String> {
+) -> HashMap<String, SipRecorder> {
     let mut found = HashMap::new();
     for (index, account) in accounts.iter().enumerate() {
         let Some(raw) = account.recorder.as_ref().filter(|recorder| is_sip(&recorder.url)) else { continue };
@@ -46,9 +47,14 @@ pub(super) fn sip_recorders(
             Some(_) => {}
         }
         if !raw.secrets.is_empty() || raw.allow_http || raw.allow_private || raw.authorities.is_some() {
-            mistakes.add(&path("url"), "is a SIP address, which takes no other setting of a recorder");
+            mistakes.add(
+                &path("url"),
+                "is a SIP address, which takes no other setting of a recorder than credential",
+            );
         }
-        found.insert(account.id.clone(), raw.url.clone());
+        let credential =
+            credential(mistakes, &format!("accounts[{index}].recorder"), raw.credential.as_ref());
+        found.insert(account.id.clone(), SipRecorder { uri: raw.url.clone(), credential });
     }
     found
 }
@@ -76,6 +82,10 @@ fn recorder(
     raw: &raw::Recorder,
 ) -> Option<RecorderConfig> {
     let url = endpoint(mistakes, &format!("{path}.url"), &raw.url, raw.allow_http);
+    if raw.credential.is_some() {
+        mistakes
+            .add(&format!("{path}.credential"), "is for a recorder with a SIP address; signals are signed");
+    }
     if !SECRETS.contains(&raw.secrets.len()) {
         mistakes.add(&format!("{path}.secrets"), "must be one, or two while it is changed");
     }
@@ -119,5 +129,22 @@ mod tests {
             let told = told(wrong);
             assert!(told.contains("recorder.url") && told.contains(why), "{told}");
         }
+    }
+
+    #[test]
+    fn a_credential_is_for_a_sip_address_and_its_password_a_reference() {
+        let credential = |url: &str, env: &str| {
+            told(&format!(
+                "recorder.url = \"{url}\"\n\
+                 recorder.credential = {{ user = \"u\", password = {{ env = \"{env}\" }}, realm = \"r\" }}"
+            ))
+        };
+        // Cargo sets it, for tests too.
+        let set = "CARGO_MANIFEST_DIR";
+        assert!(!credential("sip:recorder@10.0.0.7:5060", set).contains("recorder."));
+        let missing = credential("sip:recorder@10.0.0.7:5060", "HUSHPAD_NOT_SET");
+        assert!(missing.contains("accounts[0].recorder.credential.password"), "{missing}");
+        let webhook = credential("https://recorder.example.com/signals", set);
+        assert!(webhook.contains("accounts[0].recorder.credential:"), "{webhook}");
     }
 }

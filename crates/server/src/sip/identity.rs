@@ -103,7 +103,7 @@ impl Identity {
             return;
         }
         let method = cseq.1.to_string();
-        tracing::warn!(method, reply = reply.name(), "the agent's side asks for a credential");
+        tracing::warn!(method, reply = reply.name(), "whom we call asks for a credential");
         response.status_code = StatusCode::TemporarilyUnavailable;
     }
 

@@ -11,7 +11,7 @@ use rsipstack::sip::{Auth, HasHeaders, Header, Request, Response, Scheme, Status
 use tokio::task::JoinError;
 
 use super::lines::{CallLine, Line, drop_line};
-use super::{Stack, headers};
+use super::{Credential, Stack, headers};
 
 /// How long a recorder may take to answer; later than that it has missed what it was told.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -51,13 +51,15 @@ impl Drop for Inviting {
 }
 
 impl Stack {
-    /// Asks the recorder at this SIP address to record; gives its description too.
+    /// Asks the recorder at this SIP address to record, with the credential for one that asks who we are; gives its
+    /// description too.
     ///
     /// # Errors
     /// It does not.
     pub async fn record(
         self: &Arc<Self>,
         uri: &str,
+        credential: Option<Credential>,
         body: Vec<u8>,
     ) -> Result<(RecordingLine, Vec<u8>), NotRecorded> {
         let contact = self.contact(None);
@@ -67,6 +69,7 @@ impl Stack {
             host_with_port: contact.host_with_port.clone(),
             ..Uri::default()
         };
+        let call_id = uuid::Uuid::new_v4().to_string();
         let option = InviteOption {
             caller,
             callee: Uri::try_from(uri).map_err(|_| NotRecorded::Unanswered)?,
@@ -74,11 +77,17 @@ impl Stack {
             offer: Some(body),
             contact,
             headers: Some(vec![headers::allow(), Header::Require(OPTION.into())]),
-            call_id: Some(uuid::Uuid::new_v4().to_string()),
+            call_id: Some(call_id.clone()),
+            // As on the legs: what the stack makes of it is replaced on the way out.
+            credential: credential.as_ref().map(|_| Default::default()),
             ..InviteOption::default()
         };
         let (sender, events) = self.dialogs.new_dialog_state_channel();
+        if let Some(credential) = credential {
+            self.identity.begin(&call_id, credential);
+        }
         let begun = self.dialogs.do_invite_async(option, sender);
+        let begun = begun.inspect_err(|_| self.identity.end(&call_id));
         let (dialog, invite) = begun.map_err(|_| NotRecorded::Unanswered)?;
         let line = CallLine::outgoing(Line::new(dialog, events), None, invite);
         Inviting { stack: Arc::clone(self), line: Some(line) }.answered().await

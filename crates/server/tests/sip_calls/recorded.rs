@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hushpad::calls::{CallHandle, RecorderEar};
+use hushpad::calls::{CallHandle, RecorderEar, SipRecorder};
+use hushpad::sip::Credential;
 use hushpad_telephony::g711::Law;
 use hushpad_telephony::key_queue::KeyQueue;
 
@@ -35,11 +36,17 @@ struct Tapes {
 impl Scene {
     /// Both speak. The recorder has not answered anything.
     async fn talking() -> Self {
+        Self::talking_as(None).await
+    }
+
+    /// The same, where we can say to the recorder who we are.
+    async fn talking_as(credential: Option<Credential>) -> Self {
         let (told, recorder) = (Told::default(), free_address());
         let heard = Arc::clone(&told);
         let ear = RecorderEar::new(move |signal, answer| heard.lock().unwrap().push((signal, answer)));
         let desk = Desk::start_with(|config| {
-            config.recorders.by_account.insert("shop".to_owned(), format!("sip:recorder@{recorder}"));
+            let uri = format!("sip:recorder@{recorder}");
+            config.recorders.by_account.insert("shop".to_owned(), SipRecorder { uri, credential });
             config.recorders.ear = ear;
         })
         .await;
@@ -234,6 +241,135 @@ async fn a_recorder_that_refuses_or_leaves_or_never_answers_is_counted_and_the_c
     scene.desk.is_quiet().await;
 }
 
+const CHALLENGE: &str =
+    "WWW-Authenticate: Digest realm=\"tapes\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n";
+
+/// It asks at the INVITE, at the pause and at the BYE.
+#[tokio::test]
+async fn a_recorder_that_asks_who_we_are_is_told() {
+    let credential = Credential::new("hushpad", "tape-password").for_realm("tapes");
+    let mut scene = Scene::talking_as(Some(credential)).await;
+    let invite = scene.recorder.hears("INVITE").await;
+    assert_eq!(invite.header("Authorization"), "");
+    scene.recorder.answers_with(&invite, "401 Unauthorized", CHALLENGE, "").await;
+    scene.recorder.hears("ACK").await;
+    let tapes = scene.is_recorded().await;
+    let told = tapes.invite.header("Authorization").to_owned();
+    for text in ["username=\"hushpad\"", "realm=\"tapes\"", "nonce=\"n\"", "nc=00000001", "algorithm=SHA-256"]
+    {
+        assert!(told.contains(text), "{text} is not in {told}");
+    }
+    assert!(tapes.invite.0.contains("+sip.src") && tapes.invite.0.contains("a=label:2"));
+    scene.call.secure(Arc::new(KeyQueue::new())).await.unwrap();
+    let pause = scene.recorder.hears("INVITE").await;
+    let anew = CHALLENGE.replace("\"n\"", "\"m\"");
+    scene.recorder.answers_with(&pause, "401 Unauthorized", &anew, "").await;
+    scene.recorder.hears("ACK").await;
+    let pause = scene.changes(&tapes, "inactive").await;
+    assert!(pause.header("Authorization").contains("nonce=\"m\""), "{}", pause.0);
+    scene.is_told("pause", "acknowledged").await;
+    scene.ends().await;
+    let bye = scene.recorder.hears("BYE").await;
+    scene.recorder.answers_with(&bye, "401 Unauthorized", &anew, "").await;
+    let bye = scene.recorder.hears("BYE").await;
+    assert!(bye.header("Authorization").contains("nonce=\"m\""), "{}", bye.0);
+    scene.recorder.answers(&bye, "200 OK").await;
+    scene.desk.is_quiet().await;
+}
+
+/// Another realm gets no hash of the password, and a recorder that asks one without a credential no recording.
+#[tokio::test]
+async fn a_recorder_that_asks_what_we_cannot_say_refuses() {
+    let credential = Credential::new("hushpad", "tape-password").for_realm("other");
+    for credential in [Some(credential), None] {
+        let mut scene = Scene::talking_as(credential).await;
+        let invite = scene.recorder.hears("INVITE").await;
+        scene.recorder.answers_with(&invite, "401 Unauthorized", CHALLENGE, "").await;
+        scene.recorder.hears("ACK").await;
+        scene.is_told("record", "refused").await;
+        scene.ends().await;
+        scene.desk.is_quiet().await;
+        assert!(scene.recorder.heard_nothing());
+    }
+}
+
+/// How long a recorder may take to answer, by the documentation.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Time passes for all timers; what is on the wire waits meanwhile.
+async fn pass(length: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(length).await;
+    tokio::time::resume();
+}
+
+impl Scene {
+    /// A key counts, the agent does not hear it, and speech comes through.
+    async fn takes_a_key(&mut self, keys: &KeyQueue) {
+        self.agent_audio.forget();
+        self.customer_audio.keys(4).await;
+        until("the key is there", || keys.pop().is_some()).await;
+        self.customer_audio.says().await;
+        self.agent_audio.hears_audio().await;
+        assert_eq!(self.agent_audio.events(), 0);
+    }
+}
+
+/// It takes the call and says nothing more: neither the session nor the call waits for that, before its time is over
+/// or after.
+#[tokio::test]
+async fn a_recorder_that_falls_silent_delays_no_key_and_ends_no_call() {
+    let mut scene = Scene::talking().await;
+    let mut tapes = scene.is_recorded().await;
+    let keys = Arc::new(KeyQueue::new());
+    scene.call.secure(Arc::clone(&keys)).await.unwrap();
+    let pause = scene.recorder.hears("INVITE").await;
+    tapes.customer.forget();
+    // It has not answered, and its time is not over.
+    scene.takes_a_key(&keys).await;
+    pass(ANSWER_WAIT - Duration::from_secs(1)).await;
+    scene.takes_a_key(&keys).await;
+    assert_eq!(*scene.told.lock().unwrap(), [("record", "acknowledged")]);
+    pass(Duration::from_secs(1)).await;
+    scene.is_told("pause", "unanswered").await;
+    scene.takes_a_key(&keys).await;
+    // Secure mode ends as promptly. It is told, and as long as it says nothing it gets no copies.
+    scene.call.release().await.unwrap();
+    scene.customer_audio.keys(5).await;
+    scene.agent_audio.hears_event().await;
+    let resume = loop {
+        let change = scene.recorder.hears("INVITE").await;
+        if change.header("CSeq") != pause.header("CSeq") {
+            break change;
+        }
+    };
+    assert_eq!(resume.0.matches("a=sendonly").count(), 2);
+    pass(ANSWER_WAIT).await;
+    scene.is_told("resume", "unanswered").await;
+    scene.customer_audio.says().await;
+    scene.agent_audio.hears_audio().await;
+    assert!(tapes.customer.heard_nothing());
+    scene.ends().await;
+    until("the call is gone", || scene.desk.calls.count() == 0).await;
+}
+
+/// It never says a word: the call is not recorded, and all else is as ever.
+#[tokio::test]
+async fn a_recorder_that_never_answers_is_given_up_in_its_time() {
+    let mut scene = Scene::talking().await;
+    scene.recorder.hears("INVITE").await;
+    let keys = Arc::new(KeyQueue::new());
+    scene.call.secure(Arc::clone(&keys)).await.unwrap();
+    scene.takes_a_key(&keys).await;
+    assert!(scene.told.lock().unwrap().is_empty());
+    pass(ANSWER_WAIT).await;
+    scene.is_told("record", "unanswered").await;
+    scene.takes_a_key(&keys).await;
+    scene.call.release().await.unwrap();
+    scene.ends().await;
+    scene.desk.is_quiet().await;
+}
+
 /// While it thinks about one pause there is another, and both are over: it is told how it is now.
 #[tokio::test]
 async fn a_slow_recorder_catches_up() {
@@ -292,7 +428,8 @@ async fn without_ports_for_the_copies_a_call_goes_on_unrecorded() {
     let told = Told::default();
     let heard = Arc::clone(&told);
     let desk = Desk::start_for_one_call_with(|config| {
-        config.recorders.by_account.insert("shop".to_owned(), "sip:recorder@127.0.0.1:9".to_owned());
+        let recorder = SipRecorder { uri: "sip:recorder@127.0.0.1:9".to_owned(), credential: None };
+        config.recorders.by_account.insert("shop".to_owned(), recorder);
         config.recorders.ear =
             RecorderEar::new(move |signal, answer| heard.lock().unwrap().push((signal, answer)));
     })

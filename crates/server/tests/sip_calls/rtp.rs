@@ -87,6 +87,11 @@ impl Audio {
         self.events = 0;
     }
 
+    /// Nothing waits to be heard.
+    pub(crate) fn heard_nothing(&self) -> bool {
+        self.socket.try_recv_from(&mut [0; 16]).is_err()
+    }
+
     pub(crate) fn events(&self) -> usize {
         self.events
     }

@@ -115,7 +115,8 @@ async fn a_call_that_rings_is_not_tied() {
 #[tokio::test]
 async fn a_code_keyed_on_the_agents_phone_ties_the_call_and_the_customers_keys_do_not() {
     let mut trunk = Trunk::talking("+4930555").await;
-    let (code, _) = trunk.desk.calls.link_code("shop", "anna").unwrap();
+    let issued = trunk.desk.calls.link_code("shop", "anna").unwrap();
+    let code = issued.code.clone();
     types(&mut trunk.caller_audio, &code).await;
     // Whatever came before this has been heard.
     types(&mut trunk.callee_audio, "*999").await;
@@ -124,6 +125,7 @@ async fn a_code_keyed_on_the_agents_phone_ties_the_call_and_the_customers_keys_d
     types(&mut trunk.callee_audio, &code).await;
     let call = trunk.is_of("anna").await;
     assert_eq!(call.guid(), trunk.call.guid());
+    assert_eq!(issued.linked().await, Some(call.guid()));
     // And it is guarded like any.
     let keys = Arc::new(KeyQueue::new());
     call.secure(Arc::clone(&keys)).await.unwrap();
@@ -139,14 +141,14 @@ async fn a_code_keyed_on_the_agents_phone_ties_the_call_and_the_customers_keys_d
 #[tokio::test]
 async fn a_code_keyed_by_info_ties_the_call_and_after_three_wrong_ones_nothing_does() {
     let mut trunk = Trunk::talking("+4930555").await;
-    let (code, _) = trunk.desk.calls.link_code("shop", "anna").unwrap();
+    let code = trunk.desk.calls.link_code("shop", "anna").unwrap().code;
     let invite = trunk.invite.clone();
     trunk.callee.keys_in(&invite, &code, &mut trunk.caller).await;
     trunk.is_of("anna").await;
     trunk.ends().await;
 
     let mut trunk = Trunk::talking("+4930555").await;
-    let (code, _) = trunk.desk.calls.link_code("shop", "anna").unwrap();
+    let code = trunk.desk.calls.link_code("shop", "anna").unwrap().code;
     let invite = trunk.invite.clone();
     let wrong = if code == "*000000" { "*000001" } else { "*000000" };
     for code in [wrong, wrong, wrong, &code] {
@@ -181,11 +183,13 @@ async fn on_a_call_that_goes_out_the_callee_is_the_customer() {
 #[tokio::test]
 async fn a_call_to_a_code_reaches_the_agent_once() {
     let desk = Desk::start().await;
-    let (code, _) = desk.calls.link_code("shop", "agent9").unwrap();
+    let issued = desk.calls.link_code("shop", "agent9").unwrap();
+    let code = issued.code.clone();
     let next = Sipp::new("agent").port(desk.next.port()).start(desk.sip());
     let mut customer = Phone::at("127.0.0.1:0", desk.sip()).await;
     customer.calls(&code.replace('*', "%2A")).await;
-    desk.live_call("agent9").await;
+    let call = desk.live_call("agent9").await;
+    assert_eq!(issued.linked().await, Some(call.guid()));
     customer.request("BYE", "", "").await;
     customer.hears_of("SIP/2.0 200", "BYE").await;
     next.succeeds().await;
@@ -199,7 +203,8 @@ async fn a_call_to_a_code_reaches_the_agent_once() {
 async fn a_transfer_to_a_code_rings_that_agent() {
     let mut trunk = Trunk::talking("+4930555").await;
     let next = Phone::at(&trunk.desk.next.to_string(), trunk.desk.sip()).await;
-    let (code, _) = trunk.desk.calls.link_code("shop", "agent9").unwrap();
+    let issued = trunk.desk.calls.link_code("shop", "agent9").unwrap();
+    let code = issued.code.clone();
     trunk.callee.refers(&trunk.invite, &format!("<sip:{code}@hushpad.example>")).await;
     trunk.callee.hears("SIP/2.0 202").await;
     let invite = next.hears("INVITE").await;
@@ -208,6 +213,7 @@ async fn a_transfer_to_a_code_rings_that_agent() {
     let bye = trunk.callee.hears("BYE").await;
     trunk.callee.answers(&bye, "200 OK").await;
     assert_eq!(trunk.is_of("agent9").await.guid(), trunk.call.guid());
+    assert_eq!(issued.linked().await, Some(trunk.call.guid()));
     trunk.caller.request("BYE", "", "").await;
     let bye = next.hears("BYE").await;
     next.answers(&bye, "200 OK").await;

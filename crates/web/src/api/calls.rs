@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use hushpad_domain::client::Principal;
-use hushpad_domain::ids::{AgentId, CallGuid};
-use hushpad_domain::open_session::OpenError;
+use hushpad_domain::ids::{AgentId, CallGuid, ConfigurationId, LinkPageGuid};
+use hushpad_domain::open_session::{OpenError, configuration_of};
 use hushpad_domain::ports::{BindError, LiveCall};
 use hushpad_domain::text::holds_card_number;
 use serde_json::{Value, json};
@@ -18,7 +19,9 @@ use super::create::is_no_agent;
 use super::endpoint::{Endpoint, Operation};
 use super::json::{Object, json_reply, read_json};
 use crate::error::ApiError;
+use crate::link_pages::{LINK_PAGE_LIFE, Owner};
 use crate::mistakes::Mistake;
+use crate::tokens::{PageId, issue_page_pair};
 
 /// This file's endpoints.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -32,9 +35,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let link_code = Operation::new(
         "linkCode",
         "Get a code that ties a call to the agent: keyed on the agent's phone during the call, or dialled as \
-         sip:<code>@. It works once; one asked for before ends.",
+         sip:<code>@. It works once; one asked for before ends. Its page shows it to the agent and says when it has \
+         tied a call; it is opened as a session's page is.",
     )
-    .body("AgentOnly", &example)
+    .body("LinkCodeRequest", &example)
     .ok("The code", "LinkCode")
     .refusals(&[400, 404, 408, 409, 413, 415, 422]);
     let bind = Operation::new(
@@ -73,7 +77,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
             },
         },
     });
-    vec![
+    let mut all = vec![
         (
             "AgentOnly",
             json!({
@@ -95,19 +99,52 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
             }),
         ),
         (
-            "LinkCode",
-            json!({
-                "type": "object",
-                "required": ["code", "expiresOn"],
-                "properties": {"code": {"type": "string", "pattern": "^[*][0-9]{6}$"}, "expiresOn": moment},
-            }),
-        ),
-        (
             "BoundCall",
             json!({
                 "type": "object",
                 "required": ["callGuid", "agentId"],
                 "properties": {"callGuid": guid, "agentId": text},
+            }),
+        ),
+    ];
+    all.extend(link_code_schemas());
+    all
+}
+
+fn link_code_schemas() -> [(&'static str, Value); 2] {
+    [
+        (
+            "LinkCodeRequest",
+            json!({
+                "type": "object",
+                "properties": {
+                    "agentId": {
+                        "type": ["string", "number", "null"],
+                        "description": "Needed unless the token is an agent's own.",
+                    },
+                    "accountConfigurationId": {
+                        "type": ["integer", "null"],
+                        "minimum": 0,
+                        "description": "Whose allowed origins may frame the page; the account's default without it.",
+                    },
+                },
+            }),
+        ),
+        (
+            "LinkCode",
+            json!({
+                "type": "object",
+                "required": [
+                    "code", "expiresOn", "iframeUrl", "pageUrl", "agentAccessToken", "agentRefreshToken",
+                ],
+                "properties": {
+                    "code": {"type": "string", "pattern": "^[*][0-9]{6}$"},
+                    "expiresOn": {"type": "string", "format": "date-time"},
+                    "iframeUrl": {"type": "string", "description": "The code's page, for a frame."},
+                    "pageUrl": {"type": "string", "description": "The same page, for a window of its own."},
+                    "agentAccessToken": {"type": "string", "description": "Opens the page once, within 5 minutes."},
+                    "agentRefreshToken": {"type": "string", "description": "Opens it once more, within an hour."},
+                },
             }),
         ),
     ]
@@ -133,7 +170,8 @@ pub(super) async fn bind_agent(
     Path(guid): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let agent = agent_of(&api, &principal, request).await?;
+    let body = body_of(request).await?;
+    let agent = agent_of(&api, &principal, &Object::parse(&body)?)?;
     let call = Uuid::try_parse(&guid).map(CallGuid).map_err(|_| ApiError::Bind(BindError::NoSuchCall))?;
     // An agent's own token takes no call from another agent.
     let only_if_free = principal.agent.is_some();
@@ -147,16 +185,41 @@ pub(super) async fn issue_link_code(
     Extension(principal): Extension<Principal>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let agent = agent_of(&api, &principal, request).await?;
-    let code = api.parts.calls.link_code(&principal.account, &agent).ok_or(ApiError::NoLinkCode)?;
-    Ok(json_reply(&json!({ "code": code.code, "expiresOn": code.expires_on.to_string() })))
+    let body = body_of(request).await?;
+    let object = Object::parse(&body)?;
+    let agent = agent_of(&api, &principal, &object)?;
+    let asked = object.number("accountConfigurationId")?.map(ConfigurationId);
+    let parts = &api.parts;
+    let account = parts.directory.account(&principal.account);
+    let configuration = configuration_of(account, &principal, asked)?.id;
+    let code = parts.calls.link_code(&principal.account, &agent).ok_or(ApiError::NoLinkCode)?;
+    let (shown, expires_on) = (code.code.clone(), code.expires_on.to_string());
+    let guid = LinkPageGuid(parts.world.guid());
+    let owner = Owner { account: principal.account.clone(), agent, configuration };
+    if !parts.link_pages.open(guid, owner, code, parts.world.now()) {
+        return Err(ApiError::NoLinkCode);
+    }
+    let page = PageId::Link(guid);
+    let (access, refresh) = issue_page_pair(parts, page, LINK_PAGE_LIFE);
+    let page_url = page.url(&parts.settings);
+    Ok(json_reply(&json!({
+        "code": shown,
+        "expiresOn": expires_on,
+        "iframeUrl": format!("{page_url}/framed"),
+        "pageUrl": page_url,
+        "agentAccessToken": access,
+        "agentRefreshToken": refresh,
+    })))
+}
+
+async fn body_of(request: Request) -> Result<Bytes, ApiError> {
+    let (head, body) = request.into_parts();
+    read_json(&head.headers, body).await
 }
 
 /// The agent that the body names, or the token.
-async fn agent_of(api: &Api, principal: &Principal, request: Request) -> Result<AgentId, ApiError> {
-    let (head, body) = request.into_parts();
-    let body = read_json(&head.headers, body).await?;
-    let named = Object::parse(&body)?.text("agentId")?.filter(|agent| !agent.is_empty());
+fn agent_of(api: &Api, principal: &Principal, body: &Object<'_>) -> Result<AgentId, ApiError> {
+    let named = body.text("agentId")?.filter(|agent| !agent.is_empty());
     if let Some(agent) = &named {
         if holds_card_number(agent) {
             return Err(Mistake::card(&["agentId"], "agentId holds a card number").into());

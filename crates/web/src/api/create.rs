@@ -23,7 +23,7 @@ use super::json::{Object, json_reply, read_json};
 use crate::WebParts;
 use crate::error::ApiError;
 use crate::mistakes::{Mistake, Mistakes};
-use crate::tokens::issue_page_pair;
+use crate::tokens::{PageId, issue_page_pair};
 
 /// Longer than any login name.
 pub(super) const AGENT_CHARS_MAX: usize = 128;
@@ -117,7 +117,7 @@ async fn create(
         Kind::AgentAssist => open_session(doors, &principal, request).await?,
         Kind::Digital => open_digital_session(doors, &principal, request).await?,
     };
-    let (access, refresh) = issue_page_pair(parts, opened.provider, page_life);
+    let (access, refresh) = issue_page_pair(parts, PageId::Payment(opened.provider), page_life);
     Ok(reply(parts, &opened, &access, &refresh))
 }
 
@@ -196,7 +196,7 @@ struct CreatedSession<'a> {
 }
 
 fn reply(parts: &WebParts, opened: &Opened, access: &str, refresh: &str) -> Response {
-    let form_url = format!("{}/view/{}", parts.settings.page_base_url, opened.provider);
+    let form_url = PageId::Payment(opened.provider).url(&parts.settings);
     json_reply(&CreatedSession {
         session_guid: opened.session,
         agent_access_token: access,

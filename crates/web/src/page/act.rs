@@ -11,9 +11,10 @@ use hushpad_domain::ports::ActError;
 use super::open::form_fields;
 use super::refusal::PageRefusal;
 use super::{PageHost, PagePath, page_handle};
+use crate::tokens::PageId;
 
 /// `action=redo&field=security_code` fits many times.
-const FORM_BYTES_MAX: usize = 1024;
+pub(super) const FORM_BYTES_MAX: usize = 1024;
 
 /// Hands the action on to the secure side. What it changes comes by the live page.
 pub(super) async fn act(
@@ -23,7 +24,7 @@ pub(super) async fn act(
 ) -> Result<StatusCode, PageRefusal> {
     let (head, body) = request.into_parts();
     let handle = page_handle(&host, &head.headers)?;
-    host.pages.check(guid, handle, host.parts.world.now())?;
+    host.pages.check(PageId::Payment(guid), handle, host.parts.world.now())?;
     let form = form_fields(&head.headers, body, FORM_BYTES_MAX).await?;
     let action = read_action(&form).ok_or(PageRefusal::Malformed)?;
     match host.parts.secure_side.act(guid, action).await {

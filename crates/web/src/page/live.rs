@@ -5,6 +5,7 @@
 //! elsewhere now). Between them a comment line every heartbeat.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,18 +14,29 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::header::CONTENT_TYPE;
-use hushpad_domain::page::{PageState, Phase};
-use hushpad_domain::ports::PageStream;
+use hushpad_domain::page::Phase;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::opening::Seat;
 use super::refusal::PageRefusal;
 use super::{PageHost, PagePath, page_handle, view};
+use crate::tokens::PageId;
 
 /// A faster heartbeat would only cost.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+
+/// A page as it is now.
+pub(super) struct LivePage {
+    /// One line of JSON.
+    pub(super) data: String,
+    /// Whether it stays so.
+    pub(super) is_last: bool,
+}
+
+/// A page as it changes.
+pub(super) type LivePages = Pin<Box<dyn Stream<Item = LivePage> + Send>>;
 
 /// Streams the page until the payment is over, the page is opened elsewhere, or the browser leaves.
 pub(super) async fn live(
@@ -33,8 +45,17 @@ pub(super) async fn live(
     request: Request,
 ) -> Result<Response, PageRefusal> {
     let handle = page_handle(&host, request.headers())?;
-    let seat = host.pages.take_seat(guid, handle, host.parts.world.now())?;
+    let seat = host.pages.take_seat(PageId::Payment(guid), handle, host.parts.world.now())?;
     let pages = host.parts.secure_side.watch(guid).await.ok_or(PageRefusal::Gone)?;
+    let pages = pages.map(|page| LivePage {
+        data: view::live_data(&page),
+        is_last: matches!(page.phase, Phase::Ended(_)),
+    });
+    Ok(tell(host, seat, Box::pin(pages)))
+}
+
+/// Tells the page's reader until it has heard the last, has lost its seat, or leaves.
+pub(super) fn tell(host: Arc<PageHost>, seat: Seat, pages: LivePages) -> Response {
     let mut beat = tokio::time::interval(host.parts.settings.limits.heartbeat.max(HEARTBEAT_MIN));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reader = Reader { stage: Stage::Running, pages, seat, beat, _counted: Counted::new(host) };
@@ -43,12 +64,12 @@ pub(super) async fn live(
         Some((Ok::<_, Infallible>(event), reader))
     });
     let headers = [(CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
-    Ok((headers, Body::from_stream(events)).into_response())
+    (headers, Body::from_stream(events)).into_response()
 }
 
 struct Reader {
     stage: Stage,
-    pages: PageStream,
+    pages: LivePages,
     seat: Seat,
     beat: Interval,
     _counted: Counted,
@@ -78,17 +99,17 @@ impl Reader {
                 self.stage = Stage::Over;
                 Some(Bytes::from_static(b"event: closed\ndata: {}\n\n"))
             }
-            // When the stream ends before the payment, the browser asks again and is told why.
+            // When the stream ends before the last page, the browser asks again and is told why.
             page = self.pages.next() => Some(self.tell(&page?)),
             _ = self.beat.tick() => Some(Bytes::from_static(b": beat\n\n")),
         }
     }
 
-    fn tell(&mut self, page: &PageState) -> Bytes {
-        if matches!(page.phase, Phase::Ended(_)) {
+    fn tell(&mut self, page: &LivePage) -> Bytes {
+        if page.is_last {
             self.stage = Stage::Ending;
         }
-        Bytes::from(format!("event: state\ndata: {}\n\n", view::live_data(page)))
+        Bytes::from(format!("event: state\ndata: {}\n\n", page.data))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::WebParts;
 
 mod act;
 mod assets;
+mod link;
 mod live;
 mod open;
 mod opening;
@@ -60,7 +61,7 @@ pub(crate) struct PageHost {
     sign_ins: SignIns,
 }
 
-/// The agent page: its opening, its live updates, its actions and its two files.
+/// The agent page and the page of a link code: opening, live updates, actions; and their two files.
 pub fn page_router(parts: Arc<WebParts>) -> Router {
     let assets = Assets::new(&parts.settings.page_base_url);
     let pages = Pages::new(parts.settings.limits.pages_max);
@@ -76,6 +77,10 @@ pub fn page_router(parts: Arc<WebParts>) -> Router {
         .route("/view/{guid}", get(open::open_pop_up).post(open::open_pop_up))
         .route("/view/{guid}/live", get(live::live))
         .route("/view/{guid}/act", post(act::act))
+        .route("/link/{guid}/framed", get(link::open_framed).post(link::open_framed))
+        .route("/link/{guid}", get(link::open_pop_up).post(link::open_pop_up))
+        .route("/link/{guid}/live", get(link::live))
+        .route("/link/{guid}/act", post(link::act))
         .route(SIGN_IN_PATH, get(sign_in::show).post(sign_in::take))
         .route("/assets/{hash}/{name}", get(assets::asset))
         .method_not_allowed_fallback(async || PageRefusal::NotPosted)

@@ -16,7 +16,7 @@ use hushpad_domain::session::Session;
 use super::opening::{Handle, Tokens};
 use super::refusal::PageRefusal;
 use super::{PageHost, PagePath, origin_of, spent, view};
-use crate::tokens::{PageTokenUse, check_page};
+use crate::tokens::{PageId, PageTokenUse, check_page};
 
 /// Two tokens of 600 characters fit many times.
 const FORM_BYTES_MAX: usize = 16 * 1024;
@@ -48,10 +48,22 @@ pub(super) async fn open_pop_up(
     open(&host, guid, Shape::PopUp, request).await
 }
 
+/// How a page is opened.
 #[derive(Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
+    /// In a frame of an allowed origin.
     Framed,
+    /// As a window of its own.
     PopUp,
+}
+
+/// What an opening brought along.
+pub(super) struct Brought {
+    pub(super) headers: HeaderMap,
+    access: String,
+    refresh: String,
+    /// What its two tokens are worth.
+    pub(super) tokens: Tokens,
 }
 
 async fn open(
@@ -60,6 +72,30 @@ async fn open(
     shape: Shape,
     request: Request,
 ) -> Result<Response, PageRefusal> {
+    let page = PageId::Payment(guid);
+    let Brought { headers, access, refresh, tokens } = brought(host, page, request).await?;
+    let parts = &host.parts;
+    let now = parts.world.now();
+    let came = spent::Came { access: &access, refresh: &refresh };
+    let session = open_session(host, guid).await?;
+    let again = host.pages.knows(page);
+    let tokens = spent::before(host, page, tokens, &came).await?;
+    let configuration = configuration(host, &session)?;
+    may_open(host, shape, configuration, &headers)?;
+    let mut pages = parts.secure_side.watch(guid).await.ok_or(PageRefusal::Gone)?;
+    let state = tokio::time::timeout(STATE_TIME_OUT, pages.next()).await;
+    let state = state.map_err(|_| PageRefusal::Unavailable)?.ok_or(PageRefusal::Gone)?;
+    let handle = Handle::new(parts.world.secret());
+    let link_life = session.link().map_or(Duration::ZERO, |_| configuration.link_life);
+    let until = now.plus(configuration.flow.session_time_out.max(link_life)).plus(AFTER_SESSION);
+    host.pages.open(page, &tokens, handle, now, until)?;
+    spent::note(host, &tokens, &came, again, until).await?;
+    let html = view::page(&state, &handle.text(), &host.assets).ok_or(PageRefusal::Unavailable)?;
+    respond(host, shape, configuration, html)
+}
+
+/// The tokens of an opening, checked for this page. Nothing is spent yet.
+pub(super) async fn brought(host: &PageHost, page: PageId, request: Request) -> Result<Brought, PageRefusal> {
     // A HEAD request would spend a token and show nothing.
     if request.method() == Method::HEAD {
         return Err(PageRefusal::NotPosted);
@@ -68,31 +104,27 @@ async fn open(
     let (access, refresh) = tokens(&head.headers, body).await?.ok_or(PageRefusal::TokensMissing)?;
     let parts = &host.parts;
     let now = parts.world.now();
-    let check = |for_use, token: &str| check_page(&parts.keys, &parts.settings, now, guid, for_use, token);
+    let check = |for_use, token: &str| check_page(&parts.keys, &parts.settings, now, page, for_use, token);
     let tokens = Tokens {
         access: check(PageTokenUse::Access, &access),
         refresh: check(PageTokenUse::Refresh, &refresh),
     };
-    let came = spent::Came { access: &access, refresh: &refresh };
-    let session = open_session(host, guid).await?;
-    let again = host.pages.knows(guid);
-    let tokens = spent::before(host, guid, tokens, &came).await?;
-    let configuration = configuration(host, &session)?;
-    if matches!(shape, Shape::Framed) && !may_frame(host, configuration, &head.headers) {
-        return Err(PageRefusal::Forbidden);
-    }
-    let mut pages = parts.secure_side.watch(guid).await.ok_or(PageRefusal::Gone)?;
-    let state = tokio::time::timeout(STATE_TIME_OUT, pages.next()).await;
-    let state = state.map_err(|_| PageRefusal::Unavailable)?.ok_or(PageRefusal::Gone)?;
-    let handle = Handle::new(parts.world.secret());
-    let link_life = session.link().map_or(Duration::ZERO, |_| configuration.link_life);
-    let until = now.plus(configuration.flow.session_time_out.max(link_life)).plus(AFTER_SESSION);
-    host.pages.open(guid, &tokens, handle, now, until)?;
-    spent::note(host, &tokens, &came, again, until).await?;
-    let html = view::page(&state, &handle.text(), &host.assets).ok_or(PageRefusal::Unavailable)?;
+    Ok(Brought { headers: head.headers, access, refresh, tokens })
+}
+
+/// The page, with the policy that its shape and its configuration ask for.
+pub(super) fn respond(
+    host: &PageHost,
+    shape: Shape,
+    configuration: &AccountConfiguration,
+    html: String,
+) -> Result<Response, PageRefusal> {
     let mut response = Html(html).into_response();
     let ancestors = match shape {
-        Shape::Framed => frame_ancestors(configuration),
+        Shape::Framed if exact_origins(configuration).next().is_some() => {
+            exact_origins(configuration).collect::<Vec<_>>().join(" ")
+        }
+        Shape::Framed => "'none'".to_owned(),
         Shape::PopUp => "'none'".to_owned(),
     };
     let policy = HeaderValue::from_str(&host.assets.policy(&ancestors));
@@ -148,22 +180,27 @@ fn configuration<'a>(host: &'a PageHost, session: &Session) -> Result<&'a Accoun
     configuration.map(AsRef::as_ref).ok_or(PageRefusal::Gone)
 }
 
-/// A browser that says where the form was posted from must name an allowed origin or us. `null` is what
-/// a page with `no-referrer` sends; the tokens and `frame-ancestors` hold then.
-fn may_frame(host: &PageHost, configuration: &AccountConfiguration, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    origin == "null"
+/// A browser that says where the form was posted from must name an allowed origin or us, if it is to be framed. `null`
+/// is what a page with `no-referrer` sends; the tokens and `frame-ancestors` hold then.
+pub(super) fn may_open(
+    host: &PageHost,
+    shape: Shape,
+    configuration: &AccountConfiguration,
+    headers: &HeaderMap,
+) -> Result<(), PageRefusal> {
+    let (Shape::Framed, Some(origin)) = (shape, headers.get(ORIGIN)) else { return Ok(()) };
+    let origin = origin.to_str().map_err(|_| PageRefusal::Forbidden)?;
+    let allowed = origin == "null"
         || origin == origin_of(&host.parts.settings.page_base_url)
-        || configuration.allowed_origins.iter().any(|allowed| allowed == origin)
+        || configuration.allowed_origins.iter().any(|allowed| allowed == origin);
+    if allowed { Ok(()) } else { Err(PageRefusal::Forbidden) }
 }
 
 /// Exactly the configured origins. One that could end the directive or stand for many is left out.
-fn frame_ancestors(configuration: &AccountConfiguration) -> String {
+pub(super) fn exact_origins(configuration: &AccountConfiguration) -> impl Iterator<Item = &str> {
     let exact = |origin: &&String| {
         origin.contains("://")
             && !origin.contains(|c: char| ";,*'".contains(c) || c.is_whitespace() || !c.is_ascii())
     };
-    let origins: Vec<&str> = configuration.allowed_origins.iter().filter(exact).map(String::as_str).collect();
-    if origins.is_empty() { "'none'".to_owned() } else { origins.join(" ") }
+    configuration.allowed_origins.iter().filter(exact).map(String::as_str)
 }

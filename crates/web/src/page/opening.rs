@@ -1,6 +1,6 @@
 //! Which pages are open, and how their one-time tokens are spent.
 //!
-//! A session's page has one family of two tokens. The first opening spends the access token. A second one
+//! A page has one family of two tokens. The first opening spends the access token. A second one
 //! (the agent reloaded, or the frame was built anew) spends the refresh token and takes the page away from
 //! the first. A third means that somebody else holds the tokens: the family ends, and no page is left.
 //!
@@ -12,13 +12,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hushpad_domain::ids::ProviderSessionGuid;
 use hushpad_domain::time::Timestamp;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use super::refusal::PageRefusal;
-use crate::tokens::PageTokenFault;
+use crate::tokens::{PageId, PageTokenFault};
 
 /// 256 random bits that an open page proves itself with. No `Debug`: nothing prints it.
 #[derive(Clone, Copy)]
@@ -30,10 +29,10 @@ pub(super) struct Tokens {
     pub(super) refresh: Result<(), PageTokenFault>,
 }
 
-/// Every page that is open or was used up, until its session's time is over.
+/// Every page that is open or was used up, until its time is over.
 pub(super) struct Pages {
     max: usize,
-    by_session: Mutex<HashMap<ProviderSessionGuid, Page>>,
+    by_id: Mutex<HashMap<PageId, Page>>,
 }
 
 struct Page {
@@ -63,18 +62,18 @@ pub(super) struct Seat {
 impl Pages {
     /// Room for `max` pages.
     pub(super) fn new(max: usize) -> Self {
-        Self { max, by_session: Mutex::new(HashMap::new()) }
+        Self { max, by_id: Mutex::new(HashMap::new()) }
     }
 
-    /// Whether this process has opened the session's page before.
-    pub(super) fn knows(&self, session: ProviderSessionGuid) -> bool {
-        self.lock().contains_key(&session)
+    /// Whether this process has opened the page before.
+    pub(super) fn knows(&self, page: PageId) -> bool {
+        self.lock().contains_key(&page)
     }
 
-    /// Spends a token of the session's family and gives the page to `handle`.
+    /// Spends a token of the page's family and gives the page to `handle`.
     pub(super) fn open(
         &self,
-        session: ProviderSessionGuid,
+        page: PageId,
         tokens: &Tokens,
         handle: Handle,
         now: Timestamp,
@@ -82,8 +81,8 @@ impl Pages {
     ) -> Result<(), PageRefusal> {
         authentic(tokens)?;
         let mut pages = self.lock();
-        let family = next_family(pages.get(&session).map(|page| page.family), tokens, handle)?;
-        if let Some(page) = pages.get_mut(&session) {
+        let family = next_family(pages.get(&page).map(|page| page.family), tokens, handle)?;
+        if let Some(page) = pages.get_mut(&page) {
             page.family = family;
             page.seat.send_modify(|number| *number += 1);
         } else {
@@ -93,7 +92,7 @@ impl Pages {
             if pages.len() >= self.max {
                 return Err(PageRefusal::Unavailable);
             }
-            pages.insert(session, Page { family, until, seat: watch::Sender::new(0) });
+            pages.insert(page, Page { family, until, seat: watch::Sender::new(0) });
         }
         match family {
             Family::OpenedOnce(_) | Family::OpenedTwice(_) => Ok(()),
@@ -101,24 +100,19 @@ impl Pages {
         }
     }
 
-    /// Whether the handle is the one that the session's page was opened with last.
-    pub(super) fn check(
-        &self,
-        session: ProviderSessionGuid,
-        handle: Handle,
-        now: Timestamp,
-    ) -> Result<(), PageRefusal> {
-        self.with_page(session, handle, now, |_| ())
+    /// Whether the handle is the one that the page was opened with last.
+    pub(super) fn check(&self, page: PageId, handle: Handle, now: Timestamp) -> Result<(), PageRefusal> {
+        self.with_page(page, handle, now, |_| ())
     }
 
     /// The right to read the live page. It ends when somebody else gets it.
     pub(super) fn take_seat(
         &self,
-        session: ProviderSessionGuid,
+        page: PageId,
         handle: Handle,
         now: Timestamp,
     ) -> Result<Seat, PageRefusal> {
-        self.with_page(session, handle, now, |page| {
+        self.with_page(page, handle, now, |page| {
             page.seat.send_modify(|number| *number += 1);
             let mut current = page.seat.subscribe();
             let number = *current.borrow_and_update();
@@ -128,13 +122,13 @@ impl Pages {
 
     fn with_page<T>(
         &self,
-        session: ProviderSessionGuid,
+        page: PageId,
         handle: Handle,
         now: Timestamp,
         then: impl FnOnce(&Page) -> T,
     ) -> Result<T, PageRefusal> {
         let pages = self.lock();
-        let page = pages.get(&session).filter(|page| page.until > now).ok_or(PageRefusal::Gone)?;
+        let page = pages.get(&page).filter(|page| page.until > now).ok_or(PageRefusal::Gone)?;
         match page.family {
             Family::OpenedOnce(own) | Family::OpenedTwice(own) if own.is(handle) => Ok(then(page)),
             Family::OpenedOnce(_) | Family::OpenedTwice(_) => Err(PageRefusal::Forbidden),
@@ -142,9 +136,9 @@ impl Pages {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ProviderSessionGuid, Page>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PageId, Page>> {
         // No code under this lock can leave the map half changed.
-        self.by_session.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -177,7 +171,7 @@ impl Seat {
     }
 }
 
-/// Both tokens must be ours and this session's, so that nobody else can spend or end the family.
+/// Both tokens must be ours and this page's, so that nobody else can spend or end the family.
 fn authentic(tokens: &Tokens) -> Result<(), PageRefusal> {
     for checked in [tokens.access, tokens.refresh] {
         match checked {

@@ -28,6 +28,8 @@ pub(super) enum PageRefusal {
     NotPosted,
     /// Not possible now; the page shows what is.
     NotNow,
+    /// The page of a link code is over, or another has taken its place.
+    LinkPageGone,
     /// The session is over, or not on this host any more.
     Gone,
     /// We cannot just now.
@@ -71,6 +73,9 @@ impl PageRefusal {
                 "Open it from your own application.",
             ),
             Self::NotNow => (StatusCode::CONFLICT, "Not possible now", "See what the page shows."),
+            Self::LinkPageGone => {
+                (StatusCode::GONE, "This page is over", "Close this window and ask for a new code.")
+            }
             Self::Gone => {
                 (StatusCode::GONE, "This payment is over", "Your own application shows what became of it.")
             }

@@ -2,14 +2,13 @@
 //! memory of its tokens. In the process, `opening.rs` knows.
 
 use hushpad_domain::credentials::Spent;
-use hushpad_domain::ids::ProviderSessionGuid;
 use hushpad_domain::ports::StoreUnavailable;
 use hushpad_domain::time::Timestamp;
 
 use super::PageHost;
 use super::opening::Tokens;
 use super::refusal::PageRefusal;
-use crate::tokens::PageTokenFault;
+use crate::tokens::{PageId, PageTokenFault};
 
 /// The two tokens of an opening, as they came.
 pub(super) struct Came<'a> {
@@ -20,11 +19,11 @@ pub(super) struct Came<'a> {
 /// What the tokens are worth where this process has not seen the page before: what was spent before a restart is spent.
 pub(super) async fn before(
     host: &PageHost,
-    session: ProviderSessionGuid,
+    page: PageId,
     tokens: Tokens,
     came: &Came<'_>,
 ) -> Result<Tokens, PageRefusal> {
-    if host.pages.knows(session) || tokens.access == Err(PageTokenFault::Invalid) {
+    if host.pages.knows(page) || tokens.access == Err(PageTokenFault::Invalid) {
         return Ok(tokens);
     }
     let credentials = &host.parts.credentials;

@@ -181,11 +181,11 @@ impl RowFragments {
 
 #[derive(Template)]
 #[template(path = "status.html")]
-struct StatusFragment<'a> {
-    tone: &'static str,
-    headline: &'a str,
-    advice: &'a str,
-    notice: &'a str,
+pub(super) struct StatusFragment<'a> {
+    pub(super) tone: &'static str,
+    pub(super) headline: &'a str,
+    pub(super) advice: &'a str,
+    pub(super) notice: &'a str,
 }
 
 #[derive(Template)]

@@ -68,9 +68,15 @@ async fn an_agent_gets_a_code_to_key() {
     let desk = desk();
     let code =
         async |client, body| call(&desk, client, Method::POST, "/v1/calls/link-code", Some(body)).await;
-    let expected = json!({ "code": "*000042", "expiresOn": "1970-01-01T00:05:00.000000Z" });
-    assert_eq!(code("backend", r#"{"agentId":"idle"}"#).await.json(), expected);
-    assert_eq!(code("browser", "{}").await.json(), expected);
+    let told = async |client, body| {
+        let answer = code(client, body).await.json();
+        [answer["code"].as_str().unwrap().to_owned(), answer["expiresOn"].as_str().unwrap().to_owned()]
+    };
+    let idle = told("backend", r#"{"agentId":"idle"}"#).await;
+    assert_eq!(idle, ["*000042", "2026-09-21T14:18:20.123456Z"]);
+    assert_eq!(told("browser", "{}").await[0], "*000043");
     assert_eq!(code("backend", "{}").await.problem(), "400 agent_missing");
     assert_eq!(code("backend", r#"{"agentId":"busy"}"#).await.problem(), "503 no_link_code");
+    let unknown = r#"{"agentId":"idle","accountConfigurationId":99}"#;
+    assert_eq!(code("backend", unknown).await.status.as_u16(), 400);
 }

@@ -7,6 +7,7 @@ mod digital;
 mod document;
 mod events;
 mod idempotency;
+mod link_page;
 mod matrix;
 mod oauth;
 mod operations;

@@ -28,7 +28,8 @@ use hushpad_domain::page::{FieldStatus, FieldView, PageState, Phase};
 use hushpad_domain::ports::{Sessions, World};
 use hushpad_domain::session::{Retry, Session};
 use hushpad_web::{
-    Source, TokenKeys, WebLimits, WebParts, WebSettings, api_router, hash_client_secret, page_router,
+    LinkPages, Source, TokenKeys, WebLimits, WebParts, WebSettings, api_router, hash_client_secret,
+    page_router,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -126,6 +127,7 @@ impl Desk {
             stored_cards: operations.clone(),
             world: world.clone(),
             keys,
+            link_pages: LinkPages::default(),
             settings: WebSettings {
                 issuer: "https://api.example".to_owned(),
                 api_base_url: api_base_url.to_owned(),
@@ -241,7 +243,12 @@ impl Desk {
     }
 
     pub(crate) async fn post_tokens(&self, provider: &str, access: &str, refresh: &str) -> Answer {
-        let request = Request::post(format!("/view/{provider}/framed"))
+        self.post_tokens_to(&format!("/view/{provider}/framed"), access, refresh).await
+    }
+
+    /// The same, for a page at this path.
+    pub(crate) async fn post_tokens_to(&self, path: &str, access: &str, refresh: &str) -> Answer {
+        let request = Request::post(path)
             .header("content-type", FORM)
             .header("origin", SHOP)
             .header("sec-fetch-site", "cross-site")
@@ -251,7 +258,12 @@ impl Desk {
 
     /// Does something as the open page with this handle.
     pub(crate) async fn act(&self, provider: &str, handle: &str, form: &str) -> Answer {
-        let request = Request::post(format!("/view/{provider}/act"))
+        self.act_on(&format!("/view/{provider}"), handle, form).await
+    }
+
+    /// The same, on the page at this path.
+    pub(crate) async fn act_on(&self, path: &str, handle: &str, form: &str) -> Answer {
+        let request = Request::post(format!("{path}/act"))
             .header("content-type", FORM)
             .header("x-page-handle", handle)
             .header("sec-fetch-site", "same-origin");
@@ -260,7 +272,12 @@ impl Desk {
 
     /// Listens to the live page: status, and its events one by one.
     pub(crate) async fn listen(&self, provider: &str, handle: &str) -> (StatusCode, Events) {
-        let request = Request::get(format!("/view/{provider}/live")).header("x-page-handle", handle);
+        self.listen_to(&format!("/view/{provider}"), handle).await
+    }
+
+    /// The same, to the page at this path.
+    pub(crate) async fn listen_to(&self, path: &str, handle: &str) -> (StatusCode, Events) {
+        let request = Request::get(format!("{path}/live")).header("x-page-handle", handle);
         let response = self.pages.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         (response.status(), Events(response.into_body().into_data_stream()))
     }

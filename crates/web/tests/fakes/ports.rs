@@ -243,13 +243,22 @@ impl Clients for FakeClients {
 
 /// `busy` always has two calls; others have what they were given.
 #[derive(Default)]
-pub(crate) struct FakeCalls(Mutex<HashMap<(String, String), CallGuid>>, Mutex<Vec<(String, LiveCall)>>);
+pub(crate) struct FakeCalls(
+    Mutex<HashMap<(String, String), CallGuid>>,
+    Mutex<Vec<(String, LiveCall)>>,
+    Mutex<Vec<watch::Sender<Option<CallGuid>>>>,
+);
 
 impl FakeCalls {
     pub(crate) fn call_of(&self, account: &str, agent: &str) {
         let mut calls = self.0.lock().unwrap();
         let guid = CallGuid(Uuid::from_u128(0xca11 + calls.len() as u128));
         calls.insert((account.to_owned(), agent.to_owned()), guid);
+    }
+
+    /// The newest link code is keyed in this call.
+    pub(crate) fn code_is_keyed_in(&self, guid: u128) {
+        self.2.lock().unwrap().last().unwrap().send_replace(Some(CallGuid(Uuid::from_u128(guid))));
     }
 
     /// A call that is nobody's yet.
@@ -289,8 +298,21 @@ impl Calls for FakeCalls {
     }
 
     fn link_code(&self, _: &AccountId, agent: &AgentId) -> Option<LinkCode> {
-        let code = (agent.as_str() != "busy").then(|| "*000042".to_owned())?;
-        Some(LinkCode { code, expires_on: Timestamp::from_micros(300_000_000) })
+        if agent.as_str() == "busy" {
+            return None;
+        }
+        let (told, mut linked) = watch::channel(None);
+        let mut codes = self.2.lock().unwrap();
+        let code = format!("*{:06}", 42 + codes.len());
+        // The one before ends.
+        if let Some(before) = codes.last_mut() {
+            *before = watch::Sender::new(None);
+        }
+        codes.push(told);
+        let linked =
+            Box::pin(async move { linked.wait_for(Option::is_some).await.ok().and_then(|call| *call) });
+        let expires_on = FakeWorld::default().now().plus(Duration::from_secs(300 * codes.len() as u64));
+        Some(LinkCode { code, expires_on, linked })
     }
 
     fn live_call(&self, account: &AccountId, agent: &AgentId) -> Result<CallGuid, NoLiveCall> {
