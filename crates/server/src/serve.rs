@@ -116,8 +116,6 @@ pub async fn start(mut config: Config, redactor: Redactor) -> anyhow::Result<Run
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
-    tasks
-        .extend(serve_payer(payer, &stop).await?.into_iter().chain(serve_connector(connector, &stop).await?));
     tasks.extend(serve_cards(payer, connector, &stop).await?);
     tasks.extend(serve_notifications(config.notifications, payments, &stop).await?);
     tasks.extend(serve_certificates(config.api_certificates.as_ref(), api, &stop).await?);

@@ -29,13 +29,15 @@ pub(super) fn write(
     extras: &Extras<'_>,
     directory: &Path,
 ) {
-    let Addresses { api, page, payer, admin, gateway, sip, shop, receiver } = at;
+    let Addresses { api, page, payer, connector, admin, gateway, sip, shop, receiver } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
     let (more_gateways, more_configurations) =
         (more_gateways(gateway, directory), more_configurations(shop, &webhook));
     let nat = extras.nat;
+    let connector_users: String =
+        ["generic", "cybersource", "stripe"].iter().zip(10..).map(connector_user).collect();
     let configurations = configurations(shop, &webhook);
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let text = format!(
@@ -52,7 +54,10 @@ public_url = "http://{page}"
 [payer]
 listen = "{payer}"
 public_url = "http://{payer}"
-[admin]
+[pay_connector]
+listen = "{connector}"
+patience_s = 3
+{connector_users}[admin]
 listen = "{admin}"
 [store]
 {store}
@@ -169,6 +174,14 @@ fn store(database: Option<&Database>, directory: &Path) -> String {
     fs::write(&url, database.url()).unwrap();
     let keys = data.join("result-keys");
     format!("postgres_url = {{ file = \"{}\" }}\nresult_keys = \"{}\"", url.display(), keys.display())
+}
+
+/// A user of the pay connector, called as its gateway.
+fn connector_user((user, configuration): (&&str, u32)) -> String {
+    format!(
+        "[[pay_connector.users]]\nuser = \"{user}\"\npassword = {{ env = \"HUSHPAD_SANDBOX_PASSWORD\" }}\n\
+         account = \"shop\"\nconfiguration = {configuration}\n"
+    )
 }
 
 /// One more agent: id, and the phone's SIP address.

@@ -4,8 +4,10 @@ mod config;
 mod faults;
 mod leaks;
 mod memory;
+mod telephony;
 
 pub(crate) use memory::Image;
+pub(crate) use telephony::charge;
 
 use config::Extras;
 
@@ -55,6 +57,8 @@ pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
     pub(crate) page: SocketAddr,
     pub(crate) payer: SocketAddr,
+    /// Where others' telephony hands over cards.
+    pub(crate) connector: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) gateway: SocketAddr,
     pub(crate) sip: SocketAddr,
@@ -128,6 +132,7 @@ impl Desk {
             shop: here(http.start + 4),
             receiver: here(http.start + 5),
             payer: here(http.start + 6),
+            connector: here(http.start + 7),
         };
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());

@@ -14,6 +14,7 @@ mod intruders;
 mod keying;
 mod kill_steps;
 mod memory;
+mod pay_connector;
 mod recipes;
 mod secure_mode;
 mod test_keypad;
