@@ -101,9 +101,10 @@ pub(super) fn payment_data(
         }
     }
     let Some(wanted) = wanted else {
-        // Its texts are looked at all the same: every mistake is told at once.
-        let texts = values.into_iter().filter(|(_, text)| holds_card_number(text));
-        mistakes.extend(texts.map(|(name, _)| card_in_text(&place_of(&name))));
+        // The rest is looked at all the same: every mistake is told at once.
+        let texts = values.iter().filter(|(_, text)| holds_card_number(text));
+        mistakes.extend(texts.map(|(name, _)| card_in_text(&place_of(name))));
+        mistakes.extend(flow.data.check(&values).iter().map(of_payment_data));
         return None;
     };
     values.insert("Amount".to_owned(), wanted.amount.decimal());
@@ -306,5 +307,5 @@ fn of_card(object: &Object<'_>, field: Field, reason: InvalidReason) -> Mistake 
         InvalidReason::Expired => "is in the past",
         InvalidReason::Declined => "was declined",
     };
-    Mistake { about, text: format!("{} {words}", names.join(" and ")) }
+    Mistake { about, text: format!("{} {words}", names.join(" with ")) }
 }
