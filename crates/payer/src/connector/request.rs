@@ -214,9 +214,14 @@ fn parameters(object: &Object<'_>, mistakes: &mut Vec<Mistake>) -> BTreeMap<Stri
         return values;
     };
     for (name, text) in given.iter().flat_map(Object::texts) {
-        let shown = if holds_card_number(name) { "parameters".to_owned() } else { place_of(name) };
+        // Such a name goes no further: nothing may tell of it.
+        if holds_card_number(name) {
+            mistakes.push(card_in_text("a name in parameters"));
+            continue;
+        }
         let Some(text) = take(mistakes, text.map_err(|WrongShape| invalid(SHAPE))) else { continue };
         if ["Amount", "Currency"].iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            let shown = place_of(name);
             mistakes.push(invalid(&format!("{shown} is not taken: amount and currency_code say it")));
         } else if name.eq_ignore_ascii_case("channel") && text.eq_ignore_ascii_case("ecommerce") {
             // A card from a page must not be sent on as one that was keyed on a phone.
