@@ -378,6 +378,34 @@ async fn what_is_no_request_is_refused_in_the_same_names() {
 }
 
 #[tokio::test]
+async fn a_password_alone_is_a_bearer_token_where_one_user_has_it() {
+    let user = |name: &str, password: &str| ConnectorUser {
+        name: name.to_owned(),
+        password: password.to_owned().into(),
+        account: AccountId("shop".to_owned()),
+        configuration: ConfigurationId(0),
+    };
+    let notes = Arc::new(Notes::default());
+    let users = vec![user("a", "of a alone"), user("b", "of two"), user("c", "of two")];
+    let router = connector_router(ConnectorParts {
+        desk: notes.clone(),
+        users: ConnectorUsers::new(&[3; 32], users),
+        directory: Arc::new(directory()),
+    });
+    let stand = Stand { notes, router };
+    for (token, status) in [
+        ("of a alone", StatusCode::NOT_FOUND),
+        ("of two", StatusCode::UNAUTHORIZED),
+        ("of nobody", StatusCode::UNAUTHORIZED),
+        ("", StatusCode::UNAUTHORIZED),
+    ] {
+        let request =
+            Request::get("/charges?transaction_id=x").header("Authorization", format!("Bearer {token}"));
+        assert_eq!(stand.answers(request.body(Body::empty()).unwrap()).await.0, status, "{token:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_guesses_is_slowed_down_and_locks_nobody_else_out() {
     let stand = Stand::open();
     let body = charge().to_string();

@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use hushpad_card::Card;
 use hushpad_domain::account::Directory;
+use hushpad_domain::attempt::AttemptState;
 use hushpad_domain::ids::{AccountId, AgentId, ProviderSessionGuid, SessionGuid};
 use hushpad_domain::ports::{Changes, CommitError, Sessions, World};
 use hushpad_domain::session::{NewSession, Session, SessionState};
-use hushpad_domain::time::Tick;
+use hushpad_domain::time::{Tick, Timestamp};
 use hushpad_payer::{
     ConnectorDesk, ConnectorOrder, ConnectorRefused, Found, Method, Patience, TransactionKey,
 };
@@ -132,7 +133,10 @@ impl TransactionDesk {
                     let ended = self.parts.payments.books.write(session, Session::fail).await;
                     Some(Found::Session(Box::new(ended.map_err(|_| ConnectorRefused::Unavailable)?)))
                 }
-                Some(session) => Some(Found::Session(Box::new(session))),
+                Some(session) => {
+                    let now = self.parts.world.now();
+                    Some(Found::Session(Box::new(without_what_is_past(session, now))))
+                }
                 None => under_way.then_some(Found::Begun),
             };
             let is_over = match &found {
@@ -211,6 +215,20 @@ fn is_lost(session: &Session) -> bool {
     matches!(session.state, SessionState::Created | SessionState::InProgress)
 }
 
+/// The session without what is past its retention, whether or not it is wiped yet. The gateway's reference stays: it
+/// says that this transaction was paid.
+fn without_what_is_past(mut session: Session, now: Timestamp) -> Session {
+    if !session.result_is_kept(now) {
+        for attempt in &mut session.attempts {
+            if let AttemptState::Answered { answer, .. } = &mut attempt.state {
+                answer.result.clear();
+                (answer.card, answer.stored) = (None, None);
+            }
+        }
+    }
+    session
+}
+
 /// The guid of a transaction's session, always the same. By no key of ours: under a new master key, what was paid
 /// before must still be known.
 fn guid_of(key: &TransactionKey) -> SessionGuid {
@@ -259,7 +277,10 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use hushpad_domain::ids::ConfigurationId;
+    use hushpad_domain::attempt::{GatewayAnswer, Purpose, Verdict};
+    use hushpad_domain::ids::{AttemptId, ConfigurationId, GatewayName};
+    use hushpad_domain::payment_data::PaymentData;
+    use hushpad_domain::session::{RESULT_RETENTION, Retry};
 
     use super::*;
 
@@ -285,6 +306,34 @@ mod tests {
         assert_eq!(guids.len(), 6);
         // Of every release: another guid would be another payment.
         assert_eq!(guid_of(&key("shop", 0, "PK1")).0.to_string(), "5172e0c7-b171-8728-91dd-33582b7f372c");
+    }
+
+    #[test]
+    fn what_is_past_its_retention_is_not_told_before_it_is_wiped_either() {
+        let at = Timestamp::from_micros(1_800_000_000_000_000);
+        let data = [("Amount", "1.00"), ("Currency", "GBP")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let opened = Session::open(
+            NewSession {
+                guid: SessionGuid(Uuid::from_u128(1)),
+                provider: ProviderSessionGuid(Uuid::from_u128(1)),
+                account: AccountId("shop".to_owned()),
+                configuration: ConfigurationId(0),
+                agent: AgentId("twilio".to_owned()),
+                call: None,
+                payment_data: PaymentData::new(data.into()).unwrap(),
+                webhook: false,
+            },
+            at,
+        );
+        let (id, gateway) = (AttemptId(Uuid::from_u128(2)), GatewayName("sandbox".to_owned()));
+        let intended = opened.after.intend(id, gateway, Purpose::Sale, at).unwrap();
+        let result = [("charge_id".to_owned(), "ch_1".to_owned())].into();
+        let answer = GatewayAnswer::new(Verdict::Approved, "ch_1".to_owned(), result, None);
+        let ended = intended.after.answered(answer, Retry::Over, at).unwrap().after;
+        let told = |now| without_what_is_past(ended.clone(), now).attempts[0].answer().unwrap().clone();
+        assert_eq!(told(at).result.len(), 1);
+        let late = told(at.plus(RESULT_RETENTION));
+        assert_eq!((late.result.len(), late.gateway_reference.as_str()), (0, "ch_1"));
     }
 
     #[test]

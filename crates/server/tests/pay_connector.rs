@@ -243,6 +243,22 @@ async fn a_session_that_a_crash_left_before_its_intent_is_told_as_not_charged() 
 }
 
 #[tokio::test]
+async fn what_was_paid_is_known_when_its_result_is_wiped() {
+    let town = Town::open().await;
+    let paid = town.posts("generic", &charge("R-1", "70.01")).await.1;
+    town.posts("generic", &tokenize("R-2")).await;
+    let session = town.session_of(&paid).await;
+    let later = session.updated_on.plus(std::time::Duration::from_secs(3600));
+    assert!(town.store.purge(later).await.unwrap() > 0);
+    let (status, told) = town.posts("generic", &charge("R-1", "70.01")).await;
+    assert_eq!((status, &told["charge_id"]), (200, &paid["charge_id"]), "{told}");
+    assert!(told.get("card_last4").is_none(), "{told}");
+    assert_eq!(town.charge_of("70.01").requests, 1);
+    let (status, told) = town.posts("generic", &tokenize("R-2")).await;
+    assert_eq!((status, told["error_code"].as_str()), (410, Some("result_expired")), "{told}");
+}
+
+#[tokio::test]
 async fn one_hushpad_pays_over_another() {
     let inner = Town::open().await;
     let outer = Town::before(&inner).await;

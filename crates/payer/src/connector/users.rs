@@ -1,4 +1,5 @@
-//! Who may use the pay connector: HTTP Basic (RFC 7617), each user bound to one account configuration.
+//! Who may use the pay connector: HTTP Basic (RFC 7617), or a user's password as a Bearer token (RFC 6750). Each user is
+//! bound to one account configuration.
 
 use std::net::IpAddr;
 
@@ -80,10 +81,12 @@ impl ConnectorUsers {
         source: Option<Source>,
         now: Tick,
     ) -> Result<Caller, LoginRefused> {
-        let credentials = credentials(headers);
-        let (name, password) =
-            credentials.as_deref().and_then(|text| text.split_once(':')).unwrap_or_default();
-        let at = self.users.iter().position(|user| user.name == name);
+        let shown = Shown::of(headers);
+        let at = match &shown {
+            Shown::Basic(text) => self.named(text.split_once(':').unwrap_or_default().0),
+            Shown::Bearer(token) => self.holder(token),
+            Shown::Nothing => None,
+        };
         // Who is nobody's user shares one allowance: their names would fill the map.
         let key = (network_of(source), at);
         if let Some(wait_s) = self.throttle.wait_s(key, now) {
@@ -93,7 +96,7 @@ impl ConnectorUsers {
         let nobody = hmac::sign(&self.key, b"");
         let user = at.and_then(|at| self.users.get(at));
         let tag = user.map_or(&nobody, |user| &user.tag);
-        let right = hmac::verify(&self.key, password.as_bytes(), tag.as_ref()).is_ok();
+        let right = hmac::verify(&self.key, shown.password().as_bytes(), tag.as_ref()).is_ok();
         match user {
             Some(user) if right => Ok(Caller {
                 user: user.name.clone(),
@@ -106,16 +109,55 @@ impl ConnectorUsers {
             }
         }
     }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        self.users.iter().position(|user| user.name == name)
+    }
+
+    /// Whose password this is; every one is looked at, and two users with one password have none.
+    fn holder(&self, token: &str) -> Option<usize> {
+        let holds = |user: &Known| hmac::verify(&self.key, token.as_bytes(), user.tag.as_ref()).is_ok();
+        let holders: Vec<_> = self.users.iter().enumerate().filter(|(_, user)| holds(user)).collect();
+        match holders[..] {
+            [(at, _)] => Some(at),
+            _ => None,
+        }
+    }
 }
 
-/// `user:password`, where there is one header that gives it.
-fn credentials(headers: &HeaderMap) -> Option<Zeroizing<String>> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (all.next()?, all.next()) else { return None };
-    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
+/// What a request shows of its user.
+enum Shown {
+    /// `user:password` (RFC 7617).
+    Basic(Zeroizing<String>),
+    /// The password alone (RFC 6750), for telephony that sends no other header, as Telnyx.
+    Bearer(Zeroizing<String>),
+    Nothing,
+}
+
+impl Shown {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut all = headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), None) = (all.next(), all.next()) else { return Self::Nothing };
+        let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+            return Self::Nothing;
+        };
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() {
+            return Self::Bearer(Zeroizing::new(rest.to_owned()));
+        }
+        let decoded = STANDARD.decode(rest).map(Zeroizing::new).ok();
+        let text = decoded.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        match text.filter(|_| scheme.eq_ignore_ascii_case("basic")) {
+            Some(text) => Self::Basic(Zeroizing::new(text.to_owned())),
+            None => Self::Nothing,
+        }
     }
-    let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
-    std::str::from_utf8(&decoded).ok().map(|text| Zeroizing::new(text.to_owned()))
+
+    fn password(&self) -> &str {
+        match self {
+            Self::Basic(text) => text.split_once(':').unwrap_or_default().1,
+            Self::Bearer(token) => token,
+            Self::Nothing => "",
+        }
+    }
 }

@@ -504,7 +504,7 @@ pub(super) struct Oauth {
 fn link_life_h() -> u64 {
     72
 }
-/// Less than the 15 seconds after which Twilio gives up on a request.
+/// Less than the 15 seconds after which Twilio gives up on a web request.
 fn connector_patience_s() -> u64 {
     14
 }

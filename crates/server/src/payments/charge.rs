@@ -44,7 +44,10 @@ impl Payments {
     /// Pays with a card that came whole; where it is charged, what for is as the configuration says. Surely not sent to
     /// one gateway, it goes to the next. The card is wiped when this returns, and before anything is waited for that
     /// needs it no more. Gives the session as it is; what is open goes on in the background.
-    pub(crate) async fn charge_keyed(
+    ///
+    /// # Errors
+    /// Nothing was sent, and the session has ended or will at the next look.
+    pub async fn charge_keyed(
         &self,
         session: Session,
         card: Card,

@@ -206,6 +206,9 @@ impl Town {
     /// One agent and one customer.
     async fn session(&self, payments: Payments) {
         let Some(mut session) = self.open_session(&payments).await else { return };
+        if self.dice.percent(25) {
+            return self.comes_whole(payments, session).await;
+        }
         let still_there = StillThere::yes();
         if self.dice.percent(15) {
             let (gone, after) = (still_there.clone(), self.dice.millis(8_000));
@@ -225,6 +228,16 @@ impl Town {
         if let Ok(session) = payments.books.write(session, end).await {
             payments.give_back_parts(&session);
         }
+        self.operate_on_old_sessions(&payments);
+    }
+
+    /// A card from others' telephony: nobody is there to key again, and it may be sent twice.
+    async fn comes_whole(&self, payments: Payments, session: Session) {
+        if self.dice.percent(30) {
+            let (town, again, session) = (self.clone(), payments.clone(), session.clone());
+            tokio::spawn(async move { again.charge_keyed(session, town.card(), false).await });
+        }
+        let _ = payments.charge_keyed(session, self.card(), false).await;
         self.operate_on_old_sessions(&payments);
     }
 
