@@ -179,10 +179,7 @@ impl Town {
         let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), Late::Nothing));
         let sessions: Arc<dyn Sessions> = store.clone();
         let world: Arc<dyn World> = Arc::new(self.world.clone());
-        let clock = self.world.clone();
-        let configs =
-            NAMES.map(|name| GatewayConfig::new(GatewayName(name.to_owned()), kind(name, &self.base)));
-        let gateways = Gateways::with_clock(configs.to_vec(), Box::new(move || clock.now())).unwrap();
+        let gateways = self.gateways();
         let payments = Payments::new(PaymentsParts {
             books: Books::new(sessions, world.clone()),
             settlements: store.clone(),
@@ -201,6 +198,13 @@ impl Town {
         tokio::spawn(http::serve(listener, router, CancellationToken::new()));
         assert!(self.ledger.notify(Some(&url)));
         payments
+    }
+
+    fn gateways(&self) -> Gateways {
+        let clock = self.world.clone();
+        let configs =
+            NAMES.map(|name| GatewayConfig::new(GatewayName(name.to_owned()), kind(name, &self.base)));
+        Gateways::with_clock(configs.to_vec(), Box::new(move || clock.now())).unwrap()
     }
 
     /// One agent and one customer.
@@ -335,11 +339,20 @@ impl Town {
                     continue;
                 }
                 for attempt in session.attempts.iter().filter(|_| round > 8) {
+                    self.gives_back_a_part(attempt).await;
                     if let Some(settlement) = self.look_up(attempt) {
                         operator.settle(settlement).await.unwrap();
                     }
                 }
             }
+        }
+    }
+
+    /// A part of an amount, whose answer was lost, is neither charged nor not: the operator voids it at the gateway.
+    async fn gives_back_a_part(&self, attempt: &Attempt) {
+        let stands = charge_of(&self.ledger.charges(), attempt).map_or(0, |charge| minor(&charge.stands));
+        if attempt.is_open() && stands > 0 && stands < attempt.amount.minor() {
+            Acquirer::reverse_unknown(&self.gateways(), attempt).await;
         }
     }
 
