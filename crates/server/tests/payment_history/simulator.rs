@@ -30,19 +30,19 @@ use hushpad_domain::ports::{Operations, Sessions, Settlements, World};
 use hushpad_domain::session::{NewSession, OperationRequest, Outcome, Session, SessionState};
 use hushpad_gateways::sandbox::{self, Chaos, Charge, Fault, Ledger};
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, CyberSourceAuth, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind,
-    Gateways, NotificationError, Order, Return, Reversal, Source, Submission,
+    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, NotificationError, Order, Return,
+    Reversal, Source, Submission,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dice::Dice;
+use super::gateways::all_at;
 use super::memory::{Disk, Late, MemoryStore, Rows};
 use super::schedule::{Build, METRICS, card_of};
 use super::world::VirtualWorld;
 
-const NAMES: [&str; 6] = ["generic", "cybersource", "stripe", "adyen", "worldpay", "mpgs"];
 /// Where each configuration pays, and what for. The last two have somewhere else to go.
 const WAYS: [(&[&str], Purpose); 14] = [
     (&["generic"], Purpose::Sale),
@@ -179,7 +179,7 @@ impl Town {
         let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), Late::Nothing));
         let sessions: Arc<dyn Sessions> = store.clone();
         let world: Arc<dyn World> = Arc::new(self.world.clone());
-        let gateways = self.gateways();
+        let gateways = all_at(&self.base, &self.world);
         let payments = Payments::new(PaymentsParts {
             books: Books::new(sessions, world.clone()),
             settlements: store.clone(),
@@ -198,13 +198,6 @@ impl Town {
         tokio::spawn(http::serve(listener, router, CancellationToken::new()));
         assert!(self.ledger.notify(Some(&url)));
         payments
-    }
-
-    fn gateways(&self) -> Gateways {
-        let clock = self.world.clone();
-        let configs =
-            NAMES.map(|name| GatewayConfig::new(GatewayName(name.to_owned()), kind(name, &self.base)));
-        Gateways::with_clock(configs.to_vec(), Box::new(move || clock.now())).unwrap()
     }
 
     /// One agent and one customer.
@@ -352,7 +345,7 @@ impl Town {
     async fn gives_back_a_part(&self, attempt: &Attempt) {
         let stands = charge_of(&self.ledger.charges(), attempt).map_or(0, |charge| minor(&charge.stands));
         if attempt.is_open() && stands > 0 && stands < attempt.amount.minor() {
-            Acquirer::reverse_unknown(&self.gateways(), attempt).await;
+            Acquirer::reverse_unknown(&all_at(&self.base, &self.world), attempt).await;
         }
     }
 
@@ -524,46 +517,6 @@ fn minor(decimal: &str) -> i64 {
 
 fn account() -> AccountId {
     AccountId("acme".to_owned())
-}
-
-fn kind(name: &str, base: &str) -> GatewayKind {
-    let text = str::to_owned;
-    match name {
-        "generic" => GatewayKind::Generic {
-            url: format!("{base}/charges"),
-            operations_url: Some(format!("{base}/charges")),
-            query_url: Some(format!("{base}/charges")),
-            user: text(sandbox::USER),
-            password: text(sandbox::PASSWORD),
-        },
-        "cybersource" => GatewayKind::CyberSource {
-            url: text(base),
-            merchant_id: text(sandbox::CYBERSOURCE_MERCHANT),
-            key_id: text(sandbox::CYBERSOURCE_KEY_ID),
-            secret: text(sandbox::CYBERSOURCE_SECRET),
-            auth: CyberSourceAuth::Jwt,
-        },
-        "stripe" => GatewayKind::Stripe { url: text(base), secret_key: text(sandbox::STRIPE_KEY) },
-        "adyen" => GatewayKind::Adyen {
-            url: format!("{base}/v72"),
-            merchant_account: text(sandbox::ADYEN_MERCHANT),
-            api_key: text(sandbox::ADYEN_API_KEY),
-            hmac_key: Some(text(sandbox::ADYEN_HMAC_KEY)),
-        },
-        "worldpay" => GatewayKind::Worldpay {
-            url: text(base),
-            entity: text(sandbox::WORLDPAY_ENTITY),
-            narrative: text("Shop"),
-            user: text(sandbox::USER),
-            password: text(sandbox::PASSWORD),
-        },
-        "mpgs" => GatewayKind::Mpgs {
-            url: text(base),
-            merchant_id: text(sandbox::MPGS_MERCHANT),
-            password: text(sandbox::PASSWORD),
-        },
-        other => panic!("no gateway is called {other}"),
-    }
 }
 
 static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
