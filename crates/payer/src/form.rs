@@ -1,17 +1,15 @@
 //! How a card is read from the form's body.
 //!
-//! The body is read into one buffer that never moves and is wiped. No string is made of a field.
+//! The body stays in the one buffer that it was read into, which is wiped. No string is made of a field.
 
 use axum::body::Body;
-use http_body_util::BodyExt;
 use hushpad_domain::field::Field;
-use tokio::time::{Duration, timeout};
 use zeroize::Zeroizing;
+
+use crate::body::{BadBody, read_wiped};
 
 /// Three fields, a round and their names: a tenth of it.
 const BODY_BYTES_MAX: usize = 4 * 1024;
-/// For a body of that size, over any line.
-const BODY_TIME_OUT: Duration = Duration::from_secs(10);
 
 /// A form's body, `application/x-www-form-urlencoded`, decoded in place and wiped when dropped.
 pub(crate) struct FormBody {
@@ -20,19 +18,15 @@ pub(crate) struct FormBody {
     members: Vec<(std::ops::Range<usize>, std::ops::Range<usize>)>,
 }
 
-/// Why a body is no form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadForm {
-    /// Longer than any form of ours.
-    TooLarge,
-    /// It came too slowly, or ended early.
-    Incomplete,
-}
-
 impl FormBody {
     /// Reads a whole body.
-    pub(crate) async fn read(body: Body) -> Result<Self, BadForm> {
-        timeout(BODY_TIME_OUT, collect(body)).await.unwrap_or(Err(BadForm::Incomplete)).map(Self::decode)
+    pub(crate) async fn read(body: Body) -> Result<Self, BadBody> {
+        read_wiped(body, BODY_BYTES_MAX).await.map(Self::decode)
+    }
+
+    /// The same of a URL's query.
+    pub(crate) fn of_query(query: &str) -> Self {
+        Self::decode(Zeroizing::new(query.as_bytes().to_vec()))
     }
 
     /// What was written into a field; empty when it is not there. The first one counts.
@@ -66,19 +60,6 @@ impl FormBody {
         }
         Self { bytes, members }
     }
-}
-
-async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, BadForm> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(BODY_BYTES_MAX));
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| BadForm::Incomplete)?;
-        let Some(data) = frame.data_ref() else { continue };
-        if data.len() > bytes.capacity() - bytes.len() {
-            return Err(BadForm::TooLarge);
-        }
-        bytes.extend_from_slice(data);
-    }
-    Ok(bytes)
 }
 
 /// Decodes in place; gives the new length. A broken escape stays as it is written.
@@ -135,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_has_a_limit() {
         let read = FormBody::read(Body::from(vec![b'4'; BODY_BYTES_MAX + 1])).await;
-        assert_eq!(read.err(), Some(BadForm::TooLarge));
+        assert_eq!(read.err(), Some(BadBody::TooLarge));
         assert!(FormBody::read(Body::from(vec![b'4'; BODY_BYTES_MAX])).await.is_ok());
     }
 }

@@ -1,6 +1,8 @@
-//! The payer page: where a consumer types a card into a browser. The one page that takes a card.
+//! What takes a whole card by HTTP: the payer page, where a consumer types it into a browser, and the pay connector,
+//! by which others' telephony hands it over. Each has a listener of its own. The rest is about the page; the pay connector
+//! is in `connector`, and [`connector_router`] serves it.
 //!
-//! It is opened by a payment link, and lives on a listener and an origin of its own. The link's code is the
+//! The page is opened by a payment link, and lives on a listener and an origin of its own. The link's code is the
 //! only key: who has it may pay this one bill, once, until it expires. The page works on a phone, with a
 //! screen reader, and without scripts: the script only shows the brand while the number is typed, and tells
 //! the agent how far the payer is.
@@ -18,10 +20,12 @@
 //! GET  /inventory.json        every script, why it is there, and its hash (PCI DSS 6.4.3)
 //! ```
 //!
-//! Read in this order: `links.rs` (the port), `page.rs` (the routes), `form.rs` (how a card is read),
-//! `view.rs` (the words), `assets.rs` (the files and their hashes), `release.rs` (what this release sends, to compare with).
+//! Read in this order: `links.rs` (the port), `page.rs` (the routes), `form.rs` and `body.rs` (how a
+//! card is read), `view.rs` (the words), `assets.rs` (the files and their hashes), `release.rs` (what this release sends, to compare with).
 
 mod assets;
+mod body;
+mod connector;
 mod form;
 mod links;
 mod page;
@@ -30,6 +34,10 @@ mod report;
 mod throttle;
 mod view;
 
+pub use connector::{
+    ConnectorDesk, ConnectorOrder, ConnectorParts, ConnectorRefused, ConnectorUser, ConnectorUsers, Found,
+    Method, Patience, TransactionKey, connector_router,
+};
 pub use links::{
     Bill, Challenge, Form, LinkCode, LinkRefused, Outcome, PayRefused, PaymentLinks, Sight, Source, Typing,
     Visitor,

@@ -1,12 +1,14 @@
-//! How fast links may be tried that are none: per source, in bounded memory.
+//! How fast links may be tried that are none, and passwords that are wrong: per key, in bounded memory.
 //!
 //! A link's secret has 96 bits, so nobody finds one by trying. This keeps those who try from costing much, and shows
 //! them to the operator. A good link is never refused: many payers share an address, behind a provider's NAT or before
-//! a reverse proxy, and one of them must not lock the others out.
+//! a reverse proxy, and one of them must not lock the others out. The pay connector's users are others: there the key
+//! has the user's name too, and who has tried too often is not looked at for a while.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hushpad_domain::time::Tick;
 
@@ -19,22 +21,38 @@ const REFILL_MS: u64 = 10_000;
 /// Sources at once: a few hundred KB. A full map forgets the one that has tried least.
 const SOURCES_MAX: usize = 8_192;
 
-/// Who has tried how many wrong links.
-#[derive(Default)]
-pub(crate) struct Throttle {
-    /// When the allowance of each source will be full again, in milliseconds of the monotonic clock.
-    full_at_ms: Mutex<HashMap<Option<IpAddr>, u64>>,
+/// Who has tried how often in vain.
+pub(crate) struct Throttle<K = Option<IpAddr>> {
+    /// When the allowance of each key will be full again, in milliseconds of the monotonic clock.
+    full_at_ms: Mutex<HashMap<K, u64>>,
+}
+
+impl<K> Default for Throttle<K> {
+    fn default() -> Self {
+        Self { full_at_ms: Mutex::default() }
+    }
 }
 
 impl Throttle {
     /// Counts a wrong link; after how many seconds the next may be tried, when there were too many.
     pub(crate) fn wrong(&self, source: Option<Source>, now: Tick) -> Option<u64> {
-        let key = source.map(|Source(address)| network(address));
-        let mut map = self.full_at_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        let depth_ms = BURST * REFILL_MS;
-        let after_ms = map.get(&key).copied().unwrap_or(now.0).clamp(now.0, now.0 + depth_ms) + REFILL_MS;
-        if let Some(wait_ms) = (after_ms - now.0).checked_sub(depth_ms).filter(|wait_ms| *wait_ms > 0) {
-            return Some(wait_ms.div_ceil(1_000));
+        self.count(network_of(source), now)
+    }
+}
+
+impl<K: Copy + Eq + Hash> Throttle<K> {
+    /// After how many seconds this key may try again; `None` when it may now.
+    pub(crate) fn wait_s(&self, key: K, now: Tick) -> Option<u64> {
+        let map = self.lock();
+        wait_s(next(map.get(&key).copied(), now), now)
+    }
+
+    /// Counts a try in vain; after how many seconds the next may come, when there were too many.
+    pub(crate) fn count(&self, key: K, now: Tick) -> Option<u64> {
+        let mut map = self.lock();
+        let after_ms = next(map.get(&key).copied(), now);
+        if let Some(wait_s) = wait_s(after_ms, now) {
+            return Some(wait_s);
         }
         if map.len() >= SOURCES_MAX && !map.contains_key(&key) {
             map.retain(|_, full_at_ms| *full_at_ms > now.0);
@@ -46,6 +64,26 @@ impl Throttle {
         map.insert(key, after_ms);
         None
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, u64>> {
+        // No code under this lock can leave the map half changed.
+        self.full_at_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the allowance would be full again after one more try.
+fn next(full_at_ms: Option<u64>, now: Tick) -> u64 {
+    full_at_ms.unwrap_or(now.0).clamp(now.0, now.0 + BURST * REFILL_MS) + REFILL_MS
+}
+
+fn wait_s(after_ms: u64, now: Tick) -> Option<u64> {
+    let wait_ms = (after_ms - now.0).checked_sub(BURST * REFILL_MS).filter(|wait_ms| *wait_ms > 0)?;
+    Some(wait_ms.div_ceil(1_000))
+}
+
+/// The network that a request comes from.
+pub(crate) fn network_of(source: Option<Source>) -> Option<IpAddr> {
+    source.map(|Source(address)| network(address))
 }
 
 /// Of IPv6, one customer has a whole /64.
@@ -66,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_source_is_slowed_down_and_time_heals() {
-        let throttle = Throttle::default();
+        let throttle = <Throttle>::default();
         for _ in 0..BURST {
             assert_eq!(throttle.wrong(source("192.0.2.1"), Tick(5)), None);
         }
@@ -78,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_source_and_the_map_is_bounded() {
-        let throttle = Throttle::default();
+        let throttle = <Throttle>::default();
         for n in 0..BURST {
             assert_eq!(throttle.wrong(source(&format!("2001:db8::{n:x}")), Tick(0)), None);
         }

@@ -1,7 +1,8 @@
 //! The program `hushpad`: everything that touches clocks, sockets, files and the environment.
 //!
 //! [`serve`] puts the parts together. A call lives in [`calls`] over [`sip`] and [`media`]; a payment session
-//! in [`capture`], which alone holds the card; an attempt in [`payments`]. [`config`] reads the one file,
+//! in [`capture`], which alone holds the card; an attempt in [`payments`]; a card that came whole from others' telephony in
+//! [`pay_connector`]. [`config`] reads the one file,
 //! [`webhooks`] tells back ends of results,
 //! [`world`] is time and chance, [`demo`] plays the main job on one machine, `bench` measures it.
 
@@ -26,6 +27,7 @@ pub mod media;
 pub mod metrics;
 pub mod migrate;
 pub mod page_watch;
+pub mod pay_connector;
 pub mod payments;
 pub mod recorder;
 pub mod senders;

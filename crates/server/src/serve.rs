@@ -10,7 +10,7 @@ use hushpad_domain::account::Directory;
 use hushpad_domain::ports::{Sessions, Webhooks, World};
 use hushpad_domain::time::Timestamp;
 use hushpad_gateways::{GatewayConfig, GatewayConfigError, Gateways};
-use hushpad_payer::{PayerParts, PaymentLinks};
+use hushpad_payer::{ConnectorParts, ConnectorUsers, PayerParts, PaymentLinks};
 use hushpad_store::{Ownership, Store};
 use hushpad_web::{LinkPages, Observer, Source, TokenKeys, WebParts, WebSettings};
 use tokio::net::TcpListener;
@@ -23,11 +23,12 @@ use crate::announcer::Announcer;
 use crate::calls::{CallTable, Calls, CallsConfig, RecorderEar};
 use crate::capture::codes::LinkCodes;
 use crate::capture::{PayerDesk, SecureDesk, SecureParts};
-use crate::config::{CertificateListener, Config, HttpListener, MasterKey, RouteTable};
+use crate::config::{CertificateListener, Config, HttpListener, MasterKey, PayConnectorConfig, RouteTable};
 use crate::http;
 use crate::log::Redactor;
 use crate::media::{MediaConfig, MediaPlane};
 use crate::metrics::Metrics;
+use crate::pay_connector::{TransactionDesk, TransactionParts};
 use crate::payments::{Books, CardHashes, Merchants, Payments, PaymentsParts, Vault, recovery};
 use crate::recorder::Recorders;
 use crate::senders::Senders;
@@ -96,6 +97,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         settings,
         observer: Arc::new(Requests { metrics: Arc::clone(&metrics), world: world.clone() }),
     });
+    let connector = pay_connector(config.pay_connector, &web, &payments, &world, &metrics);
     let payer = config.payer.zip(codes.map(|codes| PayerDesk::new(secure_side.clone(), codes)));
     let admin = admin::router(Admin {
         metrics,
@@ -113,7 +115,7 @@ pub async fn start(config: Config, redactor: Redactor) -> anyhow::Result<Running
         serve_on(config.admin, "admin", admin, &stop).await?,
         tokio::spawn(purge_now_and_then(sessions, world, stop.clone())),
     ];
-    tasks.extend(serve_payer(payer, &stop).await?);
+    tasks.extend(serve_cards(payer, connector, &stop).await?);
     tasks.extend(serve_notifications(config.notifications, payments, &stop).await?);
     tasks.extend(serve_certificates(config.api_certificates.as_ref(), api, &stop).await?);
     Ok(Running { stop, calls, store, dispatcher, tasks })
@@ -160,6 +162,16 @@ fn link_codes(master_key: &MasterKey, payer: &HttpListener) -> Arc<LinkCodes> {
     Arc::new(LinkCodes::new(master_key, &payer.public_url))
 }
 
+/// What takes whole cards: the payer page and the pay connector, if they are there.
+async fn serve_cards(
+    payer: Option<(HttpListener, PayerDesk)>,
+    connector: Option<(SocketAddr, axum::Router)>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let (payer, connector) = (serve_payer(payer, stop).await?, serve_connector(connector, stop).await?);
+    Ok(payer.into_iter().chain(connector).collect())
+}
+
 /// The payer page, if there is one.
 async fn serve_payer(
     payer: Option<(HttpListener, PayerDesk)>,
@@ -172,13 +184,61 @@ async fn serve_payer(
 /// The payer page, which hears where a request comes from.
 fn payer_router(links: Arc<dyn PaymentLinks>, listener: &HttpListener) -> axum::Router {
     let parts = PayerParts { links, base_url: listener.public_url.clone() };
-    let with_source = async |mut request: axum::extract::Request, next: Next| {
+    with_source(hushpad_payer::payer_router(parts))
+}
+
+fn with_source(router: axum::Router) -> axum::Router {
+    let tell = async |mut request: axum::extract::Request, next: Next| {
         if let Some(Source(address)) = request.extensions().get::<Source>().copied() {
             request.extensions_mut().insert(hushpad_payer::Source(address));
         }
         next.run(request).await
     };
-    hushpad_payer::payer_router(parts).layer(axum::middleware::from_fn(with_source))
+    router.layer(axum::middleware::from_fn(tell))
+}
+
+/// Where others' telephony hands over cards, if that is set up.
+fn pay_connector(
+    config: Option<PayConnectorConfig>,
+    web: &WebParts,
+    payments: &Payments,
+    world: &RealWorld,
+    metrics: &Arc<Metrics>,
+) -> Option<(SocketAddr, axum::Router)> {
+    let config = config?;
+    let desk = TransactionDesk::new(TransactionParts {
+        payments: payments.clone(),
+        sessions: Arc::clone(&web.sessions),
+        changes: Arc::clone(&web.changes),
+        directory: Arc::clone(&web.directory),
+        world: world.clone(),
+        patience: config.patience,
+    });
+    let router = hushpad_payer::connector_router(ConnectorParts {
+        desk: Arc::new(desk),
+        users: ConnectorUsers::new(&world.secret(), config.users),
+        directory: Arc::clone(&web.directory),
+    });
+    let requests = Arc::new(Requests { metrics: Arc::clone(metrics), world: world.clone() });
+    let count = move |request: axum::extract::Request, next: Next| {
+        let requests = Arc::clone(&requests);
+        async move {
+            let begun = requests.request_begins();
+            let response = next.run(request).await;
+            requests.request_done("pay connector", response.status().as_u16(), begun);
+            response
+        }
+    };
+    Some((config.listen, with_source(router).layer(axum::middleware::from_fn(count))))
+}
+
+async fn serve_connector(
+    connector: Option<(SocketAddr, axum::Router)>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some((address, router)) = connector else { return Ok(None) };
+    info!(listen = %address, "pay connector");
+    serve_on(address, "pay connector", router, stop).await.map(Some)
 }
 
 /// The gateways; their connections are opened beside, so that the first payment need not wait for handshakes.

@@ -14,6 +14,8 @@ mod checker;
 mod dice;
 #[path = "payment_history/gateway.rs"]
 mod gateway;
+#[path = "payment_history/gateways.rs"]
+mod gateways;
 #[path = "payment_history/memory.rs"]
 mod memory;
 #[path = "payment_history/schedule.rs"]

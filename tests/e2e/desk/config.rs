@@ -33,7 +33,7 @@ pub(super) fn write(
     extras: &Extras<'_>,
     directory: &Path,
 ) {
-    let Addresses { api, page, payer, admin, gateway, sip, shop, receiver, notifications } = at;
+    let Addresses { api, page, payer, connector, admin, gateway, sip, shop, receiver, notifications } = at;
     let (first, last) = (relay.start, relay.end - 1);
     let (store, shop) = (store(extras.database, directory), shop.port());
     let webhook = webhook(receiver, directory);
@@ -45,6 +45,8 @@ pub(super) fn write(
         "[[sip.routes]]\naccount = \"shop\"\nprefix = \"1234\"\nnext_hop = \"sip:{{user}}@{at_the_phone}\"\n"
     );
     let (user, route) = if extras.trunk { ("4321", route) } else { ("1234", String::new()) };
+    let connector_users: String =
+        ["generic", "cybersource", "stripe"].iter().zip(10..).map(connector_user).collect();
     let more_agents: String = extras.agents.iter().map(agent).collect();
     let shops = [more_agents, configurations(shop, &webhook), more_configurations].concat();
     let accounts = accounts(receiver, user, agent_phone, &shops);
@@ -62,7 +64,10 @@ public_url = "http://{page}"
 [payer]
 listen = "{payer}"
 public_url = "http://{payer}"
-[admin]
+[pay_connector]
+listen = "{connector}"
+patience_s = 3
+{connector_users}[admin]
 listen = "{admin}"
 [notifications]
 listen = "{notifications}"
@@ -203,6 +208,14 @@ fn store(database: Option<&Database>, directory: &Path) -> String {
     fs::write(&url, database.url()).unwrap();
     let keys = data.join("result-keys");
     format!("postgres_url = {{ file = \"{}\" }}\nresult_keys = \"{}\"", url.display(), keys.display())
+}
+
+/// A user of the pay connector, called as its gateway.
+fn connector_user((user, configuration): (&&str, u32)) -> String {
+    format!(
+        "[[pay_connector.users]]\nuser = \"{user}\"\npassword = {{ env = \"HUSHPAD_SANDBOX_PASSWORD\" }}\n\
+         account = \"shop\"\nconfiguration = {configuration}\n"
+    )
 }
 
 /// One more agent: id, and the phone's SIP address.

@@ -5,8 +5,10 @@ mod faults;
 mod leaks;
 mod memory;
 mod money;
+mod telephony;
 
 pub(crate) use memory::Image;
+pub(crate) use telephony::charge;
 
 use config::Extras;
 
@@ -56,6 +58,8 @@ pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
     pub(crate) page: SocketAddr,
     pub(crate) payer: SocketAddr,
+    /// Where others' telephony hands over cards.
+    pub(crate) connector: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) gateway: SocketAddr,
     pub(crate) sip: SocketAddr,
@@ -125,7 +129,7 @@ impl Desk {
     fn start_as(extras: &Extras<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
-        let http = ports.take(8);
+        let http = ports.take(9);
         let here = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let at = Addresses {
             api: here(http.start),
@@ -137,6 +141,7 @@ impl Desk {
             receiver: here(http.start + 5),
             payer: here(http.start + 6),
             notifications: here(http.start + 7),
+            connector: here(http.start + 8),
         };
         let wire = Wire::tap(&ports);
         let (customer_speech, agent_speech) = voices(directory.path());

@@ -16,6 +16,7 @@ mod kill_steps;
 mod link_code;
 mod memory;
 mod notifications;
+mod pay_connector;
 mod recipes;
 mod secure_mode;
 mod settling;

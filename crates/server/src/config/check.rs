@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::field_map::field_map;
 use super::gateways::gateways;
 use super::links;
+use super::pay_connector::pay_connector;
 use super::recorders::{recorders, sip_recorders};
 use super::routes::{RouteTable, Trunk};
 use super::senders::senders;
@@ -43,6 +44,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let api_certificates = raw.api.certificates.as_ref().map(|raw| certificates(&mut mistakes, raw));
     let page = listener(&mut mistakes, "page", raw.page.listen, &raw.page.public_url);
     let payer = links::payer(&mut mistakes, &raw);
+    let pay_connector = pay_connector(&mut mistakes, &raw);
     let mut calls = calls(&mut mistakes, &raw.sip);
     calls.recorders.by_account = sip_recorders(&mut mistakes, &raw.accounts, &calls.peers);
     let media = media(&mut mistakes, &raw.media);
@@ -62,6 +64,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             browser_origins: raw.api.browser_origins.clone(),
             page,
             payer,
+            pay_connector,
             admin: raw.admin.listen,
             notifications: raw.notifications.as_ref().map(|raw| raw.listen),
             store_url,

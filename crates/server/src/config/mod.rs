@@ -5,6 +5,7 @@ mod check;
 mod field_map;
 mod gateways;
 mod links;
+mod pay_connector;
 mod raw;
 mod recorders;
 mod routes;
@@ -30,6 +31,7 @@ use crate::recorder::RecorderConfig;
 use crate::senders::SendersConfig;
 use crate::webhooks::WebhookConfig;
 
+pub use pay_connector::{PayConnectorConfig, SAMPLE_CONNECTOR_PASSWORD};
 pub use routes::RouteTable;
 pub use secret::{MasterKey, SAMPLE_MASTER_KEY};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub page: HttpListener,
     /// The payer page, where payment links lead to.
     pub payer: Option<HttpListener>,
+    /// Where others' telephony hands over cards.
+    pub pay_connector: Option<PayConnectorConfig>,
     /// Health and metrics.
     pub admin: SocketAddr,
     /// Where gateways tell unasked what became of something; `None` where none does.
@@ -289,6 +293,53 @@ mod tests {
         let (_, after) = after.split_once("[admin]").expect("and an admin listener");
         let mistakes = Config::parse(&format!("{before}[admin]{after}")).err().expect("mistakes").to_string();
         assert!(mistakes.contains("configurations[1].kind: needs [payer]"), "{mistakes}");
+    }
+
+    #[test]
+    fn the_pay_connector_says_what_is_wrong_with_it() {
+        let (before, after) = EXAMPLE.split_once("# [pay_connector]\n").expect("the example has one");
+        let (section, after) = after.split_once("\n\n").expect("it ends");
+        let section = section.lines().filter(|line| line.contains(" = ") || line.contains("[["));
+        let section: String = section.map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+        let told = |section: &str| {
+            let text = format!("{before}[pay_connector]\n{section}\n{after}");
+            Config::parse(&text).err().expect("mistakes").to_string()
+        };
+        let missing = told(&section);
+        assert!(missing.contains("pay_connector.users[0].password: the environment variable"), "{missing}");
+        assert_eq!(missing.matches("pay_connector").count(), 1, "{missing}");
+        for (right, wrong, path) in [
+            ("\"example\"", "\"nobody\"", "pay_connector.users[0].account"),
+            ("configuration = 0", "configuration = 77", "pay_connector.users[0].configuration"),
+            ("user = \"twilio\"", "user = \"a:b\"", "pay_connector.users[0].user"),
+            ("patience_s = 14", "patience_s = 0", "pay_connector.patience_s"),
+        ] {
+            assert!(section.contains(right), "{right}");
+            let mistakes = told(&section.replace(right, wrong));
+            assert!(mistakes.contains(path), "{path} is not in:\n{mistakes}");
+        }
+    }
+
+    #[test]
+    fn passwords_of_the_pay_connector_that_can_be_guessed_are_for_tests_only() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let told = |password: &str, test_mode: bool| {
+            let path = directory.path().join("password");
+            std::fs::write(&path, password).expect("a file");
+            let section = format!(
+                "[pay_connector]\nlisten = \"127.0.0.1:8085\"\n[[pay_connector.users]]\nuser = \"twilio\"\n\
+                 password = {{ file = \"{}\" }}\naccount = \"example\"\nconfiguration = 0\n[admin]",
+                path.display()
+            );
+            let text = EXAMPLE.replace("[admin]", &section);
+            let text = text.replace("test_mode = false", &format!("test_mode = {test_mode}"));
+            Config::parse(&text).err().expect("the secrets' files are not there").to_string()
+        };
+        for password in [SAMPLE_CONNECTOR_PASSWORD, "short"] {
+            assert!(told(password, false).contains("pay_connector.users[0].password"), "{password}");
+            assert!(!told(password, true).contains("pay_connector"), "{password}");
+        }
+        assert!(!told("Zq3vT0m1xKc5Rk9wYb7d", false).contains("pay_connector"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(super) struct Raw {
     pub(super) api: ApiListener,
     pub(super) page: Listener,
     pub(super) payer: Option<Listener>,
+    pub(super) pay_connector: Option<PayConnector>,
     pub(super) admin: Admin,
     /// Where gateways tell unasked.
     pub(super) notifications: Option<Admin>,
@@ -69,6 +70,25 @@ pub(super) struct CertificateListener {
 pub(super) struct Listener {
     pub(super) listen: SocketAddr,
     pub(super) public_url: String,
+}
+
+/// Where others' telephony hands over cards.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PayConnector {
+    pub(super) listen: SocketAddr,
+    #[serde(default = "connector_patience_s")]
+    pub(super) patience_s: u64,
+    pub(super) users: Vec<ConnectorUser>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConnectorUser {
+    pub(super) user: String,
+    pub(super) password: SecretRef,
+    pub(super) account: String,
+    pub(super) configuration: u32,
 }
 
 #[derive(Deserialize)]
@@ -486,6 +506,10 @@ pub(super) struct Oauth {
 /// As long as a link may live at all.
 fn link_life_h() -> u64 {
     72
+}
+/// Less than the 15 seconds after which Twilio gives up on a web request.
+fn connector_patience_s() -> u64 {
+    14
 }
 fn link_text() -> String {
     "{payee} asks you to pay {amount}. Pay here: {link}".into()

@@ -32,19 +32,19 @@ use hushpad_domain::ports::{Operations, Sessions, Settlements, World};
 use hushpad_domain::session::{NewSession, OperationRequest, Outcome, Session, SessionState};
 use hushpad_gateways::sandbox::{self, Chaos, Charge, Fault, Ledger};
 use hushpad_gateways::{
-    Asked, AskedFollowUp, Caps, CyberSourceAuth, FollowUp, FollowUpSubmission, GatewayConfig, GatewayKind,
-    Gateways, NotificationError, Order, Return, Reversal, Source, Submission,
+    Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, NotificationError, Order, Return,
+    Reversal, Source, Submission,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dice::Dice;
+use super::gateways::all_at;
 use super::memory::{Disk, Late, MemoryStore, Rows};
 use super::schedule::{Build, METRICS, card_of};
 use super::world::VirtualWorld;
 
-const NAMES: [&str; 6] = ["generic", "cybersource", "stripe", "adyen", "worldpay", "mpgs"];
 /// Where each configuration pays, and what for. The last two have somewhere else to go.
 const WAYS: [(&[&str], Purpose); 14] = [
     (&["generic"], Purpose::Sale),
@@ -183,10 +183,7 @@ impl Town {
         let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), Late::Nothing));
         let sessions: Arc<dyn Sessions> = store.clone();
         let world: Arc<dyn World> = Arc::new(self.world.clone());
-        let clock = self.world.clone();
-        let configs =
-            NAMES.map(|name| GatewayConfig::new(GatewayName(name.to_owned()), kind(name, &self.base)));
-        let gateways = Gateways::with_clock(configs.to_vec(), Box::new(move || clock.now())).unwrap();
+        let gateways = all_at(&self.base, &self.world);
         let hashes = CardHashes::new(&[0; 32]);
         let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
         let payments = Payments::new(PaymentsParts {
@@ -213,6 +210,9 @@ impl Town {
     /// One agent and one customer.
     async fn session(&self, payments: Payments) {
         let Some(mut session) = self.open_session(&payments).await else { return };
+        if self.dice.percent(25) {
+            return self.comes_whole(payments, session).await;
+        }
         let still_there = StillThere::yes();
         if self.dice.percent(15) {
             let (gone, after) = (still_there.clone(), self.dice.millis(8_000));
@@ -232,6 +232,17 @@ impl Town {
         if let Ok(session) = payments.books.write(session, end).await {
             payments.give_back_parts(&session);
         }
+        self.operate_on_old_sessions(&payments);
+    }
+
+    /// A card from others' telephony: nobody is there to key again, and it may be sent twice.
+    async fn comes_whole(&self, payments: Payments, session: Session) {
+        if self.dice.percent(30) {
+            let (again, session, card) = (payments.clone(), session.clone(), self.card(&session));
+            tokio::spawn(async move { again.charge_keyed(session, card, false).await });
+        }
+        let card = self.card(&session);
+        let _ = payments.charge_keyed(session, card, false).await;
         self.operate_on_old_sessions(&payments);
     }
 
@@ -334,11 +345,20 @@ impl Town {
                     continue;
                 }
                 for attempt in session.attempts.iter().filter(|_| round > 8) {
+                    self.gives_back_a_part(attempt).await;
                     if let Some(settlement) = self.look_up(attempt) {
                         operator.settle(settlement).await.unwrap();
                     }
                 }
             }
+        }
+    }
+
+    /// A part of an amount, whose answer was lost, is neither charged nor not: the operator voids it at the gateway.
+    async fn gives_back_a_part(&self, attempt: &Attempt) {
+        let stands = charge_of(&self.ledger.charges(), attempt).map_or(0, |charge| minor(&charge.stands));
+        if attempt.is_open() && stands > 0 && stands < attempt.amount.minor() {
+            Acquirer::reverse_unknown(&all_at(&self.base, &self.world), attempt).await;
         }
     }
 
@@ -510,46 +530,6 @@ fn minor(decimal: &str) -> i64 {
 
 fn account() -> AccountId {
     AccountId("acme".to_owned())
-}
-
-fn kind(name: &str, base: &str) -> GatewayKind {
-    let text = str::to_owned;
-    match name {
-        "generic" => GatewayKind::Generic {
-            url: format!("{base}/charges"),
-            operations_url: Some(format!("{base}/charges")),
-            query_url: Some(format!("{base}/charges")),
-            user: text(sandbox::USER),
-            password: text(sandbox::PASSWORD),
-        },
-        "cybersource" => GatewayKind::CyberSource {
-            url: text(base),
-            merchant_id: text(sandbox::CYBERSOURCE_MERCHANT),
-            key_id: text(sandbox::CYBERSOURCE_KEY_ID),
-            secret: text(sandbox::CYBERSOURCE_SECRET),
-            auth: CyberSourceAuth::Jwt,
-        },
-        "stripe" => GatewayKind::Stripe { url: text(base), secret_key: text(sandbox::STRIPE_KEY) },
-        "adyen" => GatewayKind::Adyen {
-            url: format!("{base}/v72"),
-            merchant_account: text(sandbox::ADYEN_MERCHANT),
-            api_key: text(sandbox::ADYEN_API_KEY),
-            hmac_key: Some(text(sandbox::ADYEN_HMAC_KEY)),
-        },
-        "worldpay" => GatewayKind::Worldpay {
-            url: text(base),
-            entity: text(sandbox::WORLDPAY_ENTITY),
-            narrative: text("Shop"),
-            user: text(sandbox::USER),
-            password: text(sandbox::PASSWORD),
-        },
-        "mpgs" => GatewayKind::Mpgs {
-            url: text(base),
-            merchant_id: text(sandbox::MPGS_MERCHANT),
-            password: text(sandbox::PASSWORD),
-        },
-        other => panic!("no gateway is called {other}"),
-    }
 }
 
 static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
