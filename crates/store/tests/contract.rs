@@ -245,6 +245,10 @@ async fn the_same_change_twice_is_a_conflict<E: Engine>() {
     ));
     let keypad = opened_on(None, "acme", "A2", minute(0));
     ports.commit(keypad.clone()).await;
+    // Nor is it another session by another guid on the secure side: a transaction that comes again has the same guid.
+    let mut again = opened_on(None, "acme", "A3", minute(1));
+    again.after.guid = keypad.after.guid;
+    assert!(matches!(ports.sessions.commit(again).await, Err(CommitError::Conflict)));
     assert!(matches!(ports.sessions.commit(keypad).await, Err(CommitError::Conflict)));
     let intent = intended(ports.commit(session.begin(minute(1)).unwrap()).await, minute(2));
     let paying = ports.commit(intent.clone()).await;
