@@ -1,5 +1,6 @@
 //! Accounts and their configurations, as the operator's config file gives them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acceptance::Acceptance;
@@ -18,8 +19,8 @@ pub struct Account {
     pub payee: String,
     /// Used when a request names no configuration.
     pub default_configuration: ConfigurationId,
-    /// Its configurations.
-    pub configurations: Vec<AccountConfiguration>,
+    /// Its configurations. Each live session holds on to its own.
+    pub configurations: Vec<Arc<AccountConfiguration>>,
     /// Its agents.
     pub agents: Vec<AgentId>,
     /// Whether agents not listed are taken as they come; else they are unknown (404).
@@ -29,7 +30,7 @@ pub struct Account {
 impl Account {
     /// The configuration with this number.
     #[must_use]
-    pub fn configuration(&self, id: ConfigurationId) -> Option<&AccountConfiguration> {
+    pub fn configuration(&self, id: ConfigurationId) -> Option<&Arc<AccountConfiguration>> {
         self.configurations.iter().find(|configuration| configuration.id == id)
     }
 

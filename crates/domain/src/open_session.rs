@@ -4,6 +4,7 @@
 //! `POST /v1/charge` opens a session too, in which nothing is keyed: [`open_charge`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -201,7 +202,7 @@ pub async fn open_digital_session(
 async fn store_and_launch(
     doors: Doors<'_>,
     opening: Change,
-    configuration: &AccountConfiguration,
+    configuration: &Arc<AccountConfiguration>,
 ) -> Result<Opened, OpenError> {
     let session = opening.after.clone();
     doors.sessions.commit(opening).await.map_err(|error| match error {
@@ -215,7 +216,7 @@ async fn store_and_launch(
         call: session.call,
         link: doors.secure_side.payment_link(&session),
     };
-    let launch = Launch { session: session.clone(), configuration: configuration.clone() };
+    let launch = Launch { session: session.clone(), configuration: Arc::clone(configuration) };
     match doors.secure_side.launch(launch).await {
         Ok(()) => Ok(opened),
         Err(error) => {
@@ -228,7 +229,10 @@ async fn store_and_launch(
     }
 }
 
-fn of_kind(configuration: &AccountConfiguration, wanted: Kind) -> Result<&AccountConfiguration, OpenError> {
+fn of_kind(
+    configuration: &Arc<AccountConfiguration>,
+    wanted: Kind,
+) -> Result<&Arc<AccountConfiguration>, OpenError> {
     let id = configuration.id;
     if configuration.kind == wanted { Ok(configuration) } else { Err(OpenError::WrongKind { id, wanted }) }
 }
@@ -334,7 +338,7 @@ pub async fn open_charge(
 /// All mistakes at once: those that any flow would find, and those of this one.
 fn payment_data(
     values: BTreeMap<String, String>,
-    configuration: Option<&AccountConfiguration>,
+    configuration: Option<&Arc<AccountConfiguration>>,
 ) -> Result<PaymentData, OpenError> {
     let of_the_flow = configuration.map(|found| found.flow.data.check(&values)).unwrap_or_default();
     match PaymentData::new(values) {
@@ -363,7 +367,7 @@ fn configuration_of<'a>(
     account: Option<&'a Account>,
     principal: &Principal,
     asked: Option<ConfigurationId>,
-) -> Result<&'a AccountConfiguration, OpenError> {
+) -> Result<&'a Arc<AccountConfiguration>, OpenError> {
     let id = asked.or(account.map(|account| account.default_configuration)).unwrap_or(ConfigurationId(0));
     account
         .and_then(|account| account.configuration(id))

@@ -1,6 +1,7 @@
 //! Every door to the outside, in our own words. `store` and `server` stand behind them.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_core::Stream;
@@ -401,7 +402,7 @@ pub struct Launch {
     /// The session, as committed.
     pub session: Session,
     /// Its configuration.
-    pub configuration: AccountConfiguration,
+    pub configuration: Arc<AccountConfiguration>,
 }
 
 /// A commit that did not happen.

@@ -140,6 +140,7 @@ fn web_settings(config: &Config) -> WebSettings {
             .api_certificates
             .as_ref()
             .map(|listener| listener.http.public_url.clone()),
+        browser_origins: config.browser_origins.clone(),
         page_base_url: config.page.public_url.clone(),
         limits: config.web_limits,
     }

@@ -230,6 +230,7 @@ fn directory_of_accounts() -> Directory {
                 allowed_origins: Vec::new(),
                 webhook: false,
             })
+            .map(Arc::new)
             .into(),
         agents: Vec::new(),
         any_agent: true,

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::keys::Keys;
+use crate::keys::{Keys, hex};
 
 /// A session as it is read: one row, with its attempts as JSON. Numbers are of the width that every engine has.
 #[derive(FromRow)]
@@ -526,8 +526,7 @@ pub(super) fn number<T: TryFrom<i64>>(what: &str, stored: i64) -> Result<T, Stor
 
 /// Byte strings as a JSON list of hexadecimal digits, for SQLite, which has no lists.
 pub(super) fn hex_list<B: AsRef<[u8]>>(list: &[B]) -> String {
-    let hex = |bytes: &B| bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let items: Vec<String> = list.iter().map(|bytes| format!("\"{}\"", hex(bytes))).collect();
+    let items: Vec<String> = list.iter().map(|bytes| format!("\"{}\"", hex(bytes.as_ref()))).collect();
     format!("[{}]", items.join(","))
 }
 

@@ -309,12 +309,13 @@ async fn a_hundred_commits_at_once_are_all_there_after_opening_again<E: Engine>(
     let engine = E::new().await;
     let ports = Arc::new(engine.open().await);
     let tasks: Vec<_> = (0..100)
-        .map(|_| {
+        .map(|n| {
             let ports = Arc::clone(&ports);
             tokio::spawn(async move {
-                let session = ports.commit(opened("acme", "A1", minute(0))).await;
+                let reference = format!("A{n}");
+                let session = ports.commit(opened("acme", &reference, minute(0))).await;
                 let session = ports.commit(intended(session, minute(1))).await;
-                ports.commit(approved(session, "A1", minute(2))).await
+                ports.commit(approved(session, &reference, minute(2))).await
             })
         })
         .collect();

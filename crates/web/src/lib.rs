@@ -80,6 +80,8 @@ pub struct WebSettings {
     pub api_base_url: String,
     /// The same API on the listener that asks clients for a certificate, if there is one.
     pub certificates_base_url: Option<String>,
+    /// Origins (`scheme://host:port`) whose pages may call the Payment API from a browser; none means none.
+    pub browser_origins: Vec<String>,
     /// The payment host's public base URL, without a slash at its end; `iframeUrl` begins with it.
     pub page_base_url: String,
     /// The limits.

@@ -207,7 +207,7 @@ fn directory() -> Directory {
         id: account(),
         payee: "A shop".to_owned(),
         default_configuration: ConfigurationId(0),
-        configurations: vec![configuration],
+        configurations: vec![configuration.into()],
         agents: Vec::new(),
         any_agent: true,
     }])

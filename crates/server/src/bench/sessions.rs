@@ -84,10 +84,12 @@ async fn engine(engine: Engine<'_>, redactor: Redactor, out: &mut dyn Write) -> 
     for clients in CLIENTS {
         most = row(engine, address, &post, clients, out).await?;
     }
-    let half = drive(address, vec![post], 64, Pace::PerSecond(most / 2.0), HALF_LOAD).await?;
-    let Load { rate, durations } = &half;
-    let (p50, p99) = (durations.quantile_ms(0.5), durations.quantile_ms(0.99));
-    writeln!(out, "at half of that load: {rate:.0} sessions/s, p50 {p50:.2} ms, p99 {p99:.2} ms")?;
+    let half = drive(address, vec![post.clone()], 64, Pace::PerSecond(most / 2.0), HALF_LOAD).await?;
+    let peer = commit_over_http(engine, &post, 64, Pace::PerSecond(most / 2.0), HALF_LOAD).await?;
+    for (name, Load { rate, durations }) in [("", half), ("raw-http at the same pace: ", peer)] {
+        let (p50, p99) = (durations.quantile_ms(0.5), durations.quantile_ms(0.99));
+        writeln!(out, "at half of that load: {name}{rate:.0} sessions/s, p50 {p50:.2} ms, p99 {p99:.2} ms")?;
+    }
     let statuses = statuses(address, &token, &post_request(address, &token)).await?;
     writeln!(out, "GET /v1/session/{{guid}} at 64 clients: {statuses:.0}/s, {:.1} × POST", statuses / most)?;
     stage.strike().await;
@@ -172,8 +174,8 @@ async fn row(
         rates.push(load.rate);
         taken_us.extend(load.durations.0);
         raw.push(commit_sessions(engine, clients).await?);
-        raw_http.push(commit_over_http(engine, post, clients).await?);
-        null.push(nothing_over_http(post, clients).await?);
+        raw_http.push(commit_over_http(engine, post, clients, Pace::Flat, ROW).await?.rate);
+        null.push(nothing_over_http(post, clients).await?.rate);
     }
     let durations = Durations::new(taken_us);
     let (rate, raw, raw_http, null) = (median(rates), median(raw), median(raw_http), median(null));
@@ -259,7 +261,13 @@ async fn commit_sessions(engine: Engine<'_>, callers: usize) -> anyhow::Result<f
 }
 
 /// The same rows by the same load over HTTP, without token, page tokens or secure side.
-async fn commit_over_http(engine: Engine<'_>, request: &[u8], clients: usize) -> anyhow::Result<f64> {
+async fn commit_over_http(
+    engine: Engine<'_>,
+    request: &[u8],
+    clients: usize,
+    pace: Pace,
+    length: Duration,
+) -> anyhow::Result<Load> {
     let (store, _folder) = raw_store(engine).await?;
     let (committing, world) = (Arc::clone(&store), RealWorld::new());
     let handler = move |_: Bytes| {
@@ -270,31 +278,34 @@ async fn commit_over_http(engine: Engine<'_>, request: &[u8], clients: usize) ->
             stored.map(|()| "{}").map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
         }
     };
-    let rate = over_http(Router::new().route("/v1/session", post(handler)), request, clients).await;
+    let router = Router::new().route("/v1/session", post(handler));
+    let load = over_http(router, request, clients, pace, length).await;
     store.close().await;
-    rate
+    load
 }
 
-async fn nothing_over_http(request: &[u8], clients: usize) -> anyhow::Result<f64> {
+async fn nothing_over_http(request: &[u8], clients: usize) -> anyhow::Result<Load> {
     let router = Router::new().route("/v1/session", post(async |_: Bytes| "{}"));
-    over_http(router, request, clients).await
+    over_http(router, request, clients, Pace::Flat, ROW).await
 }
 
 fn over_http(
     router: Router,
     request: &[u8],
     clients: usize,
-) -> impl Future<Output = anyhow::Result<f64>> + use<> {
+    pace: Pace,
+    length: Duration,
+) -> impl Future<Output = anyhow::Result<Load>> + use<> {
     let request = request.to_vec();
     async move {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let server = tokio::spawn(crate::http::serve(listener, router, stop.clone()));
-        let load = drive(address, vec![request], clients, Pace::Flat, ROW).await;
+        let load = drive(address, vec![request], clients, pace, length).await;
         stop.cancel();
         server.await?;
-        Ok(load?.rate)
+        load
     }
 }
 

@@ -25,8 +25,8 @@ pub(super) enum Command {
     Typed(LinkNo, Typing),
     /// The payer is back from the bank, with what the browser brought.
     Back(Vec<u8>, oneshot::Sender<()>),
-    /// The payer pays.
-    Pay(Payment, oneshot::Sender<Result<(), PayRefused>>),
+    /// The payer pays. Boxed: an inbox has room for 32 of the largest command, and most sessions never see this one.
+    Pay(Box<Payment>, oneshot::Sender<Result<(), PayRefused>>),
     /// The time of the session's link is over.
     LinkExpired,
     /// The session's link did not go to the payer.

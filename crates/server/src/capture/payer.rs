@@ -90,7 +90,7 @@ impl PaymentLinks for PayerDesk {
         };
         let (done, answer) = oneshot::channel();
         let browser = self.browser(session, link, &from);
-        let payment = Payment { link, round, card, browser };
+        let payment = Box::new(Payment { link, round, card, browser });
         let sent = door.commands.send(Command::Pay(payment, done)).await;
         sent.map_err(|_| PayRefused::NotNow)?;
         answer.await.unwrap_or(Err(PayRefused::NotNow))

@@ -29,7 +29,7 @@ const PROGRESS_MAX: usize = 8;
 /// One provider session. Owns the card data of its customer.
 pub(super) struct ProviderSession {
     pub(super) shared: Arc<Shared>,
-    pub(super) configuration: AccountConfiguration,
+    pub(super) configuration: Arc<AccountConfiguration>,
     pub(super) session: Session,
     pub(super) capture: Capture,
     pub(super) line: Option<Line>,
@@ -119,20 +119,17 @@ impl ProviderSession {
     /// Runs until the session is over and its page has been seen, or nobody is there any more who would pay by link.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         if matches!(self.session.way, Way::Link(_)) {
-            self.reread().await;
+            Box::pin(self.reread()).await;
             self.stage = view::stage_of(&self.session);
             self.show();
         }
         while !self.is_over() {
-            match self.wait(&mut inbox).await {
-                Woken::Command(Some(command)) => self.command(command).await,
-                Woken::Command(None) => break,
-                Woken::Keys => self.take_keys().await,
-                Woken::CallEnded => self.call_ended().await,
-                Woken::Progress(progress) => self.progress(progress).await,
-                Woken::Changed => self.changed_by_others().await,
-                Woken::Time => self.time_passed().await,
+            let woken = self.wait(&mut inbox).await;
+            if matches!(woken, Woken::Command(None)) {
+                break;
             }
+            // Boxed: what a session keeps while it waits is a third of what it needs when it acts.
+            Box::pin(self.act_on(woken)).await;
             self.show();
             if self.is_idle() && self.shared.leave(self.session.provider) {
                 return;
@@ -148,6 +145,18 @@ impl ProviderSession {
         );
         linger(inbox).await;
         self.shared.forget(self.session.provider);
+    }
+
+    async fn act_on(&mut self, woken: Woken) {
+        match woken {
+            Woken::Command(Some(command)) => self.command(command).await,
+            Woken::Command(None) => {}
+            Woken::Keys => self.take_keys().await,
+            Woken::CallEnded => self.call_ended().await,
+            Woken::Progress(progress) => self.progress(progress).await,
+            Woken::Changed => self.changed_by_others().await,
+            Woken::Time => self.time_passed().await,
+        }
     }
 
     /// Whether an attempt of this task is under way.
@@ -200,7 +209,7 @@ impl ProviderSession {
             }
             Command::Typed(link, typing) => self.typed(link, typing),
             Command::Pay(payment, done) => {
-                let result = self.pay_by_link(payment);
+                let result = self.pay_by_link(*payment);
                 // Whoever looks after the answer must not see the form once more.
                 self.show();
                 let _ = done.send(result);

@@ -39,6 +39,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
     let store_url = store_url(&mut mistakes, &raw.store);
     let result_keys = result_keys(&mut mistakes, &raw.store);
     let api = listener(&mut mistakes, "api", raw.api.listen, &raw.api.public_url);
+    origins(&mut mistakes, "api.browser_origins", &raw.api.browser_origins);
     let api_certificates = raw.api.certificates.as_ref().map(|raw| certificates(&mut mistakes, raw));
     let page = listener(&mut mistakes, "page", raw.page.listen, &raw.page.public_url);
     let payer = links::payer(&mut mistakes, &raw);
@@ -58,6 +59,7 @@ pub(super) fn check(raw: raw::Raw) -> Result<Config, ConfigMistakes> {
             master_key,
             api,
             api_certificates: api_certificates.flatten(),
+            browser_origins: raw.api.browser_origins.clone(),
             page,
             payer,
             admin: raw.admin.listen,
@@ -158,6 +160,17 @@ fn certificates(mistakes: &mut Mistakes, raw: &raw::CertificateListener) -> Opti
 }
 
 /// `http(s)://host[:port]`, in small letters, nothing after it.
+fn origins(mistakes: &mut Mistakes, path: &str, list: &[String]) {
+    for (n, origin) in list.iter().enumerate() {
+        if !is_origin(origin) {
+            mistakes.add(
+                &format!("{path}[{n}]"),
+                "must be an origin, such as \"https://shop.example.com\": no path, no slash at the end",
+            );
+        }
+    }
+}
+
 fn is_origin(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| {
@@ -332,11 +345,13 @@ fn accounts(mistakes: &mut Mistakes, whole: &raw::Raw) -> (Vec<Account>, RouteTa
             mistakes.add(&format!("{path}.id"), "must be there and be used once");
         }
         add_routes(mistakes, &path, account, &mut routes);
-        let configurations: Vec<_> = account
+        let configurations: Vec<Arc<AccountConfiguration>> = account
             .configurations
             .iter()
             .enumerate()
-            .map(|(n, raw)| configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, whole))
+            .map(|(n, raw)| {
+                configuration(mistakes, &format!("{path}.configurations[{n}]"), raw, whole).into()
+            })
             .collect();
         let default_configuration = ConfigurationId(account.default_configuration);
         if !configurations.iter().any(|configuration| configuration.id == default_configuration) {
@@ -437,14 +452,7 @@ fn configuration(
 ) -> AccountConfiguration {
     let mut ways = ways(mistakes, path, raw, &whole.gateways).into_iter();
     let gateway = ways.next().unwrap_or_else(|| GatewayName(String::new()));
-    for (n, origin) in raw.allowed_origins.iter().enumerate() {
-        if !is_origin(origin) {
-            mistakes.add(
-                &format!("{path}.allowed_origins[{n}]"),
-                "must be an origin, such as \"https://shop.example.com\": no path, no slash at the end",
-            );
-        }
-    }
+    origins(mistakes, &format!("{path}.allowed_origins"), &raw.allowed_origins);
     AccountConfiguration {
         id: ConfigurationId(raw.id),
         kind: links::kind(mistakes, path, raw, whole.payer.is_some()),

@@ -43,6 +43,8 @@ pub struct Config {
     pub api: HttpListener,
     /// The same on a listener that asks clients for a certificate.
     pub api_certificates: Option<CertificateListener>,
+    /// Whose pages may call it from a browser.
+    pub browser_origins: Vec<String>,
     /// The agent page.
     pub page: HttpListener,
     /// The payer page, where payment links lead to.

@@ -48,6 +48,8 @@ pub(super) struct SecretRef {
 pub(super) struct ApiListener {
     pub(super) listen: SocketAddr,
     pub(super) public_url: String,
+    #[serde(default)]
+    pub(super) browser_origins: Vec<String>,
     pub(super) certificates: Option<CertificateListener>,
 }
 

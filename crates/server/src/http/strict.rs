@@ -105,7 +105,9 @@ impl Framing {
                     }
                 }
                 _ => {
-                    if self.step(bytes[at]).is_err() {
+                    at += self.take_text(&bytes[at..]);
+                    let Some(byte) = bytes.get(at) else { return at };
+                    if self.step(*byte).is_err() {
                         self.0 = Place::Broken;
                         bytes[at] = 0;
                         return at + 1;
@@ -115,6 +117,23 @@ impl Framing {
             }
         }
         at
+    }
+
+    /// Takes what is plain text of a header's line in one go, all of which [`step`](Self::step) would take byte by byte.
+    /// Gives how many bytes that were: none near a head's largest size, where each is counted.
+    fn take_text(&mut self, bytes: &[u8]) -> usize {
+        let Place::Head(head) = &mut self.0 else { return 0 };
+        // How a line may begin, and how it ends, is looked at closely.
+        if head.line.text.is_empty() || head.line.ending {
+            return 0;
+        }
+        let text = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)).unwrap_or(bytes.len());
+        if head.line.text.len() + head.bytes + 2 * text > HEAD_BYTES_MAX {
+            return 0;
+        }
+        head.bytes += text;
+        head.line.text.extend_from_slice(&bytes[..text]);
+        text
     }
 
     fn step(&mut self, byte: u8) -> Result<(), NotHere> {

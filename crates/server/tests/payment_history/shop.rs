@@ -48,7 +48,7 @@ pub(crate) fn directory(ways: &[Way]) -> Arc<Directory> {
         configurations: ways
             .iter()
             .zip(0..)
-            .map(|(way, id)| configuration(ConfigurationId(id), way))
+            .map(|(way, id)| Arc::new(configuration(ConfigurationId(id), way)))
             .collect(),
         agents: Vec::new(),
         any_agent: true,

@@ -483,7 +483,7 @@ impl Arguments {
 }
 
 /// What a failed statement says about this change alone; `None` when the whole group is concerned.
-fn refusal(error: &sqlx::Error) -> Option<CommitError> {
+pub(super) fn refusal(error: &sqlx::Error) -> Option<CommitError> {
     let error = error.as_database_error()?;
     match error.kind() {
         ErrorKind::CheckViolation if error.message().ends_with("one_owner") => Some(CommitError::Fenced),

@@ -1,12 +1,14 @@
 //! The store over one SQLite file, in write-ahead mode: one writer, a few readers.
 
 mod changes;
+mod checkpoints;
 mod clients;
 mod credentials;
 mod kept_cards;
 mod logins;
 mod migrate;
 mod notifications;
+mod openings;
 mod purge;
 mod replays;
 mod sessions;
@@ -50,6 +52,7 @@ use crate::keys::{self, Keys};
 use crate::queue::{Credential, Job, Queue, ToldBy};
 use crate::schema::SchemaVersions;
 use crate::writer::{Role, Writer};
+use checkpoints::LOG_PAGES_MAX;
 use migrate::Schema;
 use writer::SqliteEngine;
 
@@ -57,8 +60,9 @@ use writer::SqliteEngine;
 const READERS_MAX: u32 = 4;
 /// How long a read waits for a free connection, and any statement for a lock, before it is unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The write-ahead log is cut to this after a checkpoint: a burst does not keep its disk space.
-const LOG_BYTES_KEPT: &str = "8388608";
+/// The write-ahead log is cut to this when it begins anew: a reader that hinders that for long leaves no large file. Below it, pages
+/// are written over in place, which needs no change of the file's length.
+const LOG_BYTES_KEPT: u32 = LOG_PAGES_MAX * PAGE_BYTES;
 /// SQLite's page, which `size_max_bytes` is counted in.
 const PAGE_BYTES: u32 = 4_096;
 
@@ -467,7 +471,8 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .pragma("secure_delete", "ON")
         // What is held must not pass through a file in /tmp.
         .pragma("temp_store", "MEMORY")
-        .pragma("journal_size_limit", LOG_BYTES_KEPT)
+        .pragma("wal_autocheckpoint", LOG_PAGES_MAX.to_string())
+        .pragma("journal_size_limit", LOG_BYTES_KEPT.to_string())
         .disable_statement_logging()
 }
 

@@ -9,8 +9,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tracing::{info, warn};
 
+use super::checkpoints::Checkpoints;
 use super::{
-    PAGE_BYTES, changes, clients, credentials, notifications, purge, replays, settlements, webhooks,
+    PAGE_BYTES, changes, clients, credentials, notifications, openings, purge, replays, settlements, webhooks,
 };
 use crate::deliveries::DeliveryRow;
 use crate::keys::Keys;
@@ -30,6 +31,7 @@ pub(super) struct SqliteEngine {
     log_to_empty: bool,
     lock: Option<File>,
     keys: Arc<Keys>,
+    checkpoints: Checkpoints,
 }
 
 /// An error that ends a group.
@@ -41,6 +43,7 @@ enum GroupError {
 impl Engine for SqliteEngine {
     async fn write(&mut self, mut group: Vec<Job>) {
         let Err(error) = self.try_write(&mut group).await else {
+            self.checkpoints.written(group.len());
             return group.into_iter().for_each(Job::done);
         };
         let mut failure = self.give_up(error).await;
@@ -85,6 +88,8 @@ impl Engine for SqliteEngine {
     }
 
     async fn close(mut self) {
+        // Before the writer's connection: the last one to close folds the log into the file.
+        self.checkpoints.close().await;
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
         {
@@ -105,7 +110,17 @@ impl SqliteEngine {
         keys: Arc<Keys>,
     ) -> Self {
         // What the last process wiped may not have left the log.
-        Self { options, size_max_bytes, connection: Some(connection), role, log_to_empty: true, lock, keys }
+        let checkpoints = Checkpoints::beside_writer(options.clone());
+        Self {
+            options,
+            size_max_bytes,
+            connection: Some(connection),
+            role,
+            log_to_empty: true,
+            lock,
+            keys,
+            checkpoints,
+        }
     }
 
     /// The bound of the file's size that holds for this group.
@@ -123,10 +138,12 @@ impl SqliteEngine {
             return Ok(());
         }
         let connection = self.begin(bound).await?;
+        let opened = matches!(role, Role::Owner { .. }) && openings::write(connection, group, &keys).await?;
         for job in group {
             match job {
                 Job::Commit(ask) => {
                     ask.answer = Some(match role {
+                        Role::Owner { .. } if opened && openings::is_plain(&ask.question) => Ok(()),
                         Role::Owner { .. } => changes::apply(connection, &ask.question, &keys).await?,
                         Role::Guest => Err(CommitError::Fenced),
                     });
@@ -140,8 +157,7 @@ impl SqliteEngine {
                     ask.answer = Some(Ok(clients::revoke(connection, id, *at).await?));
                 }
                 Job::Settle(ask) => {
-                    settlements::settle(connection, &ask.question).await?;
-                    ask.answer = Some(Ok(()));
+                    ask.answer = Some(Ok(settlements::settle(connection, &ask.question).await?));
                 }
                 Job::Credential(ask) => {
                     ask.answer = Some(Ok(credentials::apply(connection, &ask.question).await?));

@@ -16,8 +16,8 @@ use crate::error::ApiError;
 use crate::rate::{Allowances, Left};
 use crate::tokens::{Access, AccessFault, read_access};
 
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Lets a request through with what its token says among its extensions, or not at all.
 pub(super) async fn authorise(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {

@@ -35,7 +35,7 @@ const FOLLOWERS_MAX: usize = 1_024;
 const READER_PATIENCE: Duration = Duration::from_secs(60);
 /// A faster heartbeat would only cost.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// This file's endpoint.

@@ -33,8 +33,8 @@ use super::{Api, RequestId, read_body};
 use crate::error::ApiError;
 use crate::keys::TokenKeys;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Room for any guid, hash or reference with a prefix.
 const KEY_CHARS_MAX: usize = 255;
 /// The longest answer is a status that echoes a whole body with every character escaped.

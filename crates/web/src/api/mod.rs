@@ -24,6 +24,7 @@ mod caller;
 mod calls;
 mod charge;
 mod client_proof;
+mod cors;
 mod create;
 mod docs;
 mod endpoint;
@@ -91,7 +92,7 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
             }
         }
     }
-    guarded
+    let router = guarded
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .route_layer(middleware::from_fn_with_state(api.clone(), caller::authorise))
         .merge(open)
@@ -99,7 +100,8 @@ pub fn api_router(parts: Arc<WebParts>) -> Router {
         .fallback(elsewhere)
         .layer(CatchPanicLayer::custom(|_| ApiError::Internal.into_response()))
         .layer(middleware::from_fn_with_state(api.clone(), frame))
-        .with_state(api)
+        .with_state(api.clone());
+    cors::around(router, &api.parts.settings.browser_origins)
 }
 
 /// Every endpoint there is. What is not in this list is not served.

@@ -144,7 +144,8 @@ async fn open_session(host: &PageHost, guid: ProviderSessionGuid) -> Result<Sess
 
 fn configuration<'a>(host: &'a PageHost, session: &Session) -> Result<&'a AccountConfiguration, PageRefusal> {
     let account = host.parts.directory.account(&session.account);
-    account.and_then(|account| account.configuration(session.configuration)).ok_or(PageRefusal::Gone)
+    let configuration = account.and_then(|account| account.configuration(session.configuration));
+    configuration.map(AsRef::as_ref).ok_or(PageRefusal::Gone)
 }
 
 /// A browser that says where the form was posted from must name an allowed origin or us. `null` is what

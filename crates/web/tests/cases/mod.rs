@@ -2,6 +2,7 @@ mod calls;
 mod certificates;
 mod charge;
 mod contract;
+mod cors;
 mod digital;
 mod document;
 mod events;

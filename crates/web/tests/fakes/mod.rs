@@ -43,6 +43,7 @@ pub(crate) use webhooks::FakeWebhooks;
 pub(crate) const PANS: [&str; 3] = ["4111111111111111", "5555555555554444", "378282246310005"];
 pub(crate) const SHOP: &str = "https://shop.example:8443";
 /// Where the public client "crm" of acme takes codes.
+pub(crate) const CRM: &str = "https://crm.example";
 pub(crate) const CRM_BACK: &str = "https://crm.example/back?tab=1";
 pub(crate) const PAGE_HOST: &str = "https://pay.example";
 /// The configuration for digital sessions.
@@ -129,6 +130,7 @@ impl Desk {
                 issuer: "https://api.example".to_owned(),
                 api_base_url: api_base_url.to_owned(),
                 certificates_base_url: Some("https://certificates.example".to_owned()),
+                browser_origins: vec![CRM.to_owned()],
                 page_base_url: PAGE_HOST.to_owned(),
                 limits,
             },
@@ -473,12 +475,14 @@ fn account(id: &str) -> Account {
         id: AccountId(id.to_owned()),
         payee: format!("{id} shop"),
         default_configuration: ConfigurationId(0),
-        configurations: vec![
+        configurations: [
             configuration(0, false),
             configuration(DIGITAL, false),
             configuration(7, true),
             configuration(8, true),
-        ],
+        ]
+        .map(Arc::new)
+        .into(),
         agents: ["agent1234", "1234", "idle", "busy"].map(|agent| AgentId(agent.to_owned())).to_vec(),
         any_agent: false,
     }

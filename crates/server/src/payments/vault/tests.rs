@@ -69,7 +69,7 @@ fn uses(name: &str, gateways: &[&str]) -> Account {
         id: account(name),
         payee: name.to_owned(),
         default_configuration: ConfigurationId(0),
-        configurations: vec![configuration],
+        configurations: vec![configuration.into()],
         agents: Vec::new(),
         any_agent: true,
     }
