@@ -194,7 +194,7 @@ impl GatewayKind {
     }
 
     /// What the gateway is, where it is, and who the merchant is there.
-    fn merchant(&self) -> (&'static str, &str, &str) {
+    fn merchant(&self) -> (&'static str, String, &str) {
         match self {
             Self::Generic { url, user, .. } => ("generic", host(url), user),
             Self::CyberSource { url, merchant_id, .. } => ("cybersource", host(url), merchant_id),
@@ -206,10 +206,12 @@ impl GatewayKind {
     }
 }
 
-/// `host:port` of a URL.
-fn host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?']).next().unwrap_or(rest)
+/// `host:port` of a URL, written in one way; without the port that is its scheme's own.
+fn host(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest).to_ascii_lowercase();
+    let own_port = if scheme.eq_ignore_ascii_case("http") { ":80" } else { ":443" };
+    authority.strip_suffix(own_port).map_or_else(|| authority.clone(), str::to_owned)
 }
 
 impl fmt::Debug for GatewayKind {
@@ -361,6 +363,8 @@ mod tests {
         };
         let shop = kind("https://pay.example/charges", "shop");
         assert!(shop.is_same_merchant(&kind("https://pay.example/v2?x", "shop")));
+        assert!(shop.is_same_merchant(&kind("HTTPS://Pay.Example:443", "shop")));
+        assert!(!shop.is_same_merchant(&kind("http://pay.example:443", "shop")));
         assert!(!shop.is_same_merchant(&kind("https://pay.example/charges", "other")));
         assert!(!shop.is_same_merchant(&kind("https://pay.example:444/charges", "shop")));
         assert!(!shop.is_same_merchant(&stripe("shop")));

@@ -20,6 +20,8 @@ mod gateways;
 mod memory;
 #[path = "payment_history/schedule.rs"]
 mod schedule;
+#[path = "payment_history/shop.rs"]
+mod shop;
 #[path = "payment_history/simulator.rs"]
 mod simulator;
 #[path = "payment_history/tells.rs"]

@@ -1,30 +1,17 @@
 //! One random schedule: lives of processes over one store, each with agents who pay, cancel, click twice and refund.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use hushpad::metrics::Metrics;
-use hushpad::payments::{
-    Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault, recovery,
-};
-use hushpad_card::{Capture, Card, Rules};
-use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
+use hushpad::payments::{CameBy, Payments, Progress, StillThere};
+use hushpad_card::Card;
+use hushpad_domain::account::Directory;
 use hushpad_domain::attempt::{Attempt, AttemptState, Purpose};
 use hushpad_domain::challenge::Browser;
-use hushpad_domain::field::Field;
-use hushpad_domain::field_map::FieldMap;
-use hushpad_domain::ids::{
-    AccountId, AgentId, ConfigurationId, GatewayName, OperationId, ProviderSessionGuid, SessionGuid,
-};
-use hushpad_domain::masked_card::Brand;
-use hushpad_domain::money::{Currency, Money};
-use hushpad_domain::operation::{Asked, Settlement, settled_as};
-use hushpad_domain::payment_data::PaymentData;
-use hushpad_domain::ports::{NotificationInbox, Operations, Sessions, Settlements, World};
-use hushpad_domain::session::{NewSession, OperationRequest, Session, SessionState};
-use hushpad_domain::time::Tick;
+use hushpad_domain::ids::GatewayName;
+use hushpad_domain::operation::{Settlement, settled_as};
+use hushpad_domain::ports::{NotificationInbox, Settlements, World};
+use hushpad_domain::session::{Session, SessionState};
 use hushpad_gateways::{Caps, GatewayConfig, GatewayKind, Gateways};
 use tokio::sync::mpsc;
 
@@ -32,6 +19,7 @@ use super::checker;
 use super::dice::Dice;
 use super::gateway::SimGateways;
 use super::memory::{Disk, Late, MemoryStore};
+use super::shop::{self, Way, card_of};
 use super::world::VirtualWorld;
 
 /// Which build is checked.
@@ -104,7 +92,7 @@ static CAPS: LazyLock<Caps> = LazyLock::new(|| {
 });
 
 /// The ways that the configurations go, and how.
-const WAYS: [(&[&str], Purpose, bool); 10] = [
+const WAYS: [Way; 10] = [
     (&["asks", "both"], Purpose::Sale, false),
     (&["reverses", "asks"], Purpose::Sale, false),
     (&["operator"], Purpose::Sale, false),
@@ -117,44 +105,7 @@ const WAYS: [(&[&str], Purpose, bool); 10] = [
     (&["tells", "asks"], Purpose::Authorise, true),
 ];
 
-static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
-    let configurations = WAYS.iter().zip(0..).map(|((ways, purpose, split), id)| {
-        let mut ways = ways.iter().map(|way| GatewayName((*way).to_owned()));
-        AccountConfiguration {
-            id: ConfigurationId(id),
-            kind: Kind::AgentAssist,
-            link_life: hushpad_domain::link::LINK_LIFE_MAX,
-            test: true,
-            flow: PaymentFlow {
-                fields: Field::ALL.to_vec(),
-                brands: Brand::ALL.to_vec(),
-                purpose: *purpose,
-                acceptance: Acceptance { split: *split, ..Acceptance::default() },
-                keep_card: false,
-                data: FieldMap::default(),
-                first_key_time_out: Duration::from_secs(60),
-                between_keys_time_out: Duration::from_secs(60),
-                session_time_out: Duration::from_secs(900),
-            },
-            gateway: ways.next().unwrap(),
-            fail_over: ways.collect(),
-            allowed_origins: Vec::new(),
-            webhook: false,
-        }
-    });
-    Arc::new(Directory::new(vec![Account {
-        id: account(),
-        payee: "A shop".to_owned(),
-        default_configuration: ConfigurationId(0),
-        configurations: configurations.map(Arc::new).collect(),
-        agents: Vec::new(),
-        any_agent: true,
-    }]))
-});
-
-fn account() -> AccountId {
-    AccountId("acme".to_owned())
-}
+static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| shop::directory(&WAYS));
 
 /// One process.
 #[derive(Clone)]
@@ -178,7 +129,7 @@ impl Node {
             let (node, payments) = (self.clone(), payments.clone());
             tokio::spawn(async move { node.session(payments).await });
         }
-        self.operate_on_old_sessions(&payments);
+        shop::operate_on_old_sessions(&self.disk, &self.dice, &payments);
         tokio::time::sleep(self.dice.millis(30_000)).await;
         let mut payments = payments;
         if self.dice.percent(25) {
@@ -197,24 +148,9 @@ impl Node {
             Build::ReturnAfterGoingOn => Late::Returns,
             Build::Sound | Build::FailOverAfterReset => Late::Nothing,
         };
-        let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), late));
-        let sessions: Arc<dyn Sessions> = store.clone();
-        let world: Arc<dyn World> = Arc::new(self.world.clone());
-        let hashes = CardHashes::new(&[0; 32]);
-        let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
-        let payments = Payments::new(PaymentsParts {
-            books: Books::new(sessions, world.clone(), hashes),
-            settlements: store.clone(),
-            notifications: store,
-            vault,
-            acquirer: Arc::new(self.gateways.clone()),
-            directory: DIRECTORY.clone(),
-            world,
-            metrics: METRICS.clone(),
-        });
-        recovery::recover(&payments).await.unwrap();
-        let taking = payments.clone();
-        tokio::spawn(async move { taking.take_up_notifications().await });
+        let store = MemoryStore::open(&self.disk, self.dice.clone(), late);
+        let acquirer = Arc::new(self.gateways.clone());
+        let payments = shop::starts(store, acquirer, &DIRECTORY, &self.world).await;
         *self.listens.lock().unwrap() = Some(payments.clone());
         payments
     }
@@ -239,14 +175,7 @@ impl Node {
     /// One agent and one customer.
     async fn session(&self, payments: Payments) {
         let Some(mut session) = self.open(&payments).await else { return };
-        let still_there = StillThere::yes();
-        if self.dice.percent(15) {
-            let (gone, after) = (still_there.clone(), self.dice.millis(8_000));
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                gone.gone();
-            });
-        }
+        let still_there = shop::customer(&self.dice);
         for _ in 0..=self.dice.below(4) {
             session = self.pay(&payments, session, &still_there).await;
             if session.has_ended() {
@@ -254,33 +183,15 @@ impl Node {
             }
             tokio::time::sleep(self.dice.millis(3_000)).await;
         }
-        let end = if self.dice.percent(50) { Session::cancel } else { Session::time_out };
-        if let Ok(session) = payments.books.write(session, end).await {
-            payments.give_back_parts(&session);
-        }
-        self.operate_on_old_sessions(&payments);
+        shop::gives_up(&payments, session, &self.dice).await;
+        shop::operate_on_old_sessions(&self.disk, &self.dice, &payments);
     }
 
     async fn open(&self, payments: &Payments) -> Option<Session> {
         let guid = self.dice.guid();
         let amount = format!("{}.{:02}", 1 + self.dice.below(50), self.dice.below(100));
-        let data = [("Amount", amount), ("Currency", "GBP".to_owned())];
-        let data: BTreeMap<_, _> = data.map(|(name, value)| (name.to_owned(), value)).into();
-        let opened = Session::open(
-            NewSession {
-                guid: SessionGuid(guid),
-                provider: ProviderSessionGuid(guid),
-                account: account(),
-                configuration: ConfigurationId(u32::try_from(self.dice.below(WAYS.len() as u64)).unwrap()),
-                agent: AgentId("agent1234".to_owned()),
-                call: None,
-                payment_data: PaymentData::new(data).unwrap(),
-                webhook: false,
-            },
-            self.world.now(),
-        );
-        let session = opened.after.clone();
-        payments.books.store().commit(opened).await.ok().map(|()| session)
+        let configuration = self.dice.below(WAYS.len() as u64);
+        shop::opens(payments, &self.world, guid, configuration, amount).await
     }
 
     /// Presses Pay, sometimes twice, and waits for what comes of it.
@@ -318,29 +229,6 @@ impl Node {
         payments.books.read_again(known).await
     }
 
-    /// Captures, voids and refunds of what was paid, several at once.
-    fn operate_on_old_sessions(&self, payments: &Payments) {
-        let guids: Vec<SessionGuid> = self.disk.lock().unwrap().sessions.keys().copied().collect();
-        for guid in guids {
-            for _ in 0..self.dice.below(3) {
-                let (node, payments) = (self.clone(), payments.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(node.dice.millis(15_000)).await;
-                    let asked = [Asked::Capture, Asked::Void, Asked::Refund, Asked::Refund];
-                    let gbp = Currency::from_code("GBP").unwrap();
-                    let part = i64::try_from(1 + node.dice.below(3_000)).unwrap();
-                    let request = OperationRequest {
-                        id: OperationId(node.dice.guid()),
-                        asked: asked[usize::try_from(node.dice.below(4)).unwrap()],
-                        amount: node.dice.percent(60).then(|| Money::from_minor(part, gbp).unwrap()),
-                        attempt: None,
-                    };
-                    let _ = payments.operate(&account(), guid, request).await;
-                });
-            }
-        }
-    }
-
     /// Waits until everything is settled; where nobody else can say it, the operator does.
     async fn settle(&self, payments: &Payments) {
         let operator = MemoryStore::guest(&self.disk, self.dice.clone());
@@ -359,11 +247,8 @@ impl Node {
                 return;
             }
             for session in sessions {
-                // An agent whose process is gone is told nothing more; the session times out.
                 if matches!(session.state, SessionState::Created | SessionState::InProgress) {
-                    if let Ok(session) = payments.books.write(session, Session::time_out).await {
-                        payments.give_back_parts(&session);
-                    }
+                    shop::times_out(payments, session).await;
                     continue;
                 }
                 // Where a gateway tells, it has told by then.
@@ -430,24 +315,6 @@ fn came_by(session: &Session) -> CameBy {
     CameBy::Page(Browser::returning_to("https://pay.example/pay/x/back".to_owned()))
 }
 
-pub(crate) static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new()));
-
 fn card() -> Card {
     card_of(b"4111111111111111#1230123")
-}
-
-/// The card of these keys.
-pub(crate) fn card_of(keys: &[u8]) -> Card {
-    let rules = Rules {
-        fields: Field::ALL.to_vec(),
-        brands: Brand::ALL.to_vec(),
-        first_key_time_out: Duration::from_secs(30),
-        between_keys_time_out: Duration::from_secs(30),
-    };
-    let mut capture = Capture::new(rules);
-    capture.start(Field::CardNumber, Tick(0)).unwrap();
-    for key in keys {
-        capture.key(*key, Tick(0), (2026, 11));
-    }
-    capture.take().unwrap()
 }

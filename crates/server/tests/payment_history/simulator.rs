@@ -8,28 +8,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hushpad::http;
-use hushpad::payments::{
-    Acquirer, Books, CameBy, CardHashes, Payments, PaymentsParts, Progress, StillThere, Vault, recovery,
-};
+use hushpad::payments::{Acquirer, CameBy, Payments, Progress, StillThere};
 use hushpad_card::Card;
-use hushpad_domain::acceptance::Acceptance;
-use hushpad_domain::account::{Account, AccountConfiguration, Directory, Kind, PaymentFlow};
+use hushpad_domain::account::Directory;
 use hushpad_domain::attempt::{Attempt, NotSent, Purpose, Unknown};
 use hushpad_domain::challenge::Challenge;
 use hushpad_domain::event::EventKind;
-use hushpad_domain::field::Field;
-use hushpad_domain::field_map::FieldMap;
-use hushpad_domain::ids::{
-    AccountId, AgentId, ConfigurationId, GatewayName, OperationId, ProviderSessionGuid, SessionGuid,
-};
-use hushpad_domain::link::LINK_LIFE_MAX;
-use hushpad_domain::masked_card::{Brand, MaskedCard};
-use hushpad_domain::money::{Currency, Money};
+use hushpad_domain::ids::GatewayName;
+use hushpad_domain::masked_card::MaskedCard;
 use hushpad_domain::notification::Notification;
-use hushpad_domain::operation::{Asked as Wanted, OperationKind, OperationState, Settlement, settled_as};
-use hushpad_domain::payment_data::PaymentData;
-use hushpad_domain::ports::{Operations, Sessions, Settlements, World};
-use hushpad_domain::session::{NewSession, OperationRequest, Outcome, Session, SessionState};
+use hushpad_domain::operation::{OperationKind, OperationState, Settlement, settled_as};
+use hushpad_domain::ports::{Settlements, World};
+use hushpad_domain::session::{Outcome, Session, SessionState};
 use hushpad_gateways::sandbox::{self, Chaos, Charge, Fault, Ledger};
 use hushpad_gateways::{
     Asked, AskedFollowUp, Caps, FollowUp, FollowUpSubmission, Gateways, NotificationError, Order, Return,
@@ -42,25 +32,26 @@ use tokio_util::sync::CancellationToken;
 use super::dice::Dice;
 use super::gateways::all_at;
 use super::memory::{Disk, Late, MemoryStore, Rows};
-use super::schedule::{Build, METRICS, card_of};
+use super::schedule::Build;
+use super::shop::{self, Way, card_of};
 use super::world::VirtualWorld;
 
 /// Where each configuration pays, and what for. The last two have somewhere else to go.
-const WAYS: [(&[&str], Purpose); 14] = [
-    (&["generic"], Purpose::Sale),
-    (&["cybersource"], Purpose::Sale),
-    (&["stripe"], Purpose::Sale),
-    (&["adyen"], Purpose::Sale),
-    (&["worldpay"], Purpose::Sale),
-    (&["mpgs"], Purpose::Sale),
-    (&["generic"], Purpose::Authorise),
-    (&["cybersource"], Purpose::Authorise),
-    (&["stripe"], Purpose::Authorise),
-    (&["adyen"], Purpose::Authorise),
-    (&["worldpay"], Purpose::Authorise),
-    (&["mpgs"], Purpose::Authorise),
-    (&["stripe", "generic", "mpgs"], Purpose::Sale),
-    (&["adyen", "cybersource"], Purpose::Sale),
+const WAYS: [Way; 14] = [
+    (&["generic"], Purpose::Sale, false),
+    (&["cybersource"], Purpose::Sale, false),
+    (&["stripe"], Purpose::Sale, false),
+    (&["adyen"], Purpose::Sale, false),
+    (&["worldpay"], Purpose::Sale, false),
+    (&["mpgs"], Purpose::Sale, false),
+    (&["generic"], Purpose::Authorise, false),
+    (&["cybersource"], Purpose::Authorise, false),
+    (&["stripe"], Purpose::Authorise, false),
+    (&["adyen"], Purpose::Authorise, false),
+    (&["worldpay"], Purpose::Authorise, false),
+    (&["mpgs"], Purpose::Authorise, false),
+    (&["stripe", "generic", "mpgs"], Purpose::Sale, false),
+    (&["adyen", "cybersource"], Purpose::Sale, false),
 ];
 /// Amounts at which the simulator declines, fails, dawdles, approves less, is refused what follows, or tells late, twice
 /// or never. Not the 100 MB, which only take time, and not a reversal that is refused for ever.
@@ -163,7 +154,7 @@ impl Town {
             let (town, payments) = (self.clone(), payments.clone());
             tokio::spawn(async move { town.session(payments).await });
         }
-        self.operate_on_old_sessions(&payments);
+        shop::operate_on_old_sessions(&self.disk, &self.dice, &payments);
         if self.dice.percent(15) {
             self.ledger.reset_next(1);
         }
@@ -180,25 +171,10 @@ impl Town {
     }
 
     async fn start(&self) -> Payments {
-        let store = Arc::new(MemoryStore::open(&self.disk, self.dice.clone(), Late::Nothing));
-        let sessions: Arc<dyn Sessions> = store.clone();
-        let world: Arc<dyn World> = Arc::new(self.world.clone());
         let gateways = all_at(&self.base, &self.world);
-        let hashes = CardHashes::new(&[0; 32]);
-        let vault = Vault { cards: store.clone(), hashes: hashes.clone(), merchants: Arc::default() };
-        let payments = Payments::new(PaymentsParts {
-            books: Books::new(sessions, world.clone(), hashes),
-            settlements: store.clone(),
-            notifications: store,
-            vault,
-            acquirer: Arc::new(Line { gateways, build: self.build }),
-            directory: DIRECTORY.clone(),
-            world,
-            metrics: METRICS.clone(),
-        });
-        recovery::recover(&payments).await.unwrap();
-        let taking = payments.clone();
-        tokio::spawn(async move { taking.take_up_notifications().await });
+        let store = MemoryStore::open(&self.disk, self.dice.clone(), Late::Nothing);
+        let acquirer = Arc::new(Line { gateways, build: self.build });
+        let payments = shop::starts(store, acquirer, &DIRECTORY, &self.world).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/notifications/adyen", listener.local_addr().unwrap());
         let router = hushpad_web::notification_router(Arc::new(payments.clone()));
@@ -213,14 +189,7 @@ impl Town {
         if self.dice.percent(25) {
             return self.comes_whole(payments, session).await;
         }
-        let still_there = StillThere::yes();
-        if self.dice.percent(15) {
-            let (gone, after) = (still_there.clone(), self.dice.millis(8_000));
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                gone.gone();
-            });
-        }
+        let still_there = shop::customer(&self.dice);
         for _ in 0..=self.dice.below(3) {
             session = self.pay(&payments, session, &still_there).await;
             if session.has_ended() {
@@ -228,11 +197,8 @@ impl Town {
             }
             tokio::time::sleep(self.dice.millis(3_000)).await;
         }
-        let end = if self.dice.percent(50) { Session::cancel } else { Session::time_out };
-        if let Ok(session) = payments.books.write(session, end).await {
-            payments.give_back_parts(&session);
-        }
-        self.operate_on_old_sessions(&payments);
+        shop::gives_up(&payments, session, &self.dice).await;
+        shop::operate_on_old_sessions(&self.disk, &self.dice, &payments);
     }
 
     /// A card from others' telephony: nobody is there to key again, and it may be sent twice.
@@ -243,7 +209,7 @@ impl Town {
         }
         let card = self.card(&session);
         let _ = payments.charge_keyed(session, card, false).await;
-        self.operate_on_old_sessions(&payments);
+        shop::operate_on_old_sessions(&self.disk, &self.dice, &payments);
     }
 
     async fn open_session(&self, payments: &Payments) -> Option<Session> {
@@ -254,23 +220,8 @@ impl Town {
         } else {
             magic.to_owned()
         };
-        let data = [("Amount", amount), ("Currency", "GBP".to_owned())];
-        let data: BTreeMap<_, _> = data.map(|(name, value)| (name.to_owned(), value)).into();
-        let opened = Session::open(
-            NewSession {
-                guid: SessionGuid(guid),
-                provider: ProviderSessionGuid(guid),
-                account: account(),
-                configuration: ConfigurationId(u32::try_from(self.dice.below(WAYS.len() as u64)).unwrap()),
-                agent: AgentId("agent1234".to_owned()),
-                call: None,
-                payment_data: PaymentData::new(data).unwrap(),
-                webhook: false,
-            },
-            self.world.now(),
-        );
-        let session = opened.after.clone();
-        payments.books.store().commit(opened).await.ok().map(|()| session)
+        let configuration = self.dice.below(WAYS.len() as u64);
+        shop::opens(payments, &self.world, guid, configuration, amount).await
     }
 
     async fn pay(&self, payments: &Payments, session: Session, still_there: &StillThere) -> Session {
@@ -298,33 +249,11 @@ impl Town {
 
     fn card(&self, session: &Session) -> Card {
         let card = CARDS[usize::try_from(self.dice.below(CARDS.len() as u64)).unwrap()];
-        let (gateways, _) = WAYS[usize::try_from(session.configuration.0).unwrap()];
+        let (gateways, ..) = WAYS[usize::try_from(session.configuration.0).unwrap()];
         // Stripe gives a sale back by a refund, and at this amount refuses it for ever.
         let is_hopeless =
             card == WRONG_CODE && gateways.contains(&"stripe") && session.amount().minor() == 6902;
         card_of(if is_hopeless { CARDS[0] } else { card })
-    }
-
-    fn operate_on_old_sessions(&self, payments: &Payments) {
-        let guids: Vec<SessionGuid> = self.disk.lock().unwrap().sessions.keys().copied().collect();
-        for guid in guids {
-            for _ in 0..self.dice.below(3) {
-                let (town, payments) = (self.clone(), payments.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(town.dice.millis(15_000)).await;
-                    let asked = [Wanted::Capture, Wanted::Void, Wanted::Refund, Wanted::Refund];
-                    let gbp = Currency::from_code("GBP").unwrap();
-                    let part = i64::try_from(1 + town.dice.below(3_000)).unwrap();
-                    let request = OperationRequest {
-                        id: OperationId(town.dice.guid()),
-                        asked: asked[usize::try_from(town.dice.below(4)).unwrap()],
-                        amount: town.dice.percent(60).then(|| Money::from_minor(part, gbp).unwrap()),
-                        attempt: None,
-                    };
-                    let _ = payments.operate(&account(), guid, request).await;
-                });
-            }
-        }
     }
 
     /// Waits until everything is settled; what nobody has told for an hour and a half, the operator looks up.
@@ -339,9 +268,7 @@ impl Town {
             }
             for session in sessions {
                 if matches!(session.state, SessionState::Created | SessionState::InProgress) {
-                    if let Ok(session) = payments.books.write(session, Session::time_out).await {
-                        payments.give_back_parts(&session);
-                    }
+                    shop::times_out(payments, session).await;
                     continue;
                 }
                 for attempt in session.attempts.iter().filter(|_| round > 8) {
@@ -528,41 +455,4 @@ fn minor(decimal: &str) -> i64 {
     decimal.replace('.', "").parse().unwrap()
 }
 
-fn account() -> AccountId {
-    AccountId("acme".to_owned())
-}
-
-static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
-    let configurations = WAYS.iter().zip(0..).map(|((ways, purpose), id)| {
-        let mut ways = ways.iter().map(|way| GatewayName((*way).to_owned()));
-        AccountConfiguration {
-            id: ConfigurationId(id),
-            kind: Kind::AgentAssist,
-            link_life: LINK_LIFE_MAX,
-            test: true,
-            flow: PaymentFlow {
-                fields: Field::ALL.to_vec(),
-                brands: Brand::ALL.to_vec(),
-                purpose: *purpose,
-                acceptance: Acceptance::default(),
-                keep_card: false,
-                data: FieldMap::default(),
-                first_key_time_out: Duration::from_secs(60),
-                between_keys_time_out: Duration::from_secs(60),
-                session_time_out: Duration::from_secs(900),
-            },
-            gateway: ways.next().unwrap(),
-            fail_over: ways.collect(),
-            allowed_origins: Vec::new(),
-            webhook: false,
-        }
-    });
-    Arc::new(Directory::new(vec![Account {
-        id: account(),
-        payee: "A shop".to_owned(),
-        default_configuration: ConfigurationId(0),
-        configurations: configurations.map(Arc::new).collect(),
-        agents: Vec::new(),
-        any_agent: true,
-    }]))
-});
+static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| shop::directory(&WAYS));
