@@ -17,8 +17,8 @@ pub(crate) const MIGRATIONS: [(i64, &str); 11] = [
     (7, include_str!("../../migrations/postgres/0007_payment_links.sql")),
     (8, include_str!("../../migrations/postgres/0008_sealed_results.sql")),
     (9, include_str!("../../migrations/postgres/0009_sign_in_and_certificates.sql")),
-    (11, include_str!("../../migrations/postgres/0011_kept_cards.sql")),
-    (12, include_str!("../../migrations/postgres/0012_sealed_notifications.sql")),
+    (10, include_str!("../../migrations/postgres/0010_kept_cards.sql")),
+    (11, include_str!("../../migrations/postgres/0011_sealed_notifications.sql")),
 ];
 
 /// Whether this process may change the schema.

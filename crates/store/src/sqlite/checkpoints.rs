@@ -4,9 +4,11 @@
 //! SQLite's own check-point at [`LOG_PAGES_MAX`] stays: it starts the log anew, finds most of the work done, and bounds the
 //! log should this one fail.
 
+use std::sync::Arc;
+
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -20,6 +22,8 @@ const JOBS_BETWEEN: usize = 256;
 pub(super) struct Checkpoints {
     nudge: mpsc::Sender<()>,
     task: JoinHandle<()>,
+    /// Held while the log is moved.
+    moving: Arc<Mutex<()>>,
     /// Jobs written since the last nudge.
     written: usize,
 }
@@ -29,7 +33,9 @@ impl Checkpoints {
     pub(super) fn beside_writer(options: SqliteConnectOptions) -> Self {
         // One that waits stands for all.
         let (nudge, nudges) = mpsc::channel(1);
-        Self { nudge, task: tokio::spawn(run(options, nudges)), written: 0 }
+        let moving = Arc::new(Mutex::new(()));
+        let task = tokio::spawn(run(options, nudges, Arc::clone(&moving)));
+        Self { nudge, task, moving, written: 0 }
     }
 
     /// So many jobs are in the log.
@@ -38,6 +44,12 @@ impl Checkpoints {
         if self.written >= JOBS_BETWEEN && self.nudge.try_send(()).is_ok() {
             self.written = 0;
         }
+    }
+
+    /// Waits until the log is not being moved, and keeps it so. Of two check-points at once SQLite refuses one, and does not
+    /// let it wait (`sqlite3_wal_checkpoint_v2`).
+    pub(super) async fn pause(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.moving).lock_owned().await
     }
 
     /// Lets go of the file.
@@ -49,9 +61,10 @@ impl Checkpoints {
     }
 }
 
-async fn run(options: SqliteConnectOptions, mut nudges: mpsc::Receiver<()>) {
+async fn run(options: SqliteConnectOptions, mut nudges: mpsc::Receiver<()>, moving: Arc<Mutex<()>>) {
     let mut connection = None;
     while nudges.recv().await.is_some() {
+        let _moving = moving.lock().await;
         if let Err(error) = move_log(&mut connection, &options).await {
             warn!(%error, "the log could not be moved into the store's file beside the writer");
             connection = None;

@@ -78,6 +78,7 @@ impl Engine for SqliteEngine {
         if !self.log_to_empty {
             return Ok(());
         }
+        let _paused = self.checkpoints.pause().await;
         let connection = self.connected(None).await.map_err(unavailable)?;
         if purge::empty_log(connection).await.map_err(unavailable)? {
             self.log_to_empty = false;
