@@ -141,7 +141,7 @@ fn the_signature_is_the_one_that_others_compute() {
     let signer = Signer::new(Auth::Jwt, "shop_1", "key-1", SECRET).unwrap();
     let endpoint = Endpoint::parse("https://apitest.cybersource.com/pts/v2/payments", false).unwrap();
     let attempt = fixtures::attempt("12.40", "GBP");
-    let headers = signer.sign(&endpoint, b"{\"a\":1}", attempt.id.0, fixtures::now()).unwrap();
+    let headers = signer.sign(&endpoint, Some(b"{\"a\":1}"), attempt.id.0, fixtures::now()).unwrap();
     let made = &headers[0].1;
     assert_eq!(
         made.to_str().unwrap(),
@@ -154,7 +154,7 @@ fn the_signature_is_the_one_that_others_compute() {
 fn the_http_signature_is_the_one_that_others_compute() {
     let signer = Signer::new(Auth::HttpSignature, "shop_1", "key-1", SECRET).unwrap();
     let endpoint = Endpoint::parse("https://apitest.cybersource.com/pts/v2/payments", false).unwrap();
-    let headers = signer.sign(&endpoint, b"{\"a\":1}", Uuid::from_u128(7), fixtures::now()).unwrap();
+    let headers = signer.sign(&endpoint, Some(b"{\"a\":1}"), Uuid::from_u128(7), fixtures::now()).unwrap();
     let lines: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -363,6 +363,51 @@ fn only_a_clear_word_about_our_reference_counts_when_asking() {
         assert!(matches!(said, ParsedQuery::Indeterminate(_)), "{status} {body}: {said:?}");
     }
     assert_eq!(asked(500, ""), ParsedQuery::Indeterminate(Unknown::GatewayError));
+}
+
+#[test]
+fn a_part_that_the_search_finds_is_looked_at_once_more() {
+    let read = |step: &Step, attempt: &Attempt, status, body: &str| {
+        cybersource().parse_query(step, attempt, &fixtures::reply(status, body.as_bytes()))
+    };
+    let sale = fixtures::attempt("12.40", "GBP");
+    let look = Step { no: question::LOOK, ids: vec!["6461731521426399003473".to_owned()] };
+    assert_eq!(asked(201, &found(1, "110", "")), ParsedQuery::Next(look.clone()));
+    let held = Attempt { purpose: Purpose::Authorise, ..sale.clone() };
+    assert_eq!(read(&Step::default(), &held, 201, &found(1, "110", "")), ParsedQuery::Next(look.clone()));
+    let wire = cybersource().query(&look, &sale, fixtures::now()).unwrap();
+    assert_eq!((wire.method, wire.body.as_ref().len()), (Method::GET, 0));
+    assert_eq!(wire.endpoint.target, "/tss/v2/transactions/6461731521426399003473");
+    let part = format!(
+        r#"{{"id":"6461731521426399003473","clientReferenceInformation":{{"code":"{CODE}"}},"orderInformation":{{"amountDetails":{{"totalAmount":"12.4","authorizedAmount":"6.2","currency":"GBP"}}}},"applicationInformation":{{"applications":[{{"name":"ics_auth","reasonCode":"110"}}]}}}}"#
+    );
+    let ParsedQuery::Found(answer) = read(&look, &sale, 200, &part) else { panic!("no answer") };
+    let approved = fixtures::attempt("6.20", "GBP").amount;
+    assert_eq!(answer.verdict, Verdict::Partial { approved });
+    assert_eq!(answer.gateway_reference, "6461731521426399003473");
+    assert_eq!((&*answer.result["decision"], &*answer.result["reasonCode"]), ("REJECT", "110"));
+    for (status, body) in [
+        (200, part.replace(CODE, "another")),
+        (200, part.replace("6461731521426399003473", "6461731521426399003474")),
+        (200, part.replace("6.2", "12.40")),
+        (200, part.replace("6.2", "13")),
+        (200, part.replace("GBP", "USD")),
+        (200, part.replace("authorizedAmount", "settledAmount")),
+        (200, part.replace("\"110\"", "\"100\"")),
+        (200, part.replace("ics_auth\"", "ics_auth_reversal\"")),
+        (201, part.clone()),
+        (404, NOWHERE.to_owned()),
+        (502, part.clone()),
+    ] {
+        let said = read(&look, &sale, status, &body);
+        assert!(matches!(said, ParsedQuery::Indeterminate(_)), "{status} {body}: {said:?}");
+    }
+    // It cannot stand in a path, or somebody has let go of it.
+    let odd = found(1, "110", "").replace("6461731521426399003473", "646/../1");
+    let reversed = found(1, "110", "").replace("ics_bill", "ics_auth_reversal");
+    for body in [odd, reversed, found(2, "110", "")] {
+        assert!(matches!(asked(201, &body), ParsedQuery::Indeterminate(_)), "{body}");
+    }
 }
 
 proptest! {

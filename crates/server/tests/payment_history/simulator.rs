@@ -345,20 +345,11 @@ impl Town {
                     continue;
                 }
                 for attempt in session.attempts.iter().filter(|_| round > 8) {
-                    self.gives_back_a_part(attempt).await;
                     if let Some(settlement) = self.look_up(attempt) {
                         operator.settle(settlement).await.unwrap();
                     }
                 }
             }
-        }
-    }
-
-    /// A part of an amount, whose answer was lost, is neither charged nor not: the operator voids it at the gateway.
-    async fn gives_back_a_part(&self, attempt: &Attempt) {
-        let stands = charge_of(&self.ledger.charges(), attempt).map_or(0, |charge| minor(&charge.stands));
-        if attempt.is_open() && stands > 0 && stands < attempt.amount.minor() {
-            Acquirer::reverse_unknown(&all_at(&self.base, &self.world), attempt).await;
         }
     }
 
