@@ -45,8 +45,11 @@ use super::memory::{Disk, Late, MemoryStore, Rows};
 use super::schedule::{Build, METRICS, card_of};
 use super::world::VirtualWorld;
 
-/// Where each configuration pays, and what for. The last two have somewhere else to go.
-const WAYS: [(&[&str], Purpose); 14] = [
+#[path = "lost_part.rs"]
+pub(crate) mod lost_part;
+
+/// Where each configuration pays, and what for. Two have somewhere else to go.
+const WAYS: [(&[&str], Purpose); 18] = [
     (&["generic"], Purpose::Sale),
     (&["cybersource"], Purpose::Sale),
     (&["stripe"], Purpose::Sale),
@@ -61,7 +64,13 @@ const WAYS: [(&[&str], Purpose); 14] = [
     (&["mpgs"], Purpose::Authorise),
     (&["stripe", "generic", "mpgs"], Purpose::Sale),
     (&["adyen", "cybersource"], Purpose::Sale),
+    (&["cybersource"], Purpose::Sale),
+    (&["cybersource"], Purpose::Authorise),
+    (&["generic"], Purpose::Sale),
+    (&["mpgs"], Purpose::Authorise),
 ];
+/// From here on a part is taken, and the rest asked of another card.
+const SPLIT_FROM: u32 = 14;
 /// Amounts at which the simulator declines, fails, dawdles, approves less, is refused what follows, or tells late, twice
 /// or never. Not the 100 MB, which only take time, and not a reversal that is refused for ever.
 const AMOUNTS: [&str; 30] = [
@@ -247,13 +256,18 @@ impl Town {
     }
 
     async fn open_session(&self, payments: &Payments) -> Option<Session> {
-        let guid = self.dice.guid();
         let magic = AMOUNTS[usize::try_from(self.dice.below(AMOUNTS.len() as u64)).unwrap()];
         let amount = if self.dice.percent(50) {
             format!("{}.{:02}", 1 + self.dice.below(50), self.dice.below(100))
         } else {
             magic.to_owned()
         };
+        let configuration = u32::try_from(self.dice.below(WAYS.len() as u64)).unwrap();
+        self.open_at(payments, configuration, amount).await
+    }
+
+    async fn open_at(&self, payments: &Payments, configuration: u32, amount: String) -> Option<Session> {
+        let guid = self.dice.guid();
         let data = [("Amount", amount), ("Currency", "GBP".to_owned())];
         let data: BTreeMap<_, _> = data.map(|(name, value)| (name.to_owned(), value)).into();
         let opened = Session::open(
@@ -261,7 +275,7 @@ impl Town {
                 guid: SessionGuid(guid),
                 provider: ProviderSessionGuid(guid),
                 account: account(),
-                configuration: ConfigurationId(u32::try_from(self.dice.below(WAYS.len() as u64)).unwrap()),
+                configuration: ConfigurationId(configuration),
                 agent: AgentId("agent1234".to_owned()),
                 call: None,
                 payment_data: PaymentData::new(data).unwrap(),
@@ -535,7 +549,7 @@ static DIRECTORY: LazyLock<Arc<Directory>> = LazyLock::new(|| {
                 fields: Field::ALL.to_vec(),
                 brands: Brand::ALL.to_vec(),
                 purpose: *purpose,
-                acceptance: Acceptance::default(),
+                acceptance: Acceptance { split: id >= SPLIT_FROM, ..Acceptance::default() },
                 keep_card: false,
                 data: FieldMap::default(),
                 first_key_time_out: Duration::from_secs(60),
