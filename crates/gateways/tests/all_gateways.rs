@@ -343,6 +343,29 @@ async fn a_partial_approval_is_one_and_can_be_given_back() {
 }
 
 #[tokio::test]
+async fn a_partial_approval_whose_answer_was_lost_is_found_as_one() {
+    let town = Town::open().await;
+    for name in NAMES {
+        let caps = town.gateways.caps(&GatewayName(name.to_owned())).unwrap();
+        if !(caps.partial && caps.query_by_ref) {
+            continue;
+        }
+        for purpose in [Purpose::Sale, Purpose::Authorise] {
+            let (attempt, submission) = town.pay(name, purpose, VISA, "68.01").await;
+            let answer = answered(name, submission);
+            let asked = town.gateways.ask(&attempt.gateway, &attempt).await;
+            let Asked::Found(found) = asked else { panic!("{name} {purpose:?}: {asked:?}") };
+            assert_eq!(
+                (&found.verdict, &found.gateway_reference),
+                (&answer.verdict, &answer.gateway_reference),
+                "{name} {purpose:?}"
+            );
+            assert!(matches!(found.verdict, Verdict::Partial { .. }), "{name} {purpose:?}: {found:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_answer_is_unknown_and_is_undone_by_our_reference() {
     let town = Town::open().await;
     for name in NAMES {

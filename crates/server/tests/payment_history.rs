@@ -29,6 +29,7 @@ mod tells;
 #[path = "payment_history/world.rs"]
 mod world;
 
+use hushpad_domain::attempt::Purpose;
 use schedule::{Build, run};
 
 /// Schedules of one test function; eight of them run side by side.
@@ -99,6 +100,38 @@ fn the_real_connectors_agree_with_the_simulators_ledger_3() {
 #[test]
 fn the_real_connectors_agree_with_the_simulators_ledger_4() {
     check_at_the_simulator(3);
+}
+
+/// Ten schedules of each: the store fails in some.
+fn lost_parts(split: bool) -> Vec<simulator::lost_part::LostPart> {
+    let purposes = [Purpose::Sale, Purpose::Authorise];
+    let of =
+        |purpose| (0..10).filter_map(move |seed| simulator::lost_part::at_cybersource(seed, purpose, split));
+    let lost: Vec<_> = purposes.into_iter().flat_map(of).collect();
+    assert!(lost.len() > 10, "{}", lost.len());
+    lost
+}
+
+#[test]
+fn a_part_whose_answer_was_lost_is_found_and_given_back() {
+    for part in lost_parts(false) {
+        let attempt = &part.attempt;
+        assert_eq!((part.found(), part.stands), (Some(3400), 0), "{attempt:?}");
+        assert!(attempt.was_turned_back() && !attempt.is_reversing(), "{attempt:?}");
+    }
+}
+
+#[test]
+fn a_part_whose_answer_was_lost_is_found_and_taken_where_the_flow_splits_payments() {
+    for part in lost_parts(true) {
+        let standing = part.attempt.standing().map(|money| money.minor());
+        assert_eq!(
+            (part.found(), standing, part.stands),
+            (Some(3400), Some(3400), 3400),
+            "{:?}",
+            part.attempt
+        );
+    }
 }
 
 #[test]

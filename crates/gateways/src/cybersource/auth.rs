@@ -48,11 +48,11 @@ impl Signer {
         })
     }
 
-    /// The headers that sign a POST about `id`.
+    /// The headers that sign a request about `id`: a POST of a body, or a GET.
     pub(super) fn sign(
         &self,
         endpoint: &Endpoint,
-        body: &[u8],
+        body: Option<&[u8]>,
         id: Uuid,
         now: Timestamp,
     ) -> Option<Vec<(HeaderName, HeaderValue)>> {
@@ -63,14 +63,20 @@ impl Signer {
     }
 
     /// The token's id is new for every microsecond of an id.
-    fn token(&self, endpoint: &Endpoint, body: &[u8], id: Uuid, now: Timestamp) -> Option<HeaderValue> {
+    fn token(
+        &self,
+        endpoint: &Endpoint,
+        body: Option<&[u8]>,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Option<HeaderValue> {
         let head = Head { kid: &self.key_id, alg: "HS256", typ: "JWT" };
         let claims = Claims {
-            digest: digest_of(body),
-            digest_algorithm: "SHA-256",
+            digest: body.map(digest_of),
+            digest_algorithm: body.map(|_| "SHA-256"),
             iat: now.as_seconds(),
             exp: now.as_seconds().saturating_add(VALID_S),
-            request_method: "POST",
+            request_method: if body.is_some() { "POST" } else { "GET" },
             request_host: &endpoint.authority,
             request_resource_path: &endpoint.target,
             iss: &self.merchant_id,
@@ -88,24 +94,31 @@ impl Signer {
     fn signature(
         &self,
         endpoint: &Endpoint,
-        body: &[u8],
+        body: Option<&[u8]>,
         now: Timestamp,
     ) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        let (date, digest) = (http_date(now), format!("SHA-256={}", digest_of(body)));
+        let (date, digest) = (http_date(now), body.map(|body| format!("SHA-256={}", digest_of(body))));
+        let (method, names, line) = match &digest {
+            Some(digest) => {
+                ("post", "host date request-target digest v-c-merchant-id", format!("digest: {digest}\n"))
+            }
+            None => ("get", "host date request-target v-c-merchant-id", String::new()),
+        };
         let signed = format!(
-            "host: {}\ndate: {date}\nrequest-target: post {}\ndigest: {digest}\nv-c-merchant-id: {}",
+            "host: {}\ndate: {date}\nrequest-target: {method} {}\n{line}v-c-merchant-id: {}",
             endpoint.authority, endpoint.target, self.merchant_id
         );
         let signature = STANDARD.encode(hmac::sign(&self.key, signed.as_bytes()));
         let value = format!(
-            "keyid=\"{}\", algorithm=\"HmacSHA256\", headers=\"host date request-target digest v-c-merchant-id\", signature=\"{signature}\"",
+            "keyid=\"{}\", algorithm=\"HmacSHA256\", headers=\"{names}\", signature=\"{signature}\"",
             self.key_id
         );
-        Some(vec![
-            (header::DATE, HeaderValue::try_from(date).ok()?),
-            (HeaderName::from_static("digest"), HeaderValue::try_from(digest).ok()?),
-            (HeaderName::from_static("signature"), secret_header(&value)?),
-        ])
+        let mut headers = vec![(header::DATE, HeaderValue::try_from(date).ok()?)];
+        if let Some(digest) = digest {
+            headers.push((HeaderName::from_static("digest"), HeaderValue::try_from(digest).ok()?));
+        }
+        headers.push((HeaderName::from_static("signature"), secret_header(&value)?));
+        Some(headers)
     }
 }
 
@@ -144,9 +157,10 @@ struct Head<'a> {
 
 #[derive(Serialize)]
 struct Claims<'a> {
-    digest: String,
-    #[serde(rename = "digestAlgorithm")]
-    digest_algorithm: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(rename = "digestAlgorithm", skip_serializing_if = "Option::is_none")]
+    digest_algorithm: Option<&'static str>,
     iat: i64,
     exp: i64,
     #[serde(rename = "request-method")]

@@ -164,10 +164,12 @@ fn with_amount(step: &Step, follow_up: &FollowUp<'_>) -> Result<Value, BuildErro
     }))
 }
 
+/// All that was authorised is let go of: of a partial approval that is the part.
 fn with_reversal(step: &Step, follow_up: &FollowUp<'_>) -> Result<Value, BuildError> {
+    let held = follow_up.attempt.authorised().unwrap_or(follow_up.attempt.amount);
     Ok(json!({
         "clientReferenceInformation": names(step, follow_up),
-        "reversalInformation": { "amountDetails": details(follow_up.attempt.amount)?, "reason": "given back" },
+        "reversalInformation": { "amountDetails": details(held)?, "reason": "given back" },
     }))
 }
 

@@ -19,7 +19,8 @@
 //!
 //! # Unknowns
 //! `POST /tss/v2/searches` by our reference. Its index lags, so "not found" is final only after
-//! [`SETTLE_MIN`]. What stays unknown is undone by our reference: `POST /pts/v2/voids/`, then
+//! [`SETTLE_MIN`]. A partial approval (reason code 110) is looked at once more, by `GET /tss/v2/transactions/{id}`: only
+//! that names the part, as `authorizedAmount`. What stays unknown is undone by our reference: `POST /pts/v2/voids/`, then
 //! `POST /pts/v2/reversals/` by `clientReferenceInformation.transactionId`.
 
 mod auth;
@@ -63,6 +64,9 @@ const UNITS: &[Unit] = &[
 
 const PAYMENTS: &str = "/pts/v2/payments";
 const SEARCHES: &str = "/tss/v2/searches";
+const TRANSACTIONS: &str = "/tss/v2/transactions";
+
+const ACCEPTED: HeaderValue = HeaderValue::from_static("application/hal+json;charset=utf-8");
 
 /// How to reach CyberSource as a merchant.
 pub struct Settings<'a> {
@@ -118,13 +122,24 @@ impl CyberSource {
     /// A signed POST; `id` is what it is about.
     fn post(&self, path: &str, body: WireBody, id: Uuid, now: Timestamp) -> Option<WireRequest> {
         let endpoint = self.base.below(path);
-        let mut headers = self.signer.sign(&endpoint, body.as_ref(), id, now)?;
+        let mut headers = self.signer.sign(&endpoint, Some(body.as_ref()), id, now)?;
         headers.extend([
             (HeaderName::from_static("v-c-merchant-id"), self.merchant.clone()),
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (header::ACCEPT, HeaderValue::from_static("application/hal+json;charset=utf-8")),
+            (header::ACCEPT, ACCEPTED),
         ]);
         Some(WireRequest { endpoint, method: Method::POST, headers, body })
+    }
+
+    /// A signed GET; `id` is what it is about.
+    fn get(&self, path: &str, id: Uuid, now: Timestamp) -> Option<WireRequest> {
+        let endpoint = self.base.below(path);
+        let mut headers = self.signer.sign(&endpoint, None, id, now)?;
+        headers.extend([
+            (HeaderName::from_static("v-c-merchant-id"), self.merchant.clone()),
+            (header::ACCEPT, ACCEPTED),
+        ]);
+        Some(WireRequest { endpoint, method: Method::GET, headers, body: WireBody::empty() })
     }
 
     fn search(&self, id: Uuid, now: Timestamp) -> Option<WireRequest> {
@@ -157,12 +172,18 @@ impl Connector for CyberSource {
         reply::read(order, card, reply)
     }
 
-    fn query(&self, _: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest> {
-        self.search(attempt.id.0, now)
+    fn query(&self, step: &Step, attempt: &Attempt, now: Timestamp) -> Option<WireRequest> {
+        match (step.no, step.ids.as_slice()) {
+            (question::LOOK, [id]) => self.get(&format!("{TRANSACTIONS}/{id}"), attempt.id.0, now),
+            _ => self.search(attempt.id.0, now),
+        }
     }
 
-    fn parse_query(&self, _: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery {
-        question::read(attempt, reply)
+    fn parse_query(&self, step: &Step, attempt: &Attempt, reply: &Reply) -> ParsedQuery {
+        match (step.no, step.ids.as_slice()) {
+            (question::LOOK, [id]) => question::read_part(id, attempt, reply),
+            _ => question::read(attempt, reply),
+        }
     }
 
     fn follow_up(

@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 
 use hushpad_domain::attempt::{Attempt, Purpose, Unknown};
 
+use super::is_id;
 use super::reply::Decision;
 use super::search::{self, Summary};
-use crate::connector::{ParsedFollowUp, ParsedQuery};
+use crate::connector::{ParsedFollowUp, ParsedQuery, Step};
 use crate::order::{FollowUp, FollowUpKind};
 use crate::wire::Reply;
 use crate::wire_text::safe_id;
+
+/// The step after the search: what the search only says is a part.
+pub(super) const LOOK: u8 = 1;
+
+/// A partial approval.
+const PARTIAL: u16 = 110;
 
 const UNREADABLE: ParsedQuery = ParsedQuery::Indeterminate(Unknown::Unreadable);
 
@@ -23,6 +30,21 @@ pub(super) fn read(attempt: &Attempt, reply: &Reply) -> ParsedQuery {
         // A second one is a reversal, a refund or a mistake: the operator must look.
         (1, [summary]) => judge(summary, attempt).unwrap_or(UNREADABLE),
         _ => UNREADABLE,
+    }
+}
+
+/// The part that was approved, of the transaction that the search has found.
+pub(super) fn read_part(id: &str, attempt: &Attempt, reply: &Reply) -> ParsedQuery {
+    if reply.status >= 500 {
+        return ParsedQuery::Indeterminate(Unknown::GatewayError);
+    }
+    let Some(summary) = reply.json::<Summary>().filter(|_| reply.status == 200) else { return UNREADABLE };
+    let is_same = summary.id == id && summary.is_of(attempt.id.0) && is_part(&summary, attempt);
+    match summary.approved_part(attempt.amount).filter(|_| is_same) {
+        Some(approved) => {
+            ParsedQuery::Found(Decision::in_part(approved).answer(attempt, id.to_owned(), None))
+        }
+        None => UNREADABLE,
     }
 }
 
@@ -56,6 +78,9 @@ pub(super) fn read_follow_up(follow_up: &FollowUp<'_>, reply: &Reply) -> ParsedF
 /// A sale is an authorisation and a bill in one. `None` where it is not clear what happened.
 fn judge(summary: &Summary, attempt: &Attempt) -> Option<ParsedQuery> {
     let id = Some(safe_id(&summary.id)).filter(|id| !id.is_empty())?;
+    if summary.is_of(attempt.id.0) && is_part(summary, attempt) && is_id(&summary.id) {
+        return Some(ParsedQuery::Next(Step { no: LOOK, ids: vec![id] }));
+    }
     let named = attempt.purpose == Purpose::Tokenise || summary.has_amount(attempt.amount);
     if !summary.is_of(attempt.id.0) || !named || summary.has_application("reversal") {
         return None;
@@ -70,4 +95,11 @@ fn judge(summary: &Summary, attempt: &Attempt) -> Option<ParsedQuery> {
         (_, code, _) => Decision::of_code(code)?,
     };
     Some(ParsedQuery::Found(decision.answer(attempt, id, None)))
+}
+
+/// Whether less was approved than was asked for, and nothing of it was given back.
+fn is_part(summary: &Summary, attempt: &Attempt) -> bool {
+    attempt.purpose.holds_money()
+        && summary.reason("ics_auth") == Some(PARTIAL)
+        && !summary.has_application("reversal")
 }

@@ -76,6 +76,11 @@ impl Decision {
         Some(Self { verdict: Verdict::Declined { class }, code })
     }
 
+    /// Less was approved than was asked for.
+    pub(super) fn in_part(approved: Money) -> Self {
+        Self { verdict: Verdict::Partial { approved }, code: 110 }
+    }
+
     /// In our words, with the result in the published names.
     pub(super) fn answer(self, attempt: &Attempt, id: String, card: Option<MaskedCard>) -> GatewayAnswer {
         let decision = match self.verdict {
@@ -214,10 +219,7 @@ impl Answer {
         let reason = error.and_then(|error| error.reason.as_deref()).or(self.reason.as_deref());
         match (status, self.status.as_deref()?) {
             (201, "AUTHORIZED") if reason.is_none() => Decision::of_code(100),
-            (201, "PARTIAL_AUTHORIZED") => {
-                let approved = self.approved_part(attempt)?;
-                Some(Decision { verdict: Verdict::Partial { approved }, code: 110 })
-            }
+            (201, "PARTIAL_AUTHORIZED") => Some(Decision::in_part(self.approved_part(attempt)?)),
             (201, "AUTHORIZED_PENDING_REVIEW" | "PENDING_REVIEW") => Decision::of_code(480),
             (201, "AUTHORIZED_RISK_DECLINED") => Decision::of_code(481),
             // The issuer wants authentication, which a telephone payment cannot give.

@@ -1,6 +1,6 @@
 //! CyberSource's search by a reference: the request, and its answer in published names.
 
-use hushpad_domain::money::Money;
+use hushpad_domain::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -93,6 +93,8 @@ struct OrderInformation {
 #[serde(rename_all = "camelCase")]
 struct AmountDetails {
     total_amount: Option<String>,
+    /// Only where one transaction is looked at.
+    authorized_amount: Option<String>,
     currency: Option<String>,
 }
 
@@ -116,13 +118,28 @@ impl Summary {
     }
 
     pub(super) fn has_amount(&self, amount: Money) -> bool {
-        let details = self.order_information.as_ref().and_then(|order| order.amount_details.as_ref());
-        details.is_some_and(|details| {
-            details.currency.as_deref() == Some(amount.currency().code())
-                && details.total_amount.as_deref().is_some_and(|text| {
-                    // The search writes amounts as numbers are written: "12.4" for 12.40.
-                    Money::parse(text, amount.currency()) == Ok(amount)
-                })
+        self.details().is_some_and(|details| {
+            // The search writes amounts as numbers are written: "12.4" for 12.40.
+            details.read(details.total_amount.as_deref(), amount.currency()) == Some(amount)
         })
+    }
+
+    /// What was authorised; `None` unless it is less than what was asked for.
+    pub(super) fn approved_part(&self, asked: Money) -> Option<Money> {
+        let details = self.details()?;
+        let approved = details.read(details.authorized_amount.as_deref(), asked.currency())?;
+        (approved.minor() < asked.minor()).then_some(approved)
+    }
+
+    fn details(&self) -> Option<&AmountDetails> {
+        self.order_information.as_ref()?.amount_details.as_ref()
+    }
+}
+
+impl AmountDetails {
+    /// An amount, where all amounts are in this currency.
+    fn read(&self, text: Option<&str>, currency: Currency) -> Option<Money> {
+        let is_ours = self.currency.as_deref() == Some(currency.code());
+        Money::parse(text.filter(|_| is_ours)?, currency).ok()
     }
 }

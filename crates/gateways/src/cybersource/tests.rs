@@ -1,6 +1,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hushpad_domain::attempt::{DeclineClass, GatewayAnswer, Unknown, Verdict};
+use hushpad_domain::attempt::{AttemptState, DeclineClass, GatewayAnswer, Unknown, Verdict};
 use hushpad_domain::field::Field;
 use proptest::prelude::*;
 use ring::digest;
@@ -8,6 +8,9 @@ use ring::digest;
 use super::*;
 use crate::contract::Sheet;
 use crate::fixtures::{self, header_lines, verdict};
+
+/// What the search says, and what is asked after it.
+mod questions;
 
 /// What CyberSource says of what it does not have.
 const NOWHERE: &str = r#"{"status":"NOT_FOUND","message":"x"}"#;
@@ -141,7 +144,7 @@ fn the_signature_is_the_one_that_others_compute() {
     let signer = Signer::new(Auth::Jwt, "shop_1", "key-1", SECRET).unwrap();
     let endpoint = Endpoint::parse("https://apitest.cybersource.com/pts/v2/payments", false).unwrap();
     let attempt = fixtures::attempt("12.40", "GBP");
-    let headers = signer.sign(&endpoint, b"{\"a\":1}", attempt.id.0, fixtures::now()).unwrap();
+    let headers = signer.sign(&endpoint, Some(b"{\"a\":1}"), attempt.id.0, fixtures::now()).unwrap();
     let made = &headers[0].1;
     assert_eq!(
         made.to_str().unwrap(),
@@ -154,7 +157,7 @@ fn the_signature_is_the_one_that_others_compute() {
 fn the_http_signature_is_the_one_that_others_compute() {
     let signer = Signer::new(Auth::HttpSignature, "shop_1", "key-1", SECRET).unwrap();
     let endpoint = Endpoint::parse("https://apitest.cybersource.com/pts/v2/payments", false).unwrap();
-    let headers = signer.sign(&endpoint, b"{\"a\":1}", Uuid::from_u128(7), fixtures::now()).unwrap();
+    let headers = signer.sign(&endpoint, Some(b"{\"a\":1}"), Uuid::from_u128(7), fixtures::now()).unwrap();
     let lines: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -314,57 +317,6 @@ fn a_surprise_is_unknown() {
     }
 }
 
-#[test]
-fn the_question_is_a_search_for_our_reference() {
-    let wire = cybersource().query(&Step::default(), &fixtures::attempt("12.40", "GBP"), fixtures::now());
-    let wire = wire.unwrap();
-    assert_eq!(wire.endpoint.target, "/tss/v2/searches");
-    insta::assert_snapshot!(std::str::from_utf8(wire.body.as_ref()).unwrap(), @r#"{"save":false,"timezone":"UTC","query":"clientReferenceInformation.code:00000000000000000000000007","offset":0,"limit":20,"sort":"submitTimeUtc:desc"}"#);
-    assert_eq!(cybersource().caps().settle_time, SETTLE_MIN);
-}
-
-fn found(count: usize, auth: &str, bill: &str) -> String {
-    let summary = format!(
-        r#"{{"id":"6461731521426399003473","clientReferenceInformation":{{"code":"{CODE}"}},"orderInformation":{{"amountDetails":{{"totalAmount":"12.4","currency":"GBP"}}}},"applicationInformation":{{"applications":[{{"name":"ics_auth","reasonCode":"{auth}"}},{{"name":"ics_bill","reasonCode":"{bill}"}}]}}}}"#
-    );
-    let summaries = vec![summary; count].join(",");
-    format!(
-        r#"{{"query":"clientReferenceInformation.code:{CODE}","totalCount":{count},"_embedded":{{"transactionSummaries":[{summaries}]}}}}"#
-    )
-}
-
-#[test]
-fn only_a_clear_word_about_our_reference_counts_when_asking() {
-    let verdict = |asked| match asked {
-        ParsedQuery::Found(answer) => Some(answer.verdict),
-        ParsedQuery::Next(_) | ParsedQuery::NotFound | ParsedQuery::Indeterminate(_) => None,
-    };
-    assert_eq!(verdict(asked(201, &found(1, "100", "100"))), Some(Verdict::Approved));
-    assert_eq!(verdict(asked(201, &found(1, "480", "480"))), Some(Verdict::Review));
-    let never = Verdict::Declined { class: DeclineClass::Never };
-    assert_eq!(verdict(asked(201, &found(1, "205", ""))), Some(never));
-    assert_eq!(asked(201, &found(0, "", "")), ParsedQuery::NotFound);
-    let without_list = format!(r#"{{"query":"clientReferenceInformation.code:{CODE}","totalCount":0}}"#);
-    assert_eq!(asked(201, &without_list), ParsedQuery::NotFound);
-    for (status, body) in [
-        (201, found(2, "100", "100")),
-        (201, found(1, "100", "")),
-        (201, found(1, "151", "")),
-        (201, found(1, "100", "100").replace("12.4", "12.41")),
-        (201, found(1, "100", "100").replace("GBP", "USD")),
-        (201, found(1, "100", "100").replace("ics_bill", "ics_auth_reversal")),
-        (201, found(0, "", "").replace(CODE, "another")),
-        (201, r#"{"totalCount":0}"#.to_owned()),
-        (404, found(0, "", "")),
-        (500, found(0, "", "")),
-        (201, "{}".to_owned()),
-    ] {
-        let said = asked(status, &body);
-        assert!(matches!(said, ParsedQuery::Indeterminate(_)), "{status} {body}: {said:?}");
-    }
-    assert_eq!(asked(500, ""), ParsedQuery::Indeterminate(Unknown::GatewayError));
-}
-
 proptest! {
     #[test]
     fn garbage_is_read_without_a_panic_and_is_no_decision(
@@ -487,6 +439,23 @@ fn what_follows_goes_to_what_took_the_money() {
         (Purpose::Authorise, Reverse, None, 0, "/pts/v2/payments/6461/reversals"),
     ] {
         assert_eq!(path(purpose, kind, capture, no), expected, "{purpose:?} {kind:?} {capture:?} {no}");
+    }
+}
+
+#[test]
+fn a_reversal_names_what_was_authorised() {
+    let approved = fixtures::attempt("6.20", "GBP").amount;
+    for (verdict, expected) in [(Verdict::Approved, "12.40"), (Verdict::Partial { approved }, "6.20")] {
+        let answer = GatewayAnswer::new(verdict, "6461".to_owned(), Default::default(), None);
+        let attempt = Attempt {
+            purpose: Purpose::Authorise,
+            state: AttemptState::Answered { answer, resolved: false },
+            ..fixtures::attempt("12.40", "GBP")
+        };
+        let asked = fixtures::follow_up(&attempt, "6461", FollowUpKind::Reverse);
+        let wire = cybersource().follow_up(&Step::default(), &asked, fixtures::now()).unwrap();
+        let details = &body_of(&wire)["reversalInformation"]["amountDetails"];
+        assert_eq!(*details, serde_json::json!({ "totalAmount": expected, "currency": "GBP" }));
     }
 }
 

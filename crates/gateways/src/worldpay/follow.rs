@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hushpad_domain::attempt::{Attempt, DeclineClass, GatewayAnswer, Purpose, Unknown, Verdict};
+use hushpad_domain::operation::{OperationKind, OperationState};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -59,11 +60,21 @@ pub(super) fn read(step: &Step, follow_up: &FollowUp<'_>, reply: &Reply) -> Pars
     }
 }
 
-/// The last event only says what came last: enough for what is done once, not for one refund of several.
+/// The last event only says what came last: enough for what is done once, not for one of several captures or refunds.
 pub(super) fn read_follow_up_query(follow_up: &FollowUp<'_>, reply: &Reply) -> ParsedFollowUp {
     let unreadable = ParsedFollowUp::Indeterminate(Unknown::Unreadable);
     let Some(state) = reply.json::<State>().filter(|_| reply.status == 200) else { return unreadable };
-    match (follow_up.kind, state.event()) {
+    let event = state.event();
+    match (follow_up.kind, &event) {
+        // An earlier capture or refund has the same event: nobody but the operator can tell them apart.
+        (FollowUpKind::Capture, Event::Settling | Event::Refunding)
+            if another_is_done(follow_up, OperationKind::Capture) =>
+        {
+            unreadable
+        }
+        (FollowUpKind::Reverse, Event::Refunding) if another_is_done(follow_up, OperationKind::Refund) => {
+            unreadable
+        }
         (FollowUpKind::Capture, Event::Settling | Event::Refunding)
         | (FollowUpKind::Void | FollowUpKind::Reverse, Event::Cancelling)
         | (FollowUpKind::Reverse, Event::Refunding) => done(follow_up, "accepted"),
@@ -72,6 +83,15 @@ pub(super) fn read_follow_up_query(follow_up: &FollowUp<'_>, reply: &Reply) -> P
         | (FollowUpKind::Reverse, Event::Authorized | Event::Settling) => ParsedFollowUp::NotProcessed,
         _ => unreadable,
     }
+}
+
+/// Whether the attempt has another operation of this kind that may have left the event.
+fn another_is_done(follow_up: &FollowUp<'_>, kind: OperationKind) -> bool {
+    follow_up.attempt.operations.iter().any(|other| {
+        let never_was =
+            matches!(other.state, OperationState::NotSent { .. } | OperationState::Refused { .. });
+        other.id != follow_up.id && other.kind == kind && !never_was
+    })
 }
 
 pub(super) fn read_query(attempt: &Attempt, reply: &Reply) -> ParsedQuery {

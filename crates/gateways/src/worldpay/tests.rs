@@ -1,5 +1,6 @@
 use hushpad_domain::attempt::{Attempt, Check, Checks, DeclineClass, Verdict};
 use hushpad_domain::field::Field;
+use hushpad_domain::ids::OperationId;
 
 use super::*;
 use crate::contract::Sheet;
@@ -203,6 +204,39 @@ fn what_follows_goes_by_the_links_that_are_there() {
     assert_eq!(act(409, r#"{"errorName":"operationNotAllowed"}"#), "refused operationNotAllowed");
     assert_eq!(act(409, ""), "unknown");
     assert_eq!(act(500, "{}"), "unknown");
+}
+
+#[test]
+fn the_last_event_proves_a_capture_only_where_no_other_one_can_have_left_it() {
+    use hushpad_domain::operation::{Operation, OperationKind, OperationNo, OperationState};
+    let done = OperationState::Done { gateway_reference: "c1".to_owned() };
+    let refused = OperationState::Refused { reason: "no".to_owned() };
+    let read = |kind, earlier: Option<(OperationKind, &OperationState)>, event: &str| {
+        let mut attempt = fixtures::attempt("12.40", "GBP");
+        attempt.operations.extend(earlier.map(|(kind, state)| Operation {
+            id: OperationId(Uuid::from_u128(99)),
+            no: OperationNo(1),
+            kind,
+            amount: attempt.amount,
+            state: state.clone(),
+            intended_on: fixtures::now(),
+            updated_on: fixtures::now(),
+        }));
+        let asked = fixtures::follow_up(&attempt, "pay1", kind);
+        let said = fixtures::reply(200, state(event, &[]).as_bytes());
+        fixtures::told(&worldpay().parse_query_follow_up(&Step::default(), &asked, &said))
+    };
+    let (taken, given_back) = (OperationKind::Capture, OperationKind::Refund);
+    let is_done = "done 00000000-0000-0000-0000-000000000008";
+    assert_eq!(read(FollowUpKind::Capture, None, "Sent for Settlement"), is_done);
+    assert_eq!(read(FollowUpKind::Capture, Some((taken, &refused)), "Sent for Settlement"), is_done);
+    for event in ["Sent for Settlement", "Sent for Refund"] {
+        assert_eq!(read(FollowUpKind::Capture, Some((taken, &done)), event), "unknown", "{event}");
+    }
+    assert_eq!(read(FollowUpKind::Reverse, None, "Sent for Refund"), is_done);
+    assert_eq!(read(FollowUpKind::Reverse, Some((given_back, &done)), "Sent for Refund"), "unknown");
+    assert_eq!(read(FollowUpKind::Void, None, "Sent for Cancellation"), is_done);
+    assert_eq!(read(FollowUpKind::Capture, None, "Authorized"), "not processed");
 }
 
 #[test]

@@ -36,8 +36,12 @@ use super::schedule::Build;
 use super::shop::{self, Way, card_of};
 use super::world::VirtualWorld;
 
-/// Where each configuration pays, and what for. The last two have somewhere else to go.
-const WAYS: [Way; 14] = [
+#[path = "lost_part.rs"]
+pub(crate) mod lost_part;
+
+/// Where each configuration pays, what for, and whether a part is taken and the rest asked of another card. Two have
+/// somewhere else to go.
+const WAYS: [Way; 18] = [
     (&["generic"], Purpose::Sale, false),
     (&["cybersource"], Purpose::Sale, false),
     (&["stripe"], Purpose::Sale, false),
@@ -52,6 +56,10 @@ const WAYS: [Way; 14] = [
     (&["mpgs"], Purpose::Authorise, false),
     (&["stripe", "generic", "mpgs"], Purpose::Sale, false),
     (&["adyen", "cybersource"], Purpose::Sale, false),
+    (&["cybersource"], Purpose::Sale, true),
+    (&["cybersource"], Purpose::Authorise, true),
+    (&["generic"], Purpose::Sale, true),
+    (&["mpgs"], Purpose::Authorise, true),
 ];
 /// Amounts at which the simulator declines, fails, dawdles, approves less, is refused what follows, or tells late, twice
 /// or never. Not the 100 MB, which only take time, and not a reversal that is refused for ever.
@@ -213,7 +221,6 @@ impl Town {
     }
 
     async fn open_session(&self, payments: &Payments) -> Option<Session> {
-        let guid = self.dice.guid();
         let magic = AMOUNTS[usize::try_from(self.dice.below(AMOUNTS.len() as u64)).unwrap()];
         let amount = if self.dice.percent(50) {
             format!("{}.{:02}", 1 + self.dice.below(50), self.dice.below(100))
@@ -221,7 +228,11 @@ impl Town {
             magic.to_owned()
         };
         let configuration = self.dice.below(WAYS.len() as u64);
-        shop::opens(payments, &self.world, guid, configuration, amount).await
+        self.open_at(payments, configuration, amount).await
+    }
+
+    async fn open_at(&self, payments: &Payments, configuration: u64, amount: String) -> Option<Session> {
+        shop::opens(payments, &self.world, self.dice.guid(), configuration, amount).await
     }
 
     async fn pay(&self, payments: &Payments, session: Session, still_there: &StillThere) -> Session {
@@ -272,20 +283,11 @@ impl Town {
                     continue;
                 }
                 for attempt in session.attempts.iter().filter(|_| round > 8) {
-                    self.gives_back_a_part(attempt).await;
                     if let Some(settlement) = self.look_up(attempt) {
                         operator.settle(settlement).await.unwrap();
                     }
                 }
             }
-        }
-    }
-
-    /// A part of an amount, whose answer was lost, is neither charged nor not: the operator voids it at the gateway.
-    async fn gives_back_a_part(&self, attempt: &Attempt) {
-        let stands = charge_of(&self.ledger.charges(), attempt).map_or(0, |charge| minor(&charge.stands));
-        if attempt.is_open() && stands > 0 && stands < attempt.amount.minor() {
-            Acquirer::reverse_unknown(&all_at(&self.base, &self.world), attempt).await;
         }
     }
 

@@ -44,9 +44,21 @@ pub(super) fn search(turn: &mut Turn<'_>) -> Result<Reply, Stop> {
 
 pub(super) fn transaction(turn: &mut Turn<'_>, id: &str) -> Result<Reply, Stop> {
     Ok(match with_id(turn, id) {
-        Some(summary) => Reply::json(200, &summary),
+        Some(mut summary) => {
+            if let Some((granted, currency)) = granted(turn, id) {
+                summary["orderInformation"]["amountDetails"]["authorizedAmount"] =
+                    json!(short(&decimal(granted, &currency)));
+            }
+            Reply::json(200, &summary)
+        }
         None => not_found(turn.now),
     })
+}
+
+/// What the issuer granted of a payment, which only the look at one transaction tells.
+fn granted(turn: &Turn<'_>, id: &str) -> Option<(i64, String)> {
+    let payment = turn.books.payment_of(id).filter(|payment| payment.id == id && payment.is_approved())?;
+    Some((payment.granted(), payment.currency.clone()))
 }
 
 /// Every request that carried the code: payments, and what followed payments.
