@@ -129,7 +129,7 @@ impl Desk {
     fn start_as(extras: &Extras<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut ports = Ports::find();
-        let http = ports.take(9);
+        let http = ports.take(10);
         let here = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let at = Addresses {
             api: here(http.start),

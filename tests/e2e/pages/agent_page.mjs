@@ -63,7 +63,8 @@ const browser = await chromium.launch({
 });
 
 try {
-  const page = await browser.newPage({ viewport: { width: 900, height: 960 } });
+  const context = await browser.newContext({ viewport: { width: 900, height: 960 } });
+  const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => say(`fault ${error}`));
   page.on("console", (message) => {
@@ -73,7 +74,7 @@ try {
   page.on("response", (response) => {
     if (response.status() >= 400) say(`fault ${response.status()} ${new URL(response.url()).pathname}`);
   });
-  const stranger = await page.context().newPage();
+  const stranger = await context.newPage();
   await stranger.goto(`http://127.0.0.1:${task.shop}/stranger`);
   const opening = stranger.waitForEvent("popup");
   await stranger.getByRole("button", { name: "Open" }).click();
