@@ -1,6 +1,7 @@
 //! Commands of the built program that change nothing but the store: agents who sign in, and the schema.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as the test does")]
 
+#[expect(dead_code, reason = "nothing listens here")]
 mod minimal;
 
 use std::io::Write;

@@ -31,6 +31,7 @@ struct Server {
     token: String,
     running: Running,
     _folder: TempDir,
+    _places: minimal::Places,
 }
 
 /// An answer as it came.
@@ -41,8 +42,8 @@ struct Answer {
 impl Server {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (api, page, admin) = (free(), free(), free());
+        let places = minimal::Places::find();
+        let [api, page, admin, _] = places.addresses;
         let text = minimal::config(folder.path(), [api, page, admin]);
         let config = Config::parse(&text).map_err(|mistakes| mistakes.to_string()).unwrap();
         let store = hushpad_store::open(&config.store_url, Ownership::Guest).await.unwrap();
@@ -54,7 +55,7 @@ impl Server {
             "grant_type=client_credentials&scope=globalpci&client_id={}&client_secret={}",
             client.id, client.secret
         );
-        let mut server = Self { api, page, token: String::new(), running, _folder: folder };
+        let mut server = Self { api, page, token: String::new(), running, _folder: folder, _places: places };
         let answer =
             server.say(&request("POST /oauth/token", "application/x-www-form-urlencoded", &form)).await;
         server.token = answer.json()["access_token"].as_str().unwrap().to_owned();

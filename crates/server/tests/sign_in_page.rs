@@ -30,8 +30,8 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_signs_in_with_scripts_off_and_opens_a_session() {
     let folder = tempfile::tempdir().unwrap();
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (api, page, admin, application) = (free(), free(), free(), free());
+    let places = minimal::Places::find();
+    let [api, page, admin, application] = places.addresses;
     let config = Config::parse(&minimal::config(folder.path(), [api, page, admin]));
     let config = config.map_err(|mistakes| mistakes.to_string()).unwrap();
     let back = format!("http://{application}/back?tab=1");

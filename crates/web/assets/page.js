@@ -5,6 +5,7 @@
 /**
  * @typedef {{ field: string, status: string, typed: number, length: number | null, words: string }} FieldData
  * @typedef {{ revision: number, phase: string, announce: string, html: Record<string, string>, fields: FieldData[] }} PageData
+ * @typedef {{ outcome: string | null }} SessionData what became of the payment, once it is over
  * @typedef {{ leftMs: number | null, callGuid: string | null }} LinkData how long the code is good; the call that it tied
  */
 
@@ -14,9 +15,12 @@ const SILENCE_MS = 45_000;
 
 const handle = document.body.dataset.handle ?? "";
 delete document.body.dataset.handle;
-/** The page of a link code knows the origins that may embed it; no other may hear of it. @type {string[] | null} */
-const tells = JSON.parse(document.body.dataset.tells ?? "null");
+/** The origins that may embed the page; no other may hear of it. @type {string[]} */
+const tells = JSON.parse(document.body.dataset.tells ?? "[]");
 delete document.body.dataset.tells;
+/** The session's guid of the API. The page of a link code has none. */
+const sessionGuid = document.body.dataset.session;
+const isLinkPage = sessionGuid === undefined;
 const base = location.pathname.replace(/\/framed$/, "");
 
 const policy = /** @type {any} */ (window).trustedTypes?.createPolicy("hushpad", {
@@ -52,7 +56,8 @@ function show(page) {
   revision = page.revision;
   for (const [id, html] of Object.entries(page.html)) replace(id, html);
   announce(page);
-  if (tells) showCode(page.phase, /** @type {PageData & LinkData} */ (page));
+  if (isLinkPage) showCode(page.phase, /** @type {PageData & LinkData} */ (page));
+  else tellSession(page.phase, /** @type {PageData & SessionData} */ (page).outcome);
 }
 
 let goodUntil = 0;
@@ -62,7 +67,18 @@ function showCode(state, { leftMs, callGuid }) {
   // By the time that passes here, whatever this computer's clock says.
   goodUntil = leftMs === null ? 0 : performance.now() + leftMs;
   countDown();
-  tellEmbedder(state, callGuid);
+  tellEmbedder({ page: "link", state, ...(callGuid === null ? {} : { callGuid }) });
+}
+
+let toldSession = "";
+
+/** Tells where the payment stands when that has changed: not each key, whose timing is nobody's business.
+ * @param {string} state @param {string | null} outcome */
+function tellSession(state, outcome) {
+  const now = `${state} ${outcome}`;
+  if (now === toldSession) return;
+  toldSession = now;
+  tellEmbedder({ page: "session", sessionGuid, state, ...(outcome === null ? {} : { outcome }) });
 }
 
 function countDown() {
@@ -71,11 +87,10 @@ function countDown() {
   element("left").textContent = seconds === 0 ? "" : `Good for ${clock}`;
 }
 
-/** The browser delivers it only where the origin is exactly this. @param {string} state @param {string | null} callGuid */
-function tellEmbedder(state, callGuid) {
+/** The browser delivers it only where the origin is exactly this. No message is taken in. @param {Record<string, unknown>} what */
+function tellEmbedder(what) {
   const embedder = window.parent === window ? window.opener : window.parent;
-  const message = { source: "hushpad", page: "link", state, ...(callGuid === null ? {} : { callGuid }) };
-  for (const origin of tells ?? []) embedder?.postMessage(message, origin);
+  for (const origin of tells) embedder?.postMessage({ source: "hushpad", ...what }, origin);
 }
 
 /** Fills a fragment and keeps the keyboard's place in it. @param {string} id @param {string} html */
@@ -130,7 +145,7 @@ async function send(action) {
       redirect: "error",
     });
     if (response.status === 409) tellLine("That is not possible just now.");
-    else if (response.status === 403 || response.status === 410) finish(tells ? "This page is over. Ask for a new code." : "This page is no longer connected to the payment.");
+    else if (response.status === 403 || response.status === 410) finish(isLinkPage ? "This page is over. Ask for a new code." : "This page is no longer connected to the payment.");
     else if (!response.ok) tellLine("That did not arrive. Look at the page before you try again.");
     else tellLine("");
     return response.ok;
@@ -145,7 +160,8 @@ function finish(text) {
   over = true;
   tellLine(text);
   if (text === "") return;
-  if (tells) showCode("closed", { leftMs: null, callGuid: null });
+  if (isLinkPage) showCode("closed", { leftMs: null, callGuid: null });
+  else tellSession("closed", null);
   for (const button of document.querySelectorAll("main button")) button.setAttribute("aria-disabled", "true");
 }
 
@@ -192,7 +208,7 @@ async function listen(connected) {
       signal: stop.signal,
     });
     if (response.status === 403) return finish("This page was opened elsewhere, or its time is over.");
-    if (response.status === 404 || response.status === 410) return finish(tells ? "This page is over. Ask for a new code." : "This payment is over. Your own application shows what became of it.");
+    if (response.status === 404 || response.status === 410) return finish(isLinkPage ? "This page is over. Ask for a new code." : "This payment is over. Your own application shows what became of it.");
     if (!response.ok || !response.body) return;
     connected();
     await readEvents(response.body, alive);
@@ -248,5 +264,5 @@ document.addEventListener("click", (event) => {
   });
 });
 
-if (tells) setInterval(countDown, 1000);
+if (isLinkPage) setInterval(countDown, 1000);
 void stayConnected();

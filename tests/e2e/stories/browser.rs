@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cards::VISA;
 use crate::desk::Desk;
@@ -50,6 +50,7 @@ fn the_agent_takes_a_payment_in_a_framed_page() {
     assert_eq!(faults, Vec::<&str>::new());
     let headline = said.lines().find_map(|line| line.strip_prefix("headline ")).unwrap();
     assert!(headline.contains("approved") && headline.contains("12.40"), "{headline}");
+    assert_told(&said, &session.reply["sessionGuid"]);
 
     call.customer.hangs_up();
     desk.agent_heard_no_key();
@@ -57,4 +58,18 @@ fn the_agent_takes_a_payment_in_a_framed_page() {
     let ledger = desk.ledger();
     assert_eq!(ledger.len(), 1, "{ledger:?}");
     assert_charge(&ledger[0], "12.40", 1);
+}
+
+/// The shop's page heard each state once, the outcome with the last, and nothing else: no key, no digit, no amount.
+fn assert_told(said: &str, session: &Value) {
+    let told: Vec<Value> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("told "))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let message =
+        |state: &str| json!({"source": "hushpad", "page": "session", "sessionGuid": session, "state": state});
+    let mut ended = message("ended");
+    ended["outcome"] = json!("approved");
+    assert_eq!(told, [message("entry"), message("ready_to_pay"), message("paying"), ended]);
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::act::FORM_BYTES_MAX;
 use super::live::{LivePage, LivePages, tell};
-use super::open::{Shape, brought, exact_origins, form_fields, may_open, respond};
+use super::open::{Shape, brought, form_fields, may_open, origins_json, respond};
 use super::opening::Handle;
 use super::refusal::PageRefusal;
 use super::view::StatusFragment;
@@ -78,14 +78,13 @@ async fn open(
     host.pages.open(id, &brought.tokens, handle, now, page.until)?;
     let code = page.code.borrow().clone();
     let shown = Shown::of(&code, now);
-    let origins: Vec<&str> = exact_origins(configuration).collect();
     let whole = WholePage {
         style_url: &host.assets.style.url,
         style_integrity: &host.assets.style.integrity,
         script_url: &host.assets.script.url,
         script_integrity: &host.assets.script.integrity,
         handle: &handle.text(),
-        origins: &json!(origins).to_string(),
+        origins: &origins_json(configuration),
         agent: page.owner.agent.as_str(),
         html: &shown.fragments(),
     };

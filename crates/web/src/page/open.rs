@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use hushpad_domain::account::AccountConfiguration;
 use hushpad_domain::ids::ProviderSessionGuid;
 use hushpad_domain::session::Session;
+use serde_json::json;
 
 use super::opening::{Handle, Tokens};
 use super::refusal::PageRefusal;
@@ -90,7 +91,12 @@ async fn open(
     let until = now.plus(configuration.flow.session_time_out.max(link_life)).plus(AFTER_SESSION);
     host.pages.open(page, &tokens, handle, now, until)?;
     spent::note(host, &tokens, &came, again, until).await?;
-    let html = view::page(&state, &handle.text(), &host.assets).ok_or(PageRefusal::Unavailable)?;
+    let opening = view::Opening {
+        handle: &handle.text(),
+        origins: &origins_json(configuration),
+        session: session.guid,
+    };
+    let html = view::page(&state, &opening, &host.assets).ok_or(PageRefusal::Unavailable)?;
     respond(host, shape, configuration, html)
 }
 
@@ -197,10 +203,15 @@ pub(super) fn may_open(
 }
 
 /// Exactly the configured origins. One that could end the directive or stand for many is left out.
-pub(super) fn exact_origins(configuration: &AccountConfiguration) -> impl Iterator<Item = &str> {
+fn exact_origins(configuration: &AccountConfiguration) -> impl Iterator<Item = &str> {
     let exact = |origin: &&String| {
         origin.contains("://")
             && !origin.contains(|c: char| ";,*'".contains(c) || c.is_whitespace() || !c.is_ascii())
     };
     configuration.allowed_origins.iter().filter(exact).map(String::as_str)
+}
+
+/// The same as a JSON array: whom the page's script may tell.
+pub(super) fn origins_json(configuration: &AccountConfiguration) -> String {
+    json!(exact_origins(configuration).collect::<Vec<_>>()).to_string()
 }

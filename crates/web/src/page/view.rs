@@ -1,8 +1,10 @@
 //! Renders the page, whole at its opening and in fragments while it lives.
 
 use askama::Template;
+use hushpad_domain::ids::SessionGuid;
 use hushpad_domain::link::PaymentLinkUrl;
-use hushpad_domain::page::{FieldStatus, FieldView, PageState, Phase};
+use hushpad_domain::page::{EndView, FieldStatus, FieldView, PageState, Phase};
+use hushpad_domain::session::Outcome;
 use serde_json::{Map, Value, json};
 
 use super::assets::Assets;
@@ -16,15 +18,26 @@ const TEST_BANNER: &str =
 /// More dots than any field has keys.
 const DOTS_MAX: u8 = 32;
 
+/// What a page is given at its opening, beside the payment.
+pub(super) struct Opening<'a> {
+    pub(super) handle: &'a str,
+    /// The origins that hear where the payment stands: a JSON array.
+    pub(super) origins: &'a str,
+    /// By what they know it.
+    pub(super) session: SessionGuid,
+}
+
 /// The whole page.
-pub(super) fn page(page: &PageState, handle: &str, assets: &Assets) -> Option<String> {
+pub(super) fn page(page: &PageState, opening: &Opening<'_>, assets: &Assets) -> Option<String> {
     let html = Fragments::of(page);
     let whole = WholePage {
         style_url: &assets.style.url,
         style_integrity: &assets.style.integrity,
         script_url: &assets.script.url,
         script_integrity: &assets.script.integrity,
-        handle,
+        handle: opening.handle,
+        origins: opening.origins,
+        session: opening.session.to_string(),
         amount: page.amount.decimal(),
         currency: page.amount.currency().code(),
         reference: page.reference.as_deref(),
@@ -41,6 +54,7 @@ pub(super) fn live_data(page: &PageState) -> String {
     json!({
         "revision": page.revision,
         "phase": phase_word(page.phase),
+        "outcome": outcome(page.phase).map(Outcome::word),
         "link": page.link.as_ref().map(|link| link.state.word()),
         "announce": format!("{} {}", html.headline, html.notice),
         "html": html.by_id(),
@@ -57,6 +71,8 @@ struct WholePage<'a> {
     script_url: &'a str,
     script_integrity: &'a str,
     handle: &'a str,
+    origins: &'a str,
+    session: String,
     amount: String,
     currency: &'static str,
     reference: Option<&'a str>,
@@ -267,6 +283,18 @@ fn status_word(status: FieldStatus) -> &'static str {
         FieldStatus::TimedOut => "timed_out",
         FieldStatus::Typed => "typed",
     }
+}
+
+/// As the API tells it, once the payment is over.
+fn outcome(phase: Phase) -> Option<Outcome> {
+    let Phase::Ended(end) = phase else { return None };
+    Some(match end {
+        EndView::Approved => Outcome::Approved,
+        EndView::Review => Outcome::Review,
+        EndView::Declined => Outcome::Declined,
+        EndView::Cancelled | EndView::CallEnded => Outcome::Cancelled,
+        EndView::TimedOut | EndView::Failed => Outcome::None,
+    })
 }
 
 fn phase_word(phase: Phase) -> &'static str {

@@ -302,6 +302,7 @@ async fn the_live_page_tells_every_change_until_the_end() {
     assert_eq!(status, 200);
     let (name, data) = live.next().await.unwrap();
     assert_eq!((name.as_str(), &data["revision"], &data["phase"]), ("state", &json!(1), &json!("entry")));
+    assert_eq!(data["outcome"], json!(null));
     assert_eq!(
         data["fields"][1],
         json!({"field": "expiry", "status": "typing", "typed": 2, "length": 4, "words": "Expiry date: Being typed."})
@@ -318,13 +319,37 @@ async fn the_live_page_tells_every_change_until_the_end() {
 
     desk.secure_side.end(&opened.provider, EndView::Approved);
     let (_, data) = live.next().await.unwrap();
-    assert_eq!(data["phase"], "ended");
+    assert_eq!((&data["phase"], &data["outcome"]), (&json!("ended"), &json!("approved")));
     assert!(data["html"]["status"].as_str().unwrap().contains("The payment of 12.40 GBP was approved."));
     assert_eq!(data["html"]["actions"].as_str().unwrap().trim(), "");
     assert_eq!(live.next().await.unwrap().0, "end");
     assert_eq!(live.next().await, None);
     drop(live);
     assert_eq!(*desk.observer.live.lock().unwrap(), [1, 0]);
+}
+
+#[tokio::test]
+async fn the_window_that_embeds_it_is_told_the_state_and_the_outcome_in_the_words_of_the_api() {
+    for (end, outcome) in [
+        (EndView::Review, "review"),
+        (EndView::Declined, "declined"),
+        (EndView::Cancelled, "cancelled"),
+        (EndView::CallEnded, "cancelled"),
+        (EndView::TimedOut, "none"),
+        (EndView::Failed, "none"),
+    ] {
+        let desk = Desk::start();
+        let opened = desk.open_session().await;
+        let page = desk.open_page(&opened).await;
+        // Only an allowed origin is told, and by the guid that it knows.
+        let told = format!("data-tells=\"[&#34;{SHOP}&#34;]\" data-session=\"{}\"", opened.guid);
+        assert!(page.body.contains(&told), "{told} is not in {}", page.body);
+        let (_, mut live) = desk.listen(&opened.provider, &page.handle()).await;
+        live.next().await.unwrap();
+        desk.secure_side.end(&opened.provider, end);
+        let (_, data) = live.next().await.unwrap();
+        assert_eq!((&data["phase"], &data["outcome"]), (&json!("ended"), &json!(outcome)));
+    }
 }
 
 #[tokio::test]
