@@ -120,17 +120,17 @@ impl Framing {
     }
 
     /// Takes what is plain text of a header's line in one go, all of which [`step`](Self::step) would take byte by byte.
-    /// Gives how many bytes that were: none near a head's largest size, where each is counted.
+    /// Gives how many bytes that were.
     fn take_text(&mut self, bytes: &[u8]) -> usize {
         let Place::Head(head) = &mut self.0 else { return 0 };
         // How a line may begin, and how it ends, is looked at closely.
         if head.line.text.is_empty() || head.line.ending {
             return 0;
         }
+        // Each byte counts for the line and for the head. Near the largest size `step` counts, and nothing is looked through twice.
+        let room = HEAD_BYTES_MAX.saturating_sub(head.line.text.len() + head.bytes) / 2;
+        let bytes = &bytes[..room.min(bytes.len())];
         let text = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)).unwrap_or(bytes.len());
-        if head.line.text.len() + head.bytes + 2 * text > HEAD_BYTES_MAX {
-            return 0;
-        }
         head.bytes += text;
         head.line.text.extend_from_slice(&bytes[..text]);
         text
@@ -524,9 +524,9 @@ mod tests {
                 let text = format!("{start}{lines}z: {}{END}", "z".repeat(length));
                 let expected = stepped(text.as_bytes());
                 if expected.1 == "Broken" {
-                    broken += 1
+                    broken += 1;
                 } else {
-                    whole += 1
+                    whole += 1;
                 }
                 assert_eq!(handed_on(text.as_bytes(), || usize::MAX), expected, "{before} {length}");
                 let largest = 1 + numbers.below(3_000);
